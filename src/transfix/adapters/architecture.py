@@ -1,0 +1,246 @@
+"""What a transformers model is made of, as the adapters need to know it: its layers, and where keys and values come from.
+
+The only module that knows the attribute names of architectures. Everything else asks for a `Layer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from transfix.errors import TransfixError
+
+# How each architecture names its separate key and value projections, and the norms on top of them.
+_SEPARATE = (("k_proj", "v_proj"), ("key", "value"), ("k", "v"))
+_KEY_NORMS = ("k_norm", "k_layernorm", "key_norm", "key_layernorm")
+_VALUE_NORMS = ("v_norm", "value_norm")
+_INPUT_NORMS = ("input_layernorm", "ln_1", "layernorm_before", "attention_norm", "norm1", "self_attn_layer_norm")
+_ROLES = {
+    "q": ("q_proj", "query", "q", "qkv_proj", "query_key_value", "c_attn"),
+    "k": ("k_proj", "key", "k", "qkv_proj", "query_key_value", "c_attn"),
+    "v": ("v_proj", "value", "v", "qkv_proj", "query_key_value", "c_attn"),
+    "o": ("o_proj", "out_proj", "dense", "c_proj", "o"),
+}
+_LAYER_LISTS = ("layers", "h", "blocks", "layer", "block")
+
+
+class UnsupportedModelError(TransfixError):
+    """The model's architecture cannot take this method; the message says which can."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValueSource:
+    """The frozen map from an attention layer's input to its keys and values, before any rotation: x W_k and x W_v.
+
+    Attributes:
+        attention: the attention module that owns the projections.
+        form: the name of the projections (`k_proj/v_proj`, `c_attn`, ...).
+        heads: G, the number of key/value heads.
+        head_size: h.
+    """
+
+    attention: nn.Module
+    form: str
+    heads: int
+    head_size: int
+
+    def weights(self) -> list[Tensor]:
+        """The frozen tensors the map depends on (their change must void anything computed with them)."""
+        names = [*self.form.split("/"), *_KEY_NORMS, *_VALUE_NORMS]
+        modules = [_unwrapped(getattr(self.attention, name)) for name in names if _has(self.attention, name)]
+        return [parameter for module in modules for parameter in module.parameters()]
+
+    def __call__(
+        self, states: Float[Tensor, "prefix hidden"]
+    ) -> tuple[Float[Tensor, "kv_heads prefix head"], Float[Tensor, "kv_heads prefix head"]]:
+        """K and V (G, P, h) of `states` (P, d): projected, normed where the layer norms keys or values, not rotated."""
+        keys, values = self._project(states[None])
+        keys = _normed(self.attention, _KEY_NORMS, keys, self.head_size)
+        values = _normed(self.attention, _VALUE_NORMS, values, self.head_size)
+        return keys.transpose(0, 1), values.transpose(0, 1)
+
+    def _project(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, G·h) -> two of (P, G, h)."""
+        width, size = self.heads * self.head_size, (states.shape[1], self.heads, self.head_size)
+        if "/" in self.form:
+            key_name, value_name = self.form.split("/")
+            keys = _unwrapped(getattr(self.attention, key_name))(states)[0]
+            values = _unwrapped(getattr(self.attention, value_name))(states)[0]
+            return keys.view(size), values.view(size)
+        fused = _unwrapped(getattr(self.attention, self.form))(states)[0]
+        if self.form == "query_key_value":  # GPT-NeoX interleaves: (heads, [q k v], head size)
+            _, keys, values = fused.view(states.shape[1], self.heads, 3 * self.head_size).chunk(3, dim=-1)
+            return keys, values
+        keys, values = fused[:, -2 * width : -width], fused[:, -width:]  # [Q | K | V]
+        return keys.reshape(size), values.reshape(size)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a decoder.
+
+    Attributes:
+        index: its number, 0 at the bottom.
+        path: the attention module's dotted name in the model.
+        attention: the attention module.
+        source: where keys and values come from; `None` if the architecture's projections are not known.
+        norm: the norm in front of the attention; `None` where there is none.
+    """
+
+    index: int
+    path: str
+    attention: nn.Module
+    source: KeyValueSource | None
+    norm: nn.Module | None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.attention.parameters()).device
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """Whether a model can take the prefix methods.
+
+    Attributes:
+        supported: True if every prefix method works.
+        reason: why not, and what still works; empty if supported.
+        key_value: the names of the key and value projections, or `unknown`.
+    """
+
+    supported: bool
+    reason: str
+    key_value: str
+
+
+def body(model: PreTrainedModel) -> PreTrainedModel:
+    """The module that runs the layers: the model without its head."""
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
+    found = decoder if isinstance(decoder, PreTrainedModel) else model.base_model
+    return cast(PreTrainedModel, found)
+
+
+def layers(model: PreTrainedModel) -> tuple[Layer, ...]:
+    """The decoder layers of `model`, bottom first.
+
+    Raises:
+        UnsupportedModelError: if no layer with an attention module is found.
+    """
+    inner = body(model)
+    stack = next((getattr(inner, n) for n in _LAYER_LISTS if isinstance(getattr(inner, n, None), nn.ModuleList)), None)
+    if stack is None:
+        raise UnsupportedModelError(
+            f"{type(model).__name__}: no list of layers was found under {' or '.join(_LAYER_LISTS)}. "
+            "Prefix methods need a decoder of transformers 5; full fine-tuning and prompting still work."
+        )
+    paths = {id(module): path for path, module in model.named_modules()}
+    found = []
+    for index, block in enumerate(stack):
+        attention = next(_attentions(block), None)
+        if attention is None:  # a layer without attention (state space, convolution)
+            continue
+        norm = next((getattr(block, n) for n in _INPUT_NORMS if isinstance(getattr(block, n, None), nn.Module)), None)
+        found.append(Layer(index, paths[id(attention)], attention, _source(attention), norm))
+    if not found:
+        raise UnsupportedModelError(f"{type(model).__name__}: no attention module was found in its {len(stack)} layers.")
+    return tuple(found)
+
+
+def depth(model: PreTrainedModel) -> int:
+    """The number of layers, counting those without attention."""
+    return layers(model)[-1].index + 1
+
+
+def support(model: PreTrainedModel) -> Support:
+    """Whether `model` can take the prefix methods, and if not, what still works."""
+    try:
+        found = layers(model)
+    except UnsupportedModelError as error:
+        return Support(False, str(error), "unknown")
+    forms = sorted({layer.source.form if layer.source else "unknown" for layer in found})
+    if not type(body(model))._can_set_attn_implementation():
+        reason = f"{type(model).__name__} does not use transformers' attention registry; LoRA and full still work."
+        return Support(False, reason, "+".join(forms))
+    if "unknown" in forms:
+        names = sorted({type(layer.attention).__name__ for layer in found if layer.source is None})
+        reason = (
+            f"the key and value projections of {', '.join(names)} are not known; `projection: none`, soft prompts, "
+            "LoRA and full fine-tuning still work."
+        )
+        return Support(False, reason, "+".join(forms))
+    return Support(True, "", "+".join(forms))
+
+
+def projections(layer: Layer, roles: tuple[str, ...]) -> list[str]:
+    """The dotted names of `layer`'s projections in the given roles (`q`, `k`, `v`, `o`); a fused one counts once.
+
+    Raises:
+        UnsupportedModelError: if a role has no module of a known name.
+    """
+    names = []
+    for role in roles:
+        name = next((n for n in _ROLES[role] if _has(layer.attention, n)), None)
+        if name is None:
+            raise UnsupportedModelError(
+                f"layer {layer.index} ({type(layer.attention).__name__}) has no projection for the role {role!r} "
+                f"(looked for {', '.join(_ROLES[role])}). `targets: all_linear` still works."
+            )
+        names.append(f"{layer.path}.{name}")
+    return list(dict.fromkeys(names))
+
+
+def _attentions(block: nn.Module) -> Iterator[nn.Module]:
+    """The self-attention modules of a layer: children whose class is an attention with its own key projection."""
+    for module in block.modules():
+        crosses = getattr(module, "is_cross_attention", False) or "Cross" in type(module).__name__
+        if "Attention" in type(module).__name__ and not crosses and hasattr(module, "config"):
+            yield module
+
+
+def _source(attention: nn.Module) -> KeyValueSource | None:
+    head_size = getattr(attention, "head_dim", None) or getattr(attention, "head_size", None)
+    if not isinstance(head_size, int):
+        return None
+    for key_name, value_name in _SEPARATE:
+        if _has(attention, key_name) and _has(attention, value_name):
+            heads = _width(_unwrapped(getattr(attention, key_name))) // head_size
+            return KeyValueSource(attention, f"{key_name}/{value_name}", heads, head_size)
+    config: Any = attention.config
+    if _has(attention, "qkv_proj"):
+        return KeyValueSource(attention, "qkv_proj", config.num_key_value_heads, head_size)
+    for fused in ("c_attn", "query_key_value"):
+        if _has(attention, fused) and _width(_unwrapped(getattr(attention, fused))) == 3 * config.hidden_size:
+            return KeyValueSource(attention, fused, config.num_attention_heads, head_size)
+    return None
+
+
+def _has(module: nn.Module, name: str) -> bool:
+    return isinstance(getattr(module, name, None), nn.Module)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The frozen projection itself, under a LoRA layer if there is one: W_k means the base model's."""
+    base = getattr(module, "base_layer", module)
+    return cast(nn.Module, base)
+
+
+def _width(module: nn.Module) -> int:
+    return int(module.nf if isinstance(module, Conv1D) else cast(Any, module).out_features)
+
+
+def _normed(attention: nn.Module, names: tuple[str, ...], states: Tensor, head_size: int) -> Tensor:
+    """`states` (P, G, h) through the attention's own norm for them, per head or over the whole width, if it has one."""
+    norm = next((getattr(attention, name) for name in names if _has(attention, name)), None)
+    if norm is None:
+        return states
+    weight = next(norm.parameters(), None)
+    if weight is None or weight.numel() == head_size:
+        return cast(Tensor, norm(states))
+    return cast(Tensor, norm(states.flatten(1))).view(states.shape)

@@ -1,0 +1,321 @@
+"""How each method is put on a model and taken off again: one small class a method, all with the same face.
+
+A binding owns the tensors of one part of one adapter. What the tensors mean is in `prefix.py` and `prompt.py`; where they
+act is in `seam.py`; what they start from is in `initialise.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from transfix.adapters import architecture, initialise
+from transfix.adapters.architecture import Layer, UnsupportedModelError
+from transfix.adapters.methods import Base, FullFineTuning, Layers, LlamaAdapter, LoRA, Part, PrefixTuning, SoftPrompt
+from transfix.adapters.prefix import FreePrefix, GatedPrefix, ProjectedPrefix
+from transfix.adapters.prompt import PromptEmbedding
+from transfix.adapters.seam import LayerSeam, Seam
+from transfix.errors import TransfixError
+
+if TYPE_CHECKING:
+    from transfix.adapters.lora import LoraHost
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a binding goes.
+
+    Attributes:
+        model: the base model.
+        seam: the model's seam.
+        lora: the model's LoRA host.
+        name: the adapter's name.
+    """
+
+    model: PreTrainedModel
+    seam: Seam
+    lora: LoraHost
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tensors that share a learning rate.
+
+    Attributes:
+        parameters: the tensors.
+        learning_rate: their own; `None` means the trainer's.
+        factor: multiplies whichever rate applies.
+    """
+
+    parameters: tuple[nn.Parameter, ...]
+    learning_rate: float | None
+    factor: float = 1.0
+
+
+class Binding:
+    """One part of one adapter on one model.
+
+    Attributes:
+        part: the method's settings.
+        tensors: what is learned, by a name that stays the same in saved files.
+    """
+
+    def __init__(self, part: Part, site: Site) -> None:
+        self.part = part
+        self.site = site
+        self.tensors: dict[str, nn.Parameter] = {}
+
+    def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
+        """Fills the tensors with their start values."""
+
+    def groups(self) -> list[Group]:
+        """The tensors by learning rate."""
+        return [Group(tuple(self.tensors.values()), self.part.learning_rate)] if self.tensors else []
+
+    def remove(self) -> None:
+        """Takes the part off the model."""
+
+
+class BaseBinding(Binding):
+    """Nothing."""
+
+
+class FullBinding(Binding):
+    """Every weight of the model."""
+
+    def __init__(self, part: FullFineTuning, site: Site) -> None:
+        super().__init__(part, site)
+        self.tensors = dict(site.model.named_parameters())
+
+
+class _LayerwiseBinding(Binding):
+    """Shared by the methods that learn something a layer, on the seam."""
+
+    part: PrefixTuning | LlamaAdapter
+
+    def __init__(self, part: PrefixTuning | LlamaAdapter, site: Site) -> None:
+        super().__init__(part, site)
+        self.layers = chosen_layers(site.model, part.layers)
+        site.seam.open()
+        self._roots: list[float] = []
+
+    def seam_of(self, layer: Layer) -> LayerSeam:
+        return layer_seam(self.site.seam, layer)
+
+    def projected(self, layer: Layer) -> ProjectedPrefix:
+        """An empty prefix for `layer`.
+
+        Raises:
+            UnsupportedModelError: if the layer's projections or, with `norm: layer`, its norm are unknown.
+        """
+        if layer.source is None:
+            raise UnsupportedModelError(architecture.support(self.site.model).reason)
+        if self.part.norm == "layer" and layer.norm is None:
+            raise UnsupportedModelError(
+                f"norm: layer: layer {layer.index} of {type(self.site.model).__name__} has no norm in front of its "
+                "attention. Use norm: none."
+            )
+        hidden = self.site.model.get_input_embeddings().weight.shape[1]
+        norm = layer.norm if self.part.norm == "layer" else None
+        return ProjectedPrefix(self.part.tokens, hidden, layer.source, norm, layer.device)
+
+    def prefix_groups(self, prefixes: list[list[nn.Parameter]]) -> list[Group]:
+        """One group a layer if the learning rate is relative to the size of its start value, else one for all."""
+        rate = self.part.learning_rate
+        if self.part.learning_rate_scale == "absolute":
+            return [Group(tuple(p for layer in prefixes for p in layer), rate)]
+        return [
+            Group((parameter,), rate, factor=initialise.root_mean_square(start))
+            for layer, starts in zip(prefixes, self._starts, strict=True)
+            for parameter, start in zip(layer, starts, strict=True)
+        ]
+
+    _starts: list[list[Tensor]]
+
+    def remember_starts(self, prefixes: list[list[nn.Parameter]]) -> None:
+        """Relative learning rates are relative to the start value, so that a resumed run has the same ones."""
+        self._starts = [[parameter.detach().clone() for parameter in layer] for layer in prefixes]
+
+
+class PrefixBinding(_LayerwiseBinding):
+    """`prefix`: E, or the keys and values themselves, on every adapted layer."""
+
+    part: PrefixTuning
+
+    def __init__(self, part: PrefixTuning, site: Site) -> None:
+        super().__init__(part, site)
+        self.prefixes: list[ProjectedPrefix | FreePrefix] = []
+        for layer in self.layers:
+            prefix = self.projected(layer) if part.projection == "base" else self._free(layer)
+            self.seam_of(layer).joint[site.name] = prefix
+            self.prefixes.append(prefix)
+            self.tensors |= {f"{layer.index}.{name}": p for name, p in prefix.named_parameters()}
+
+    def _free(self, layer: Layer) -> FreePrefix:
+        heads, size = key_value_shape(self.site.model, layer)
+        return FreePrefix(self.part.tokens, heads, size, layer.device)
+
+    def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
+        for layer, prefix in zip(self.layers, self.prefixes, strict=True):
+            if isinstance(prefix, ProjectedPrefix):
+                initialise.fill(prefix.embedding, starts.states(layer, self.part, generator))
+            else:
+                keys, values = starts.keys_values(layer, self.part, generator)
+                initialise.fill(prefix.keys, keys)
+                initialise.fill(prefix.values, values)
+        self.remember_starts([list(prefix.parameters()) for prefix in self.prefixes])
+
+    def groups(self) -> list[Group]:
+        return self.prefix_groups([list(prefix.parameters()) for prefix in self.prefixes])
+
+    def remove(self) -> None:
+        for layer in self.layers:
+            del self.seam_of(layer).joint[self.site.name]
+
+
+class LlamaAdapterBinding(_LayerwiseBinding):
+    """`llama_adapter`: E and a gate on every adapted layer."""
+
+    part: LlamaAdapter
+
+    def __init__(self, part: LlamaAdapter, site: Site) -> None:
+        super().__init__(part, site)
+        self.gated: list[GatedPrefix] = []
+        for layer in self.layers:
+            config: Any = layer.attention.config
+            gates = config.num_attention_heads if part.gate == "per_head" else 1
+            gated = GatedPrefix(self.projected(layer), gates, part.tanh)
+            self.seam_of(layer).added[site.name] = gated
+            self.gated.append(gated)
+            self.tensors |= {f"{layer.index}.embedding": gated.prefix.embedding, f"{layer.index}.gate": gated.gate}
+
+    def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
+        for layer, gated in zip(self.layers, self.gated, strict=True):
+            initialise.fill(gated.prefix.embedding, starts.states(layer, self.part, generator))
+        self.remember_starts([[gated.prefix.embedding] for gated in self.gated])
+
+    def groups(self) -> list[Group]:
+        gates = tuple(gated.gate for gated in self.gated)
+        rate = self.part.gate_learning_rate or self.part.learning_rate
+        return [*self.prefix_groups([[gated.prefix.embedding] for gated in self.gated]), Group(gates, rate)]
+
+    def remove(self) -> None:
+        for layer in self.layers:
+            del self.seam_of(layer).added[self.site.name]
+
+
+class SoftPromptBinding(Binding):
+    """`soft_prompt`: E once, in front of the input."""
+
+    part: SoftPrompt
+
+    def __init__(self, part: SoftPrompt, site: Site) -> None:
+        super().__init__(part, site)
+        every = architecture.layers(site.model)
+        if not all(getattr(layer.attention, "is_causal", True) for layer in every):
+            raise UnsupportedModelError(
+                f"soft_prompt needs a causal decoder; {type(site.model).__name__} attends in both directions. "
+                "Use prefix or llama_adapter."
+            )
+        site.seam.open()
+        for layer in every:
+            layer_seam(site.seam, layer)
+        table = site.model.get_input_embeddings().weight
+        self.prompt = PromptEmbedding(part.tokens, table.shape[1], table.device)
+        site.seam.prompts.embeddings[site.name] = self.prompt
+        if not isinstance(getattr(site.seam.body, "transfix", None), nn.ModuleDict):
+            site.seam.body.transfix = nn.ModuleDict()
+        site.seam.body.transfix[site.name] = self.prompt
+        self.tensors = {"embedding": self.prompt.embedding}
+
+    def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
+        initialise.fill(self.prompt.embedding, starts.embeddings(self.part, generator))
+        self._start = self.prompt.embedding.detach().clone()
+
+    def groups(self) -> list[Group]:
+        relative = self.part.learning_rate_scale == "relative"
+        factor = initialise.root_mean_square(self._start) if relative else 1.0
+        return [Group((self.prompt.embedding,), self.part.learning_rate, factor)]
+
+    def remove(self) -> None:
+        del self.site.seam.prompts.embeddings[self.site.name]
+        del self.site.seam.body.transfix[self.site.name]
+
+
+class LoraBinding(Binding):
+    """`lora`: PEFT's A and B on the chosen projections."""
+
+    part: LoRA
+
+    def __init__(self, part: LoRA, site: Site) -> None:
+        super().__init__(part, site)
+        chosen = chosen_layers(site.model, part.layers)
+        self.tensors = site.lora.add(site.name, part, chosen)
+
+    def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
+        self.site.lora.reset(self.site.name, generator)
+
+    def remove(self) -> None:
+        self.site.lora.remove(self.site.name)
+
+
+BINDINGS: dict[type[Part], type[Any]] = {
+    PrefixTuning: PrefixBinding,
+    LlamaAdapter: LlamaAdapterBinding,
+    SoftPrompt: SoftPromptBinding,
+    LoRA: LoraBinding,
+    FullFineTuning: FullBinding,
+    Base: BaseBinding,
+}
+
+
+def layer_seam(seam: Seam, layer: Layer) -> LayerSeam:
+    """The layer's own holder of prefixes, made at the first use."""
+    held = getattr(layer.attention, "transfix", None)
+    if not isinstance(held, LayerSeam):
+        held = LayerSeam(seam, layer)
+        layer.attention.transfix = held
+    return held
+
+
+def chosen_layers(model: PreTrainedModel, wanted: Layers) -> tuple[Layer, ...]:
+    """The layers that `wanted` names: all, the top L, or those with the given indices.
+
+    Raises:
+        TransfixError: if the model has fewer layers, or one of them has no attention.
+    """
+    by_index = {layer.index: layer for layer in architecture.layers(model)}
+    total = max(by_index) + 1
+    if wanted == "all":
+        return tuple(by_index.values())
+    if isinstance(wanted, int):
+        if wanted > total:
+            raise TransfixError(f"layers: {wanted} layers are to be adapted, but {_name(model)} has {total}.")
+        indices: tuple[int, ...] = tuple(range(total - wanted, total))
+    else:
+        indices = tuple(dict.fromkeys(wanted))
+        if not indices or max(indices) >= total:
+            raise TransfixError(f"layers: {list(indices)}: {_name(model)} has layers 0 to {total - 1}.")
+    missing = [index for index in indices if index not in by_index]
+    if missing:
+        raise TransfixError(f"layers: {missing} of {_name(model)} have no attention. With attention: {sorted(by_index)}.")
+    return tuple(by_index[index] for index in indices)
+
+
+def key_value_shape(model: PreTrainedModel, layer: Layer) -> tuple[int, int]:
+    """(G, h) of a layer, from its projections or, where they are unknown, from the configuration."""
+    if layer.source is not None:
+        return layer.source.heads, layer.source.head_size
+    config: Any = layer.attention.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(heads), int(size)
+
+
+def _name(model: PreTrainedModel) -> str:
+    return str(model.config._name_or_path or type(model).__name__)

@@ -1,0 +1,134 @@
+"""LoRA (Hu et al. 2022) by PEFT: its layers put into the model in place, which stays the model it was."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from transfix.adapters.architecture import Layer, body, projections
+from transfix.adapters.methods import LoRA
+
+
+class LoraHost:
+    """PEFT's LoRA layers on one model, under the names of our adapters."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._tuner: Any = None
+        self._names: list[str] = []
+
+    def add(self, name: str, part: LoRA, layers: tuple[Layer, ...]) -> dict[str, nn.Parameter]:
+        """Puts A and B on the chosen projections; returns them by a name without the adapter's."""
+        from peft import LoraConfig
+        from peft.tuners.lora import LoraModel
+
+        targets = self._targets(part, layers)
+        conv = any(isinstance(self.model.get_submodule(target), Conv1D) for target in targets)
+        config = LoraConfig(
+            r=part.rank,
+            lora_alpha=part.alpha if part.alpha is not None else 2 * part.rank,  # type: ignore[arg-type]
+            lora_dropout=part.dropout,
+            target_modules=targets,
+            fan_in_fan_out=conv,
+        )
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")  # PEFT warns of a second adapter, which is what we want
+            if self._tuner is None:
+                self._tuner = LoraModel(self.model, {name: config}, name)  # type: ignore[arg-type]
+            else:
+                self._tuner.peft_config[name] = config
+                self._tuner.inject_adapter(self.model, name)
+        self._names.append(name)
+        found = {}
+        for path, parameter in self.model.named_parameters():
+            if ".lora_" in path and f".{name}." in path:
+                parameter.data = parameter.data.float()
+                found[path.replace(f".{name}.", ".")] = parameter
+        return found
+
+    def reset(self, name: str, generator: torch.Generator) -> None:
+        """A and B as at PEFT's start (A uniform as by Kaiming, B zero), from `generator`."""
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for layer in self._layers():
+                if name in layer.lora_A:
+                    layer.reset_lora_parameters(name, True)
+
+    def remove(self, name: str) -> None:
+        """Takes one adapter's A and B off; with the last one the model's own linear layers come back."""
+        self._names.remove(name)
+        if self._names:
+            self._tuner.delete_adapter(name)
+            return
+        self._tuner.unload()
+        self._tuner = None
+        if hasattr(self.model, "peft_config"):
+            del self.model.peft_config
+
+    @contextmanager
+    def using(self, rows: Sequence[str | None]) -> Iterator[None]:
+        """Switches on the named adapters: one for the whole batch, or one a row (`None`: the base model)."""
+        if self._tuner is None:
+            yield
+            return
+        named = [name if name in self._names else None for name in rows]
+        flags = {p: p.requires_grad for layer in self._layers() for p in layer.parameters()}
+        before = [(layer, layer.active_adapters, layer.disable_adapters) for layer in self._layers()]
+        with ExitStack() as stack:
+            if len(set(named)) <= 1:
+                self._switch(named[0] if named else None)
+            else:
+                self._switch(next(name for name in named if name is not None))
+                mixed = [name or "__base__" for name in named]
+                stack.enter_context(self._tuner._enable_peft_forward_hooks(adapter_names=mixed))
+            _restore(flags)
+            try:
+                yield
+            finally:
+                for layer, active, disabled in before:
+                    layer.set_adapter(active)
+                    layer._disable_adapters = disabled
+                _restore(flags)
+
+    def activate(self, name: str | None) -> None:
+        """Leaves one adapter on, for good."""
+        if self._tuner is not None:
+            flags = {p: p.requires_grad for layer in self._layers() for p in layer.parameters()}
+            self._switch(name if name in self._names else None)
+            _restore(flags)
+
+    def _switch(self, name: str | None) -> None:
+        for layer in self._layers():
+            layer._disable_adapters = name is None
+            if name is not None:
+                layer.set_adapter([name])
+
+    def _layers(self) -> list[Any]:
+        from peft.tuners.lora import LoraLayer
+
+        return [module for module in self.model.modules() if isinstance(module, LoraLayer)]
+
+    def _targets(self, part: LoRA, layers: tuple[Layer, ...]) -> list[str]:
+        if part.targets != "all_linear":
+            return [name for layer in layers for name in projections(layer, part.targets)]
+        inner = body(self.model)
+        prefix = next(path for path, module in self.model.named_modules() if module is inner)
+        blocks = {f".{layer.index}." for layer in layers}
+        return [
+            f"{prefix}.{path}".removeprefix(".")
+            for path, module in inner.named_modules()
+            if isinstance(module, nn.Linear | Conv1D) and any(block in f".{path}." for block in blocks)
+        ]
+
+
+def _restore(flags: dict[nn.Parameter, bool]) -> None:
+    for parameter, flag in flags.items():
+        parameter.requires_grad_(flag)

@@ -1,0 +1,129 @@
+"""The settings of every adaptation method: what a user writes in Python or YAML, and what a saved adapter records.
+
+Nothing here imports torch, so that a specification can be checked and a help page printed at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Layers = Literal["all"] | Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=0)], ...]
+"""Which layers are adapted: `all`, a number L (the **top** L layers), or an explicit tuple of layer indices from 0."""
+
+Init = Literal["normal", "text", "zero"]
+
+INIT_TEXT = "Does the first sentence imply the second? Answer yes, no or maybe."
+
+
+class Part(BaseModel):
+    """What every method has in common. An adapter is a list of parts.
+
+    Attributes:
+        learning_rate: overrides the trainer's for this part.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    method: str
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+
+
+class _Prefix(Part):
+    """A learned prefix of `tokens` positions."""
+
+    tokens: Annotated[int, Field(ge=1)] = 10
+    init: Init = "normal"
+    init_text: str = INIT_TEXT
+    init_scale: Annotated[float, Field(gt=0)] = 1.0
+    learning_rate_scale: Literal["absolute", "relative"] = "absolute"
+
+
+class PrefixTuning(_Prefix):
+    """Prefix tuning with one joint softmax over prefix and tokens (DESIGN §1; Li & Liang 2021).
+
+    Attributes:
+        tokens: P, the prefix length.
+        layers: `all`, L (the top L layers) or explicit layer indices.
+        projection: `base` learns E (P, d) and sends it through the layer's frozen W_k, W_v; `none` learns the keys and
+            values (G, P, h) themselves.
+        norm: `layer` sends E through the layer's own input norm first.
+        init: `normal` fits the scale of the layer's real inputs (times `init_scale`), `text` takes the model's own states on
+            `init_text`, `zero` is zero.
+        learning_rate_scale: `relative` multiplies the learning rate by the root mean square of each layer's start value.
+    """
+
+    method: Literal["prefix"] = "prefix"
+    layers: Layers = "all"
+    projection: Literal["base", "none"] = "base"
+    norm: Literal["none", "layer"] = "none"
+
+    @model_validator(mode="after")
+    def _norm_needs_projection(self) -> PrefixTuning:
+        if self.norm == "layer" and self.projection == "none":
+            raise ValueError("norm: layer needs projection: base (keys and values have no input norm)")
+        return self
+
+
+class LlamaAdapter(_Prefix):
+    """LLaMA-Adapter: a second softmax over the prefix, added through a gate that starts at zero (Zhang et al. 2023).
+
+    Attributes:
+        gate: one gate per head, or one per layer.
+        tanh: pass the gate through tanh, as the published training code does (its inference code and PEFT do not).
+    """
+
+    method: Literal["llama_adapter"] = "llama_adapter"
+    layers: Layers = "all"
+    norm: Literal["none", "layer"] = "none"
+    gate: Literal["per_head", "per_layer"] = "per_head"
+    tanh: bool = False
+    gate_learning_rate: Annotated[float, Field(gt=0)] | None = None
+
+
+class SoftPrompt(_Prefix):
+    """Soft prompt: E (P, d) stands before the token embeddings, at positions 0..P-1 (Lester et al. 2021)."""
+
+    method: Literal["soft_prompt"] = "soft_prompt"
+
+
+class LoRA(Part):
+    """Low-rank adaptation, by PEFT (Hu et al. 2022).
+
+    Attributes:
+        rank: r.
+        alpha: scaling numerator; `None` means 2 r.
+        targets: which projections of the attention are adapted, by role; `all_linear` takes every linear layer of the body.
+    """
+
+    method: Literal["lora"] = "lora"
+    rank: Annotated[int, Field(ge=1)] = 4
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[Literal["q", "k", "v", "o"], ...] | Literal["all_linear"] = ("q", "k", "v")
+    layers: Layers = "all"
+
+
+class FullFineTuning(Part):
+    """Ordinary fine-tuning of every weight."""
+
+    method: Literal["full"] = "full"
+
+
+class Base(Part):
+    """Nothing is learned: the base model itself, prompted. The control."""
+
+    method: Literal["base"] = "base"
+
+
+AnyPart = Annotated[
+    PrefixTuning | LlamaAdapter | SoftPrompt | LoRA | FullFineTuning | Base, Field(discriminator="method")
+]
+METHODS: dict[str, type[Part]] = {
+    "prefix": PrefixTuning,
+    "llama_adapter": LlamaAdapter,
+    "soft_prompt": SoftPrompt,
+    "lora": LoRA,
+    "full": FullFineTuning,
+    "base": Base,
+}

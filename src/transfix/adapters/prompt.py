@@ -1,0 +1,106 @@
+"""Soft prompts (Lester et al. 2021): E (P, d) stands before the token embeddings, at positions 0..P-1.
+
+In a causal decoder nothing that follows the prompt can change its states, so they are computed once per forward from E
+alone (a batch of one, P tokens) instead of once per row: each layer's keys and values of the prompt are recorded, and the
+rows' tokens, moved to positions P, P+1, ..., attend to them. The result is that of prepending E to every row; the input,
+the output and the cache keep their shapes, so generation and training loops see an ordinary model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from transfix.adapters.prefix import KeysValues
+
+if TYPE_CHECKING:
+    from transfix.adapters.seam import Seam
+
+
+class PromptEmbedding(nn.Module):
+    """E (P, d) in the space of the model's (scaled) token embeddings, float32."""
+
+    def __init__(self, tokens: int, hidden: int, device: torch.device):
+        super().__init__()
+        self.tokens = tokens
+        self.embedding: Float[Tensor, "prefix hidden"] = nn.Parameter(
+            torch.zeros(tokens, hidden, dtype=torch.float32, device=device)
+        )
+
+
+class PromptPass:
+    """Runs the body on the active soft prompts and keeps each layer's keys and values for the rows' forward.
+
+    Attributes:
+        embeddings: the soft prompts, by adapter name.
+        recording: the adapter whose prompt is being run, if any.
+    """
+
+    def __init__(self, seam: Seam) -> None:
+        self.seam = seam
+        self.embeddings: dict[str, PromptEmbedding] = {}
+        self.recording: str | None = None
+        self._recorded: dict[tuple[str, int], KeysValues] = {}
+        self._stamp: tuple[object, ...] | None = None
+
+    def run(self, device: torch.device) -> None:
+        """Records the prompts of the active adapters; skipped while gradients are off and no weight has changed."""
+        names = [name for name in self.seam.active if name in self.embeddings]
+        stamp = self._current_stamp(names)
+        if stamp is not None and stamp == self._stamp:
+            return
+        self._recorded, self._stamp = {}, stamp
+        for name in names:
+            prompt = self.embeddings[name]
+            dtype = self.seam.body.get_input_embeddings().weight.dtype
+            positions = torch.arange(prompt.tokens, device=device)[None]
+            with self.seam.using((name,), None), self._recording(name):
+                self.seam.body(
+                    inputs_embeds=prompt.embedding.to(device, dtype)[None], position_ids=positions, use_cache=False
+                )
+
+    def record(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Keeps a layer's rotated keys and values (1, G, P, h) while a prompt runs."""
+        if self.recording is not None:
+            self._recorded[self.recording, layer] = (key[0], value[0])
+
+    def keys_values(self, name: str, layer: int) -> KeysValues | None:
+        """K and V (G, P, h) of an adapter's prompt at a layer; `None` while a prompt runs or if it has none."""
+        return self._recorded.get((name, layer)) if self.recording is None and name in self.embeddings else None
+
+    def shift(self, batch: int, device: torch.device) -> Int[Tensor, "rows 1"] | None:
+        """How far each row's tokens move: its prompt's length. (B or 1, 1); `None` if no active adapter has a prompt."""
+        lengths = [self.embeddings[n].tokens if n in self.embeddings else 0 for n in self.seam.active]
+        if not any(lengths):
+            return None
+        rows = self.seam.row_index(batch, device)
+        table = torch.tensor([*lengths, 0], device=device)  # index -1, the base model, finds the last: 0
+        return table[:1, None] if rows is None else table[rows][:, None]
+
+    def _current_stamp(self, names: list[str]) -> tuple[object, ...] | None:
+        if torch.is_grad_enabled() or self.seam.model.training:
+            return None
+        try:
+            versions = tuple((p.data_ptr(), p._version) for p in self.seam.model.parameters())
+        except RuntimeError:  # inference tensors keep no version
+            return None
+        return (tuple(names), versions)
+
+    @contextmanager
+    def _recording(self, name: str) -> Iterator[None]:
+        """Activation checkpointing is off meanwhile: its second run of a layer would come when nothing is recorded."""
+        flagged = [m for m in self.seam.body.modules() if getattr(m, "gradient_checkpointing", False)]
+        self.recording = name
+        for module in flagged:
+            module.gradient_checkpointing = False
+        try:
+            yield
+        finally:
+            self.recording = None
+            for module in flagged:
+                module.gradient_checkpointing = True

@@ -1,0 +1,231 @@
+"""An adapter on disk: `adapter.json` says what it is and for which base, `adapter.safetensors` holds its tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+from transformers import PreTrainedModel
+
+from transfix.adapters import architecture
+from transfix.adapters.methods import AnyPart, Part
+from transfix.errors import TransfixError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transfix.adapters.adapter import Adapter
+
+FORMAT = 1
+_SHAPE_KEYS = (
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "intermediate_size",
+    "vocab_size",
+    "rope_parameters",
+    "sliding_window",
+    "tie_word_embeddings",
+)
+_SAMPLES = 32
+
+
+class AdapterFileError(TransfixError):
+    """A saved adapter that cannot be read, or that belongs to another base model."""
+
+
+def config_hash(model: PreTrainedModel) -> str:
+    """A hash of what the configuration says about the model's shape (12 hex digits); the same for any dtype or device."""
+    config = model.config.to_dict()
+    shape = {key: config.get(key) for key in _SHAPE_KEYS}
+    return hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def weight_samples(model: PreTrainedModel) -> list[float]:
+    """A few of the base's own weights, which tell two models of one shape apart (base from instruct, say)."""
+    table = model.get_input_embeddings().weight.detach().flatten()
+    index = torch.linspace(0, table.numel() - 1, _SAMPLES, dtype=torch.float64).long()
+    return [round(float(value), 8) for value in table[index.to(table.device)].float().cpu()]
+
+
+def save(adapter: Adapter, directory: str | Path) -> Path:
+    """Writes an adapter; each file is complete or absent.
+
+    Raises:
+        AdapterFileError: if the directory cannot be written.
+    """
+    from safetensors.torch import save as to_bytes
+
+    target = Path(directory)
+    model = adapter.model
+    tensors = {name: parameter.detach().contiguous().cpu() for name, parameter in adapter.tensors().items()}
+    record = {
+        "format": FORMAT,
+        "name": adapter.name,
+        "parts": [part.model_dump(mode="json") for part in adapter.parts],
+        "base": {
+            "name": str(model.config._name_or_path),
+            "class": type(model).__name__,
+            "config_hash": config_hash(model),
+            "weights": None if _is_full(adapter) else weight_samples(model),
+        },
+        "shapes": {name: list(tensor.shape) for name, tensor in tensors.items()},
+        "versions": {package: _version(package) for package in ("transfix", "torch", "transformers", "peft")},
+    }
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        _write(target / "adapter.safetensors", to_bytes(tensors))
+        _write(target / "adapter.json", json.dumps(record, indent=2, ensure_ascii=False).encode())
+    except OSError as error:
+        raise AdapterFileError(f"{target}: the adapter could not be written: {error.strerror or error}.") from error
+    return target
+
+
+def load_adapter(
+    model: PreTrainedModel,
+    directory: str | Path,
+    name: str | None = None,
+    tokenizer: Callable[..., Any] | None = None,
+) -> Adapter:
+    """Puts a saved adapter on `model`.
+
+    Args:
+        model: the base model that it was trained on.
+        directory: what `Adapter.save` wrote.
+        name: a name other than the saved one.
+        tokenizer: not needed; accepted so that a call can look like `attach`.
+
+    Raises:
+        AdapterFileError: if a file is missing, torn or not an adapter's, or the adapter belongs to another base.
+    """
+    from transfix.adapters.adapter import attach
+
+    source = Path(directory)
+    record = _record(source / "adapter.json")
+    parts = _parts(source / "adapter.json", record)
+    _check_base(source, record["base"], model)
+    tensors = read_tensors(source / "adapter.safetensors")
+    adapter = attach(model, *(_without_text(part) for part in parts), name=name or record["name"])
+    for binding, part in zip(adapter.bindings, parts, strict=True):
+        binding.part = part
+    adapter.parts = tuple(parts)
+    try:
+        fill(adapter, tensors, source)
+    except AdapterFileError:
+        if not _is_full(adapter):
+            adapter.detach()
+        raise
+    return adapter
+
+
+def fill(adapter: Adapter, tensors: dict[str, torch.Tensor], source: Path) -> None:
+    """Writes saved tensors into an adapter.
+
+    Raises:
+        AdapterFileError: if names or shapes differ.
+    """
+    own: dict[str, nn.Parameter] = adapter.tensors()
+    if own.keys() != tensors.keys():
+        missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+        raise AdapterFileError(f"{source}: tensors do not fit the method. Missing: {missing[:5]}. Unknown: {extra[:5]}.")
+    for name, parameter in own.items():
+        if parameter.shape != tensors[name].shape:
+            raise AdapterFileError(
+                f"{source}: {name} has shape {tuple(tensors[name].shape)}, this model needs {tuple(parameter.shape)}."
+            )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name])
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        AdapterFileError: if it is missing or torn.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise AdapterFileError(f"{path}: no such file. An adapter is a directory with adapter.json and adapter.safetensors.")
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AdapterFileError(
+            f"{path}: not a whole safetensors file ({path.stat().st_size} bytes: {error}). Copy or train it again."
+        ) from error
+
+
+def _record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise AdapterFileError(f"{path}: no such file. An adapter is a directory with adapter.json and adapter.safetensors.")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise AdapterFileError(f"{path}: not valid JSON: {error}. Copy or train the adapter again.") from error
+    if not isinstance(record, dict) or not {"format", "parts", "base", "name"} <= record.keys():
+        raise AdapterFileError(f"{path}: not an adapter of transfix (format, name, parts and base are expected).")
+    if record["format"] != FORMAT:
+        raise AdapterFileError(f"{path}: format {record['format']!r}; this version of transfix reads format {FORMAT}.")
+    return record
+
+
+def _parts(path: Path, record: dict[str, Any]) -> list[Part]:
+    try:
+        return [TypeAdapter[Part](AnyPart).validate_python(part) for part in record["parts"]]
+    except ValidationError as error:
+        raise AdapterFileError(f"{path}: parts: {error.errors()[0]['msg']}.") from error
+
+
+def _check_base(source: Path, base: dict[str, Any], model: PreTrainedModel) -> None:
+    here = str(model.config._name_or_path) or type(model).__name__
+    if base["config_hash"] != config_hash(model):
+        raise AdapterFileError(
+            f"{source}: this adapter was trained on {base['name'] or base['class']!r} (configuration {base['config_hash']}), "
+            f"the model here is {here!r} (configuration {config_hash(model)}). Load the base it was trained on."
+        )
+    table = model.get_input_embeddings().weight
+    if base.get("weights") and table.is_floating_point() and not table.is_meta:
+        pairs = zip(base["weights"], weight_samples(model), strict=True)
+        if not all(math.isclose(a, b, rel_tol=0.02, abs_tol=1e-4) for a, b in pairs):
+            raise AdapterFileError(
+                f"{source}: the model here, {here!r}, has the shape of the base this adapter was trained on, "
+                f"{base['name'] or base['class']!r}, but other weights. Load the base it was trained on."
+            )
+
+
+def _without_text(part: Part) -> Part:
+    """The same part, started without a text: its tensors are about to be overwritten."""
+    return part.model_copy(update={"init": "zero"}) if hasattr(part, "init") else part
+
+
+def _is_full(adapter: Adapter) -> bool:
+    return any(part.method == "full" for part in adapter.parts)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,304 @@
+"""The one place where prefixes enter a model: an attention function in transformers' registry.
+
+    transformers layer ──q, K, V, M──▶ `attend` ──▶ no prefix here?  the backend, untouched
+                                          │
+                                          ├─ joint columns  [K_p ; K], [V_p ; V], mask widened ──▶ backend
+                                          └─ added term     + g · softmax(q K_pᵀ·s) V_p
+
+No module is replaced, no forward copied, `past_key_values` never touched. A layer's learned tensors live on its own
+attention module (`attention.transfix`), so they move, shard and train with it; which adapters are on, and for which rows,
+is the `Seam`'s state, one object a model.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
+
+from transfix.adapters.architecture import Layer, UnsupportedModelError, body, support
+from transfix.adapters.prefix import FreePrefix, GatedPrefix, KeysValues, ProjectedPrefix
+from transfix.adapters.prompt import PromptPass
+from transfix.errors import TransfixError
+
+PREFIXED = "transfix_"
+BACKENDS = ("sdpa", "eager")
+
+
+class Seam:
+    """The state that the attention function consults: which adapters are on, for which rows of the batch.
+
+    Attributes:
+        active: the names of the adapters in use.
+        rows: for each row of the batch its index into `active` (-1: the base model), or `None` if all rows use the first.
+        prompts: the soft prompts attached, by adapter name.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.body = body(model)
+        self.active: tuple[str, ...] = ()
+        self.rows: tuple[int, ...] | None = None
+        self.prompts = PromptPass(self)
+        self.positions: Int[Tensor, "batch tokens"] | None = None
+        self._base_backend = model.config._attn_implementation
+        self._hook: Any = None
+
+    def open(self) -> None:
+        """Selects our attention function on the model.
+
+        Raises:
+            UnsupportedModelError: if the model is not on the attention registry, or its backend cannot take a prefix.
+        """
+        if self._hook is not None:
+            return
+        found = support(self.model)
+        if not found.supported and found.key_value == "unknown":
+            raise UnsupportedModelError(found.reason)
+        if "registry" in found.reason:
+            raise UnsupportedModelError(found.reason)
+        backend = self.model.config._attn_implementation
+        if backend not in BACKENDS:
+            raise UnsupportedModelError(
+                f"prefix methods run on attn_implementation {' or '.join(BACKENDS)}, this model has {backend!r}: "
+                'call model.set_attn_implementation("sdpa") first.'
+            )
+        self._base_backend = backend
+        self.model.set_attn_implementation(PREFIXED + backend)
+        self._hook = self.body.register_forward_pre_hook(self._before_body, with_kwargs=True)
+
+    def close(self) -> None:
+        """Gives the model its own attention function back."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+            self.model.set_attn_implementation(self._base_backend)
+
+    @contextmanager
+    def using(self, active: tuple[str, ...], rows: tuple[int, ...] | None) -> Iterator[None]:
+        """`active` and `rows` for the time of the block."""
+        before = self.active, self.rows
+        self.active, self.rows = active, rows
+        try:
+            yield
+        finally:
+            self.active, self.rows = before
+
+    def row_index(self, batch: int, device: torch.device) -> Int[Tensor, " batch"] | None:
+        """For each row of a batch its index into `active`; beams and several returned sequences repeat their row's.
+
+        Raises:
+            TransfixError: if the batch is no multiple of the rows that were named.
+        """
+        if self.rows is None:
+            return None
+        if batch % len(self.rows):
+            raise TransfixError(f"adapters were chosen for {len(self.rows)} rows, but the batch has {batch}.")
+        index = torch.tensor(self.rows, device=device)
+        return index.repeat_interleave(batch // len(self.rows))
+
+    def _before_body(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Runs the soft prompts and gives the tokens positions that count from the first real token.
+
+        Prefix keys are not rotated, so unlike in the base model absolute positions matter: with positions counted from the
+        first padding token, the result would depend on the padding.
+        """
+        if self.prompts.recording is not None or not self.active:
+            return args, kwargs
+        tokens = kwargs.get("input_ids", args[0] if args else None)
+        tokens = tokens if tokens is not None else kwargs.get("inputs_embeds")
+        if tokens is None:
+            return args, kwargs
+        batch, length = tokens.shape[:2]
+        self.prompts.run(tokens.device)
+        positions, mask = kwargs.get("position_ids"), kwargs.get("attention_mask")
+        shift = self.prompts.shift(batch, tokens.device)
+        if positions is None and isinstance(mask, Tensor) and mask.ndim == 2:
+            positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
+        if positions is None and shift is not None:
+            cache = kwargs.get("past_key_values")
+            past = cache.get_seq_length() if cache is not None else 0
+            positions = (torch.arange(length, device=tokens.device) + past)[None].expand(batch, -1)
+        if positions is not None:
+            positions = positions if shift is None else positions + shift
+            kwargs = {**kwargs, "position_ids": positions}
+        self.positions = positions
+        return args, kwargs
+
+
+class LayerSeam(nn.Module):
+    """What the attached adapters have on one layer, by adapter name. Lives on the attention module as `transfix`.
+
+    Attributes:
+        joint: prefixes that share the layer's softmax.
+        added: gated prefixes with a softmax of their own.
+    """
+
+    def __init__(self, seam: Seam, layer: Layer) -> None:
+        super().__init__()
+        self.seam = seam
+        self.index = layer.index
+        self.joint = nn.ModuleDict()
+        self.added = nn.ModuleDict()
+
+    def joint_columns(
+        self, query: Tensor, window: int | None
+    ) -> tuple[Float[Tensor, "batch kv_heads prefix head"], Tensor, Bool[Tensor, "..."] | None] | None:
+        """K_p, V_p (B, G, P, h) of every row, and which of them each query sees: (B, 1, T or 1, P), `None` for all."""
+        batch, dtype = query.shape[0], query.dtype
+        per_adapter: list[tuple[KeysValues, int] | None] = []
+        for name in self.seam.active:
+            prompt = self.seam.prompts.keys_values(name, self.index)
+            found = [kv for kv in (prompt, self._prefix(self.joint, name, dtype)) if kv is not None]
+            if not found:
+                per_adapter.append(None)
+                continue
+            keys, values = (torch.cat(tensors, dim=1) for tensors in zip(*found, strict=True))
+            per_adapter.append(((keys, values), prompt[0].shape[1] if prompt is not None else 0))
+        if all(entry is None for entry in per_adapter):
+            return None
+        rows = self.seam.row_index(batch, query.device)
+        keys, values, exists = _stack([entry and entry[0] for entry in per_adapter])
+        visible = None
+        if rows is None:
+            keys, values = keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)
+        else:
+            keys, values, exists = _of_rows(rows, keys, values, exists)
+            visible = exists[:, None, None, :]
+        prompt_lengths = [entry[1] if entry else 0 for entry in per_adapter]
+        if window is not None and any(prompt_lengths) and self.seam.positions is not None:
+            # prompt tokens are tokens: a sliding window leaves them behind, as it would if they stood in the input
+            lengths = torch.tensor(prompt_lengths, device=query.device)
+            length = lengths[rows.clamp(min=0)] if rows is not None else lengths[:1]
+            column = torch.arange(keys.shape[2], device=query.device)
+            near = self.seam.positions[:, :, None] - column < window
+            near = near | (column >= length[:, None, None])
+            visible = near[:, None] if visible is None else visible & near[:, None]
+        return keys, values, visible
+
+    def added_term(self, query: Float[Tensor, "batch heads tokens head"], scaling: float | None) -> Tensor | None:
+        """g · softmax(q K_pᵀ·s) V_p, as (B, T, H, h); `None` where no active adapter has one here."""
+        batch, heads, _, _ = query.shape
+        found = [self.added[name] if name in self.added else None for name in self.seam.active]
+        if all(part is None for part in found):
+            return None
+        gates = torch.stack([query.new_zeros(heads, dtype=torch.float32) if p is None else p.gates(heads) for p in found])
+        keys, values, exists = _stack([part and part.prefix.keys_values(query.dtype) for part in found])
+        rows = self.seam.row_index(batch, query.device)
+        visible = None
+        if rows is None:
+            keys, values = keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)
+        else:
+            keys, values, exists = _of_rows(rows, keys, values, exists)
+            gates = torch.where(rows[:, None] < 0, 0.0, gates[rows.clamp(min=0)])
+            visible = (exists | ~exists.any(-1, keepdim=True))[:, None, None, :]  # an empty softmax would be NaN
+        repeats = heads // keys.shape[1]
+        if repeats > 1:
+            keys, values = keys.repeat_interleave(repeats, dim=1), values.repeat_interleave(repeats, dim=1)
+        term = nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=visible, scale=scaling)
+        return term.transpose(1, 2) * gates.to(query.dtype)[:, None, :, None]
+
+    @staticmethod
+    def _prefix(bank: nn.ModuleDict, name: str, dtype: torch.dtype) -> KeysValues | None:
+        if name not in bank:
+            return None
+        part = bank[name]
+        assert isinstance(part, ProjectedPrefix | FreePrefix)
+        return part.keys_values(dtype)
+
+
+def attend(
+    backend: Callable[..., tuple[Tensor, Tensor | None]],
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention with the layer's prefixes: q (B, H, T, h), K and V (B, G, S, h) -> (B, T, H, h) and the weights, if any."""
+    layer = getattr(module, "transfix", None)
+    if not isinstance(layer, LayerSeam) or not (layer.seam.active or layer.seam.prompts.recording):
+        return backend(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    layer.seam.prompts.record(layer.index, key, value)
+    added = layer.added_term(query, scaling)
+    joint = layer.joint_columns(query, kwargs.get("sliding_window"))
+    if joint is not None:
+        prefix_keys, prefix_values, visible = joint
+        causal = kwargs.pop("is_causal", None)
+        causal = getattr(module, "is_causal", True) if causal is None else causal
+        if attention_mask is None and causal and query.shape[2] > 1:
+            # transformers means "top-left causal over the first T keys" by None (an empty static cache has more)
+            key, value = key[:, :, : query.shape[2]], value[:, :, : query.shape[2]]
+            attention_mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool, device=query.device).tril()[
+                None, None
+            ]
+        attention_mask = _widened(attention_mask, visible, query, key.shape[2], prefix_keys.shape[2])
+        key, value = torch.cat([prefix_keys, key], dim=2), torch.cat([prefix_values, value], dim=2)
+    output, weights = backend(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    return (output if added is None else output + added), weights
+
+
+def _widened(
+    mask: Tensor | None, visible: Tensor | None, query: Tensor, keys: int, prefix: int
+) -> Bool[Tensor, "..."] | Float[Tensor, "..."] | None:
+    """The mask (B, 1, T, S) with P more columns in front; `None` stays `None` where every query sees every key."""
+    if mask is None and visible is None:
+        return None
+    batch, tokens = query.shape[0], query.shape[2]
+    if mask is None:
+        mask = query.new_ones((), dtype=torch.bool).expand(batch, 1, tokens, keys)
+    if visible is None:
+        visible = mask.new_ones((), dtype=torch.bool)
+    visible = visible.expand(batch, mask.shape[1], tokens, prefix)
+    if mask.dtype != torch.bool:
+        visible = torch.where(visible, 0.0, torch.finfo(mask.dtype).min).to(mask.dtype)
+    return torch.cat([visible, mask.expand(batch, -1, -1, -1)], dim=-1)
+
+
+def _stack(entries: list[KeysValues | None]) -> tuple[Tensor, Tensor, Bool[Tensor, "adapters prefix"]]:
+    """One (A, G, P, h) of keys and of values for A adapters, short or absent prefixes filled up; and what is real."""
+    first = next(entry for entry in entries if entry is not None)
+    lengths = [0 if entry is None else entry[0].shape[1] for entry in entries]
+    longest, exists = max(lengths), torch.zeros(len(entries), max(lengths), dtype=torch.bool, device=first[0].device)
+    if len(entries) == 1:
+        return first[0][None], first[1][None], ~exists
+    keys, values = [], []
+    for row, (entry, length) in enumerate(zip(entries, lengths, strict=True)):
+        pair = (first[0][:, :0], first[1][:, :0]) if entry is None else entry
+        keys.append(nn.functional.pad(pair[0], (0, 0, 0, longest - length)))
+        values.append(nn.functional.pad(pair[1], (0, 0, 0, longest - length)))
+        exists[row, :length] = True
+    return torch.stack(keys), torch.stack(values), exists
+
+
+def _of_rows(rows: Int[Tensor, " batch"], keys: Tensor, values: Tensor, exists: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Each row's own (B, ...) by its adapter index; rows of the base model (-1) have nothing visible."""
+    index = rows.clamp(min=0)
+    return keys[index], values[index], exists[index] & (rows >= 0)[:, None]
+
+
+def _sdpa(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    return attend(sdpa_attention_forward, module, *args, **kwargs)
+
+
+def _eager(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    if own is None:
+        raise UnsupportedModelError(f"{type(module).__name__} has no eager attention function; use sdpa.")
+    return attend(own, module, *args, **kwargs)
+
+
+AttentionInterface.register(PREFIXED + "sdpa", _sdpa)
+AttentionInterface.register(PREFIXED + "eager", _eager)
+AttentionMaskInterface.register(PREFIXED + "sdpa", sdpa_mask)
+AttentionMaskInterface.register(PREFIXED + "eager", eager_mask)

@@ -1,0 +1,38 @@
+"""The errors a user can cause: each says what was wrong, where, and what to do. The command line prints them, exit status 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class TransfixError(Exception):
+    """Something the user can put right. Its message is complete on its own: no traceback is needed to act on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an input.
+
+    Attributes:
+        where: the path inside the input (`train.learning_rate`, `rows.jsonl:17`).
+        what: what is wrong, with the offending value.
+        allowed: what would be accepted, where that can be said shortly.
+    """
+
+    where: str
+    what: str
+    allowed: str | None = None
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{line} (allowed: {self.allowed})" if self.allowed else line
+
+
+class ProblemsError(TransfixError):
+    """All problems of one input, reported at once."""
+
+    def __init__(self, title: str, problems: Sequence[Problem]) -> None:
+        self.title = title
+        self.problems = tuple(problems)
+        super().__init__("\n".join([title, *(f"  - {problem}" for problem in self.problems)]))
