@@ -35,8 +35,12 @@ class ProjectedPrefix(nn.Module):
         self._frozen = (source, norm)  # in a tuple, so that the base's modules are not registered a second time
         self._cached: tuple[tuple[object, ...], KeysValues] | None = None
 
-    def keys_values(self, dtype: torch.dtype) -> KeysValues:
-        """K_p and V_p (G, P, h) in `dtype`. Kept only while gradients are off, and only until a weight changes."""
+    def keys_values(self, dtype: torch.dtype, decoding: bool = False) -> KeysValues:
+        """K_p and V_p (G, P, h) in `dtype`.
+
+        Kept only while gradients are off, until a weight changes, and used again only while `decoding` token by token: a
+        write through `weight.data` leaves no trace, so every forward over several tokens computes them afresh.
+        """
         if torch.is_grad_enabled():
             self._cached = None
             return self._projected(dtype)
@@ -45,7 +49,7 @@ class ProjectedPrefix(nn.Module):
         stamp = _stamp(weights, dtype)
         if stamp is None:
             return self._projected(dtype)
-        if self._cached is None or self._cached[0] != stamp:
+        if not decoding or self._cached is None or self._cached[0] != stamp:
             self._cached = (stamp, self._projected(dtype))
         return self._cached[1]
 
@@ -64,8 +68,8 @@ class FreePrefix(nn.Module):
         self.keys = nn.Parameter(torch.zeros(heads, tokens, head_size, dtype=torch.float32, device=device))
         self.values = nn.Parameter(torch.zeros(heads, tokens, head_size, dtype=torch.float32, device=device))
 
-    def keys_values(self, dtype: torch.dtype) -> KeysValues:
-        """K_p and V_p (G, P, h) in `dtype`."""
+    def keys_values(self, dtype: torch.dtype, decoding: bool = False) -> KeysValues:
+        """K_p and V_p (G, P, h) in `dtype`; nothing to keep, whether `decoding` or not."""
         return self.keys.to(dtype), self.values.to(dtype)
 
 

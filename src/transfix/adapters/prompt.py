@@ -39,22 +39,26 @@ class PromptPass:
     Attributes:
         embeddings: the soft prompts, by adapter name.
         recording: the adapter whose prompt is being run, if any.
+        recorded: keys and values (G, P, h) of the last run, by adapter and layer.
     """
 
     def __init__(self, seam: Seam) -> None:
         self.seam = seam
         self.embeddings: dict[str, PromptEmbedding] = {}
         self.recording: str | None = None
-        self._recorded: dict[tuple[str, int], KeysValues] = {}
+        self.recorded: dict[tuple[str, int], KeysValues] = {}
         self._stamp: tuple[object, ...] | None = None
 
-    def run(self, device: torch.device) -> None:
-        """Records the prompts of the active adapters; skipped while gradients are off and no weight has changed."""
+    def run(self, device: torch.device, decoding: bool) -> None:
+        """Records the prompts of the active adapters.
+
+        Skipped while `decoding` token by token with gradients off and no weight changed since (see `ProjectedPrefix`).
+        """
         names = [name for name in self.seam.active if name in self.embeddings]
         stamp = self._current_stamp(names)
-        if stamp is not None and stamp == self._stamp:
+        if decoding and stamp is not None and stamp == self._stamp:
             return
-        self._recorded, self._stamp = {}, stamp
+        self.recorded, self._stamp = {}, stamp
         for name in names:
             prompt = self.embeddings[name]
             dtype = self.seam.body.get_input_embeddings().weight.dtype
@@ -64,14 +68,19 @@ class PromptPass:
                     inputs_embeds=prompt.embedding.to(device, dtype)[None], position_ids=positions, use_cache=False
                 )
 
+    def release(self) -> None:
+        """After a forward: lets go of what only this forward could use, its autograd graph with it."""
+        if self.recording is None and self._stamp is None:
+            self.recorded = {}
+
     def record(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keeps a layer's rotated keys and values (1, G, P, h) while a prompt runs."""
         if self.recording is not None:
-            self._recorded[self.recording, layer] = (key[0], value[0])
+            self.recorded[self.recording, layer] = (key[0], value[0])
 
     def keys_values(self, name: str, layer: int) -> KeysValues | None:
         """K and V (G, P, h) of an adapter's prompt at a layer; `None` while a prompt runs or if it has none."""
-        return self._recorded.get((name, layer)) if self.recording is None and name in self.embeddings else None
+        return self.recorded.get((name, layer)) if self.recording is None and name in self.embeddings else None
 
     def shift(self, batch: int, device: torch.device) -> Int[Tensor, "rows 1"] | None:
         """How far each row's tokens move: its prompt's length. (B or 1, 1); `None` if no active adapter has a prompt."""

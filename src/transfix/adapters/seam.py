@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,6 +32,18 @@ from transfix.errors import TransfixError
 
 PREFIXED = "transfix_"
 BACKENDS = ("sdpa", "eager")
+SNAPSHOT = "transfix"  # the keyword under which a forward's state reaches the attention function
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one forward runs with. Travels with it through the layers where activations will be recomputed: by then other
+    adapters may be in use, or another batch may have been seen."""
+
+    active: tuple[str, ...]
+    rows: tuple[int, ...] | None
+    positions: Int[Tensor, "batch tokens"] | None
+    recorded: dict[tuple[str, int], KeysValues]
 
 
 class Seam:
@@ -50,7 +63,7 @@ class Seam:
         self.prompts = PromptPass(self)
         self.positions: Int[Tensor, "batch tokens"] | None = None
         self._base_backend = model.config._attn_implementation
-        self._hook: Any = None
+        self._hooks: list[Any] = []
 
     def open(self) -> None:
         """Selects our attention function on the model.
@@ -58,7 +71,7 @@ class Seam:
         Raises:
             UnsupportedModelError: if the model is not on the attention registry, or its backend cannot take a prefix.
         """
-        if self._hook is not None:
+        if self._hooks:
             return
         found = support(self.model)
         if not found.supported and found.key_value == "unknown":
@@ -73,13 +86,17 @@ class Seam:
             )
         self._base_backend = backend
         self.model.set_attn_implementation(PREFIXED + backend)
-        self._hook = self.body.register_forward_pre_hook(self._before_body, with_kwargs=True)
+        self._hooks = [
+            self.body.register_forward_pre_hook(self._before_body, with_kwargs=True),
+            self.body.register_forward_hook(self._after_body, always_call=True),
+        ]
 
     def close(self) -> None:
         """Gives the model its own attention function back."""
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+        if self._hooks:
+            for hook in self._hooks:
+                hook.remove()
+            self._hooks = []
             self.model.set_attn_implementation(self._base_backend)
 
     @contextmanager
@@ -91,6 +108,17 @@ class Seam:
             yield
         finally:
             self.active, self.rows = before
+
+    @contextmanager
+    def as_in(self, past: Snapshot) -> Iterator[None]:
+        """The state of an earlier forward, for the time of the block."""
+        now = self.positions, self.prompts.recorded
+        self.positions, self.prompts.recorded = past.positions, past.recorded
+        try:
+            with self.using(past.active, past.rows):
+                yield
+        finally:
+            self.positions, self.prompts.recorded = now
 
     def row_index(self, batch: int, device: torch.device) -> Int[Tensor, " batch"] | None:
         """For each row of a batch its index into `active`; beams and several returned sequences repeat their row's.
@@ -113,12 +141,18 @@ class Seam:
         """
         if self.prompts.recording is not None or not self.active:
             return args, kwargs
+        chosen = self.body.config._attn_implementation
+        if not str(chosen).startswith(PREFIXED):
+            raise TransfixError(
+                f"attn_implementation was set to {chosen!r} while an adapter is attached, which would leave its prefix out: "
+                "choose it before attach (or detach, set_attn_implementation and load_adapter)."
+            )
         tokens = kwargs.get("input_ids", args[0] if args else None)
         tokens = tokens if tokens is not None else kwargs.get("inputs_embeds")
         if tokens is None:
             return args, kwargs
         batch, length = tokens.shape[:2]
-        self.prompts.run(tokens.device)
+        self.prompts.run(tokens.device, decoding=length == 1)
         positions, mask = kwargs.get("position_ids"), kwargs.get("attention_mask")
         shift = self.prompts.shift(batch, tokens.device)
         if positions is None and isinstance(mask, Tensor) and mask.ndim == 2:
@@ -131,7 +165,12 @@ class Seam:
             positions = positions if shift is None else positions + shift
             kwargs = {**kwargs, "position_ids": positions}
         self.positions = positions
+        if torch.is_grad_enabled() and self.body.training and self.body.is_activation_checkpointing:
+            kwargs = {**kwargs, SNAPSHOT: Snapshot(self.active, self.rows, positions, self.prompts.recorded)}
         return args, kwargs
+
+    def _after_body(self, *_: object) -> None:
+        self.prompts.release()
 
 
 class LayerSeam(nn.Module):
@@ -157,7 +196,8 @@ class LayerSeam(nn.Module):
         per_adapter: list[tuple[KeysValues, int] | None] = []
         for name in self.seam.active:
             prompt = self.seam.prompts.keys_values(name, self.index)
-            found = [kv for kv in (prompt, self._prefix(self.joint, name, dtype)) if kv is not None]
+            prefix = self._prefix(self.joint, name, dtype, decoding=query.shape[2] == 1)
+            found = [kv for kv in (prompt, prefix) if kv is not None]
             if not found:
                 per_adapter.append(None)
                 continue
@@ -186,12 +226,12 @@ class LayerSeam(nn.Module):
 
     def added_term(self, query: Float[Tensor, "batch heads tokens head"], scaling: float | None) -> Tensor | None:
         """g · softmax(q K_pᵀ·s) V_p, as (B, T, H, h); `None` where no active adapter has one here."""
-        batch, heads, _, _ = query.shape
+        batch, heads, tokens, _ = query.shape
         found = [self.added[name] if name in self.added else None for name in self.seam.active]
         if all(part is None for part in found):
             return None
         gates = torch.stack([query.new_zeros(heads, dtype=torch.float32) if p is None else p.gates(heads) for p in found])
-        keys, values, exists = _stack([part and part.prefix.keys_values(query.dtype) for part in found])
+        keys, values, exists = _stack([p and p.prefix.keys_values(query.dtype, decoding=tokens == 1) for p in found])
         rows = self.seam.row_index(batch, query.device)
         visible = None
         if rows is None:
@@ -207,12 +247,12 @@ class LayerSeam(nn.Module):
         return term.transpose(1, 2) * gates.to(query.dtype)[:, None, :, None]
 
     @staticmethod
-    def _prefix(bank: nn.ModuleDict, name: str, dtype: torch.dtype) -> KeysValues | None:
+    def _prefix(bank: nn.ModuleDict, name: str, dtype: torch.dtype, decoding: bool) -> KeysValues | None:
         if name not in bank:
             return None
         part = bank[name]
         assert isinstance(part, ProjectedPrefix | FreePrefix)
-        return part.keys_values(dtype)
+        return part.keys_values(dtype, decoding)
 
 
 def attend(
@@ -226,7 +266,10 @@ def attend(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention with the layer's prefixes: q (B, H, T, h), K and V (B, G, S, h) -> (B, T, H, h) and the weights, if any."""
-    layer = getattr(module, "transfix", None)
+    layer, snapshot = getattr(module, "transfix", None), kwargs.pop(SNAPSHOT, None)
+    if isinstance(layer, LayerSeam) and snapshot is not None:
+        with layer.seam.as_in(snapshot):
+            return attend(backend, module, query, key, value, attention_mask, scaling, **kwargs)
     if not isinstance(layer, LayerSeam) or not (layer.seam.active or layer.seam.prompts.recording):
         return backend(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     layer.seam.prompts.record(layer.index, key, value)

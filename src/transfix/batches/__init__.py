@@ -1,0 +1,43 @@
+"""From token sequences to what a model is called with, and back to the few logits that are wanted. Nothing needless.
+
+`trees` lets rows that begin alike share their beginning; `plan` orders them into batches by a token budget; `head` asks the
+model for logits only where a target is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transfix._lazy import lazy
+
+if TYPE_CHECKING:
+    from transfix.batches.encoding import Encoded as Encoded
+    from transfix.batches.encoding import encode as encode
+    from transfix.batches.encoding import mask_dtype as mask_dtype
+    from transfix.batches.encoding import shared as shared
+    from transfix.batches.head import focused_head as focused_head
+    from transfix.batches.plan import evaluation_batches as evaluation_batches
+    from transfix.batches.plan import training_steps as training_steps
+    from transfix.batches.tensors import Batch as Batch
+    from transfix.batches.tensors import collate as collate
+    from transfix.batches.trees import Sequence as Sequence
+    from transfix.batches.trees import Tree as Tree
+    from transfix.batches.trees import grow as grow
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Encoded": "transfix.batches.encoding",
+        "encode": "transfix.batches.encoding",
+        "mask_dtype": "transfix.batches.encoding",
+        "shared": "transfix.batches.encoding",
+        "focused_head": "transfix.batches.head",
+        "evaluation_batches": "transfix.batches.plan",
+        "training_steps": "transfix.batches.plan",
+        "Batch": "transfix.batches.tensors",
+        "collate": "transfix.batches.tensors",
+        "Sequence": "transfix.batches.trees",
+        "Tree": "transfix.batches.trees",
+        "grow": "transfix.batches.trees",
+    },
+)

@@ -1,0 +1,55 @@
+"""Prompts as tokens, with what had to be cut said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as List
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from transfix.batches.trees import Sequence, Tree, grow
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One prompt.
+
+    Attributes:
+        tokens: token ids, with the tokenizer's own begin-of-sequence token if it sets one.
+        truncated: whether tokens were left out.
+    """
+
+    tokens: tuple[int, ...]
+    truncated: bool
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompts: List[str], max_tokens: int | None) -> list[Encoded]:
+    """The prompts' tokens; of a prompt longer than `max_tokens` the middle is left out, so that task and question stay."""
+    if not prompts:
+        return []
+    ends = tokenizer.eos_token_id
+    encoded = []
+    for row in tokenizer(list(prompts))["input_ids"]:
+        ids = row[:-1] if row and row[-1] == ends and len(row) > 1 else row  # an end token would close the prompt
+        cut = max_tokens is not None and len(ids) > max_tokens
+        if cut and max_tokens is not None:
+            head = max_tokens // 2
+            ids = [*ids[:head], *ids[len(ids) - (max_tokens - head) :]]
+        encoded.append(Encoded(tuple(ids), cut))
+    return encoded
+
+
+def shared(model: PreTrainedModel, sequences: List[Sequence], budget: int) -> list[Tree]:
+    """The sequences as trees, as far as this model can share: its backend must take a mask of its own, and everything must
+    lie within its sliding window, if it has one."""
+    backend = str(model.config._attn_implementation)
+    window = getattr(model.config, "sliding_window", None)
+    largest = min(budget, window) if isinstance(window, int) else budget
+    takes_masks = backend.endswith(("sdpa", "eager"))
+    return grow(sequences, largest, None if takes_masks else 1)
+
+
+def mask_dtype(model: PreTrainedModel) -> Any:
+    """The dtype of an additive mask where the backend needs one, else `None`."""
+    return model.dtype if str(model.config._attn_implementation).endswith("eager") else None

@@ -1,0 +1,414 @@
+"""One run from its specification to its metrics: `train`, `evaluate`, `predict`. Read this first.
+
+    specification ─▶ model + adapter ─▶ English rows ─▶ steps ─▶ adapter/
+                                       rows of every language ─▶ predictions/TASK/LANGUAGE.parquet ─▶ metrics.json
+
+Each arrow ends in files that are whole if they exist, and what exists is not done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transfix import atomic, data, languages, tasks
+from transfix.data import Example
+from transfix.errors import TransfixError
+from transfix.experiments.progress import Display
+from transfix.experiments.spec import RunSpec
+from transfix.experiments.spec_parts import Evaluation, OnTask, Train
+from transfix.experiments.store import Run, RunStore
+from transfix.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from transfix.models import LoadedModel
+
+
+def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run:
+    """Trains the adapter of a specification, or finds it trained. A killed training goes on from its last checkpoint.
+
+    Args:
+        spec: the run; `auto` settings are resolved here.
+        store: where the run's directory is, or will be.
+        display: where progress is shown.
+
+    Raises:
+        TransfixError: if model, data or settings do not allow it; the message says why.
+    """
+    display = display or Display()
+    run = store.open(resolve(spec))
+    if run.spec.train is None:
+        return run
+    with run.lock():
+        if (run.adapter_dir / "adapter.json").exists():
+            return run
+        _train(run, run.spec.train, display)
+    return run
+
+
+def evaluate(
+    run: Run,
+    task_names: Sequence[str] | None = None,
+    codes: Sequence[str] | None = None,
+    limit: int | None = None,
+    display: Display | None = None,
+) -> dict[str, Any]:
+    """Measures a run's adapter and returns its metrics. Rows that were predicted already are not asked again.
+
+    Args:
+        run: trained, unless its adapter is `base`.
+        task_names: only these tasks; one that the specification does not name is measured on the snapshot.
+        codes: only these languages; `None` is what the specification says.
+        limit: rows a language; `None` is what the specification says.
+        display: where progress is shown.
+
+    Raises:
+        TransfixError: if the run is not trained, or rows cannot be read.
+    """
+    display = display or Display()
+    with run.lock():
+        session = Session(run)
+        for evaluation in _evaluations(run.spec, task_names, codes, limit):
+            _evaluate(session, evaluation, display)
+        metrics = compute_metrics(run)
+        run.write_metrics(metrics)
+    return metrics
+
+
+def predict(run: Run, source: Path, target: Path, display: Display | None = None) -> int:
+    """Answers the rows of a jsonl file: each gets `answer` and `probabilities`. Returns how many.
+
+    Raises:
+        TransfixError: if a row lacks a field of the task, or `target` exists already.
+    """
+    display = display or Display()
+    if target.exists():
+        raise TransfixError(f"{target} exists already: name another file, or move it away.")
+    on = run.spec.train or next(iter(run.spec.evaluate), None)
+    if on is None:
+        raise TransfixError(f"{run.path}: its specification names no task. Add `evaluate: {{task: xnli}}` to it.")
+    task = _task(on)
+    rows = data.read_unlabelled(source, task.fields)
+    examples = [
+        Example(str(index), "und", {name: str(row[name]) for name in task.fields}, None)
+        for index, row in enumerate(rows)
+    ]
+    with display.bar(f"Answering {source.name}", len(rows)) as bar:
+        answers = Session(run).answers(task, examples, bar.advance)
+    lines = [
+        json.dumps({**row, "answer": answer.answer, "probabilities": answer.probabilities}, ensure_ascii=False)
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+    atomic.write_file(target, "\n".join(lines) + "\n")
+    return len(rows)
+
+
+def resolve(spec: RunSpec) -> RunSpec:
+    """The specification with `auto` replaced by what this machine does best.
+
+    Full fine-tuning keeps its weights in float32: steps are too small for bfloat16's eight bits.
+    """
+    from transfix.models.loading import choose_device, choose_dtype
+
+    device = choose_device(spec.device)
+    wanted = "float32" if spec.dtype == "auto" and spec.method == "full" else spec.dtype
+    return spec.resolved(dtype=str(choose_dtype(wanted, device)).removeprefix("torch."), device=str(device))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one row.
+
+    Attributes:
+        answer: the class with the highest probability.
+        scores: log-probabilities of the classes, in the task's order.
+        prompt_hash: of the prompt's text (12 hex digits).
+        truncated: whether the prompt was cut.
+        classes: the classes.
+    """
+
+    answer: str
+    scores: tuple[float, ...]
+    prompt_hash: str
+    truncated: bool
+    classes: tuple[str, ...]
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Class -> probability."""
+        import math
+
+        return {name: round(math.exp(score), 6) for name, score in zip(self.classes, self.scores, strict=True)}
+
+
+@dataclass(slots=True)
+class Session:
+    """A run's model with its adapter, loaded when it is first needed."""
+
+    run: Run
+    _loaded: LoadedModel | None = field(default=None, repr=False)
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model, its adapter on.
+
+        Raises:
+            TransfixError: if the run is not trained yet.
+        """
+        if self._loaded is None:
+            spec = self.run.spec
+            if spec.trained and not (self.run.adapter_dir / "adapter.json").exists():
+                raise TransfixError(
+                    f"{self.run.path} is not trained yet: run `transfix train {self.run.path}/spec.yaml`."
+                )
+            loaded = load_model(spec)
+            if spec.trained:
+                from transfix.adapters import load_adapter
+
+                load_adapter(loaded.model, self.run.adapter_dir)
+            self._loaded = loaded
+        return self._loaded
+
+    def answers(self, task: Task, examples: Sequence[Example], advance: Any = None) -> list[Answer]:
+        """The model's answers, in the order of `examples`."""
+        import torch
+
+        from transfix import batches
+        from transfix.evaluation.scoring import score_choices
+
+        tokenizer: Any = self.loaded.tokenizer
+        words = tasks.check_verbaliser(task, tokenizer, examples[:3])
+        prompts = [task.prompt(example) for example in examples]
+        longest = self.run.spec.train.max_tokens if self.run.spec.train else None
+        encoded = batches.encode(tokenizer, prompts, longest)
+        scores = score_choices(
+            self.loaded.model, encoded, torch.tensor(list(words.values())), tokenizer.pad_token_id, advance
+        )
+        best = scores.argmax(-1).tolist()
+        return [
+            Answer(task.classes[best[row]], tuple(scores[row].tolist()), _hash(prompt), cut.truncated, task.classes)
+            for row, (prompt, cut) in enumerate(zip(prompts, encoded, strict=True))
+        ]
+
+
+def load_model(spec: RunSpec) -> LoadedModel:
+    """The base model of a specification."""
+    from transfix import models
+
+    return models.load(spec.model, dtype=spec.dtype, device=spec.device, revision=spec.revision)
+
+
+def compute_metrics(run: Run) -> dict[str, Any]:
+    """The metrics of every task that has predictions, computed from them."""
+    from transfix.evaluation import metrics
+
+    found: dict[str, dict[str, Any]] = {}
+    for task, code in run.predicted():
+        found.setdefault(task, {})[code] = run.predictions(task, code)
+    return {
+        task: {
+            **(run.predictions_meta(task, next(iter(frames))) or {}),
+            **metrics.summarise(frames, chance=1 / len(tasks.get(task).classes)),
+        }
+        for task, frames in found.items()
+    }
+
+
+def _train(run: Run, settings: Train, display: Display) -> None:
+    import torch
+
+    from transfix import adapters, batches, training
+    from transfix.evaluation.scoring import score_choices
+    from transfix.experiments.callbacks import Told, tensorboard
+    from transfix.training.rows import balance
+
+    spec, task = run.spec, _task(settings)
+    examples = _rows(settings, task, settings.split or task.train_split or task.default_split)
+    rows, kept = training.split(examples, task.fields[0], settings.rows, settings.development_rows, spec.seed)
+    if not rows:
+        raise TransfixError(f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development.")
+    loaded = load_model(spec)
+    model, tokenizer = loaded.model, loaded.tokenizer
+    words = torch.tensor(list(tasks.check_verbaliser(task, tokenizer, rows[:3]).values()))
+    adapter = adapters.attach(model, *spec.adapter, tokenizer=tokenizer, seed=spec.seed)
+    encoded = batches.encode(tokenizer, [task.prompt(row) for row in rows], settings.max_tokens)
+    trees = batches.shared(model, [batches.Sequence(i, e.tokens) for i, e in enumerate(encoded)], settings.batch_tokens)
+    steps = batches.training_steps(trees, settings.epochs, settings.batch_rows, settings.batch_tokens, spec.seed)
+    pad: Any = tokenizer.pad_token_id
+    choices = training.Choices(torch.tensor([task.classes.index(str(row.label)) for row in rows]), words, pad)
+    develop = None
+    if kept:
+        questions = batches.encode(tokenizer, [task.prompt(row) for row in kept], settings.max_tokens)
+        gold = torch.tensor([task.classes.index(str(row.label)) for row in kept])
+
+        def develop() -> dict[str, float]:
+            scores = score_choices(model, questions, words, pad)
+            loss = torch.nn.functional.nll_loss(scores, gold)
+            return {"accuracy": float((scores.argmax(-1) == gold).float().mean()), "loss": float(loss)}
+
+    per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
+    done = training.trainer.newest_checkpoint(run.checkpoints_dir)
+    finished = int(done.name.rsplit("-", 1)[1]) if done else 0
+    began = time.monotonic()
+    with display.bar(f"Training {spec.title}", sum(per_step), sum(per_step[:finished])) as bar:
+        trainer = training.AdapterTrainer(
+            adapter,
+            steps,
+            choices,
+            _settings(run, settings, len(steps)),
+            develop,
+            [Told(bar, per_step), *tensorboard(run.path / "logs")],
+        )
+        trainer.run()
+    seconds = time.monotonic() - began
+    if settings.early_stopping and trainer.best_dir.exists():
+        from transfix.adapters.saving import fill, read_tensors
+
+        fill(adapter, read_tensors(trainer.best_dir / "adapter.safetensors"), trainer.best_dir)
+    history = trainer.state.log_history
+    measured = [entry for entry in history if "eval_accuracy" in entry]
+    run.write_json(
+        "training.json",
+        {
+            "trainable_parameters": adapter.trainable,
+            "rows": len(rows),
+            "rows_seen": sum(per_step[: trainer.state.global_step]),
+            "development_rows": len(kept),
+            "class_balance": balance(rows, task.classes),
+            "truncated": sum(e.truncated for e in encoded),
+            "tokens_computed_per_epoch": sum(tree.size for tree in trees),
+            "tokens_without_sharing_per_epoch": sum(len(e.tokens) for e in encoded),
+            "steps": trainer.state.global_step,
+            "seconds": round(seconds, 2),
+            "examples_per_second": round(sum(per_step[finished : trainer.state.global_step]) / max(seconds, 1e-9), 3),
+            "resumed_at_step": finished,
+            "final_loss": next((entry["loss"] for entry in reversed(history) if "loss" in entry), None),
+            "development": [
+                {"step": e["step"], "accuracy": e["eval_accuracy"], "loss": e["eval_loss"]} for e in measured
+            ],
+        },
+    )
+    run.write_adapter(adapter.save)
+    shutil.rmtree(run.checkpoints_dir, ignore_errors=True)
+
+
+def _settings(run: Run, settings: Train, steps: int) -> Any:
+    from transfix import training
+
+    every = settings.evaluate_every or -(-steps // settings.epochs)
+    return training.Settings(
+        output=run.checkpoints_dir,
+        learning_rate=settings.learning_rate,
+        warmup=settings.warmup,
+        schedule=settings.schedule,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        evaluate_every=every,
+        early_stopping=settings.early_stopping,
+        checkpoint_every=settings.checkpoint_every,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        seed=run.spec.seed,
+    )
+
+
+def _evaluations(
+    spec: RunSpec, names: Sequence[str] | None, codes: Sequence[str] | None, limit: int | None
+) -> list[Evaluation]:
+    """What is to be measured: the specification's evaluations, narrowed or widened by what was asked for."""
+    known = list(spec.evaluate)
+    chosen = known if names is None else [e for e in known if e.task in names]
+    missing = [name for name in names or () if all(e.task != name for e in known)]
+    chosen += [Evaluation(task=name) for name in missing]
+    if not chosen:
+        raise TransfixError(
+            "there is nothing to measure: name a task (--task xnli), or add `evaluate:` to the specification."
+        )
+    updates = {"languages": tuple(codes) if codes else None, "limit": limit}
+    given = {name: value for name, value in updates.items() if value is not None}
+    return [Evaluation.model_validate({**e.model_dump(), **given}) for e in chosen]
+
+
+def _evaluate(session: Session, evaluation: Evaluation, display: Display) -> None:
+    """Predicts what is missing of one task, language by language."""
+    run, task = session.run, _task(evaluation)
+    split = evaluation.split or task.default_split
+    meta = _meta(run.spec, evaluation, task, split)
+    codes = task.languages if isinstance(evaluation.languages, str) else evaluation.languages
+    wanted = {code: data.load(task.name, evaluation.data, code, split, evaluation.limit) for code in codes}
+    kept = {code: _kept(run, task, code, meta) for code in codes}
+    ids = {code: set() if kept[code] is None else set(kept[code]["id"]) for code in codes}
+    missing = {code: [row for row in wanted[code] if row.id not in ids[code]] for code in codes}
+    missing = {code: rows for code, rows in missing.items() if rows}
+    total = sum(len(rows) for rows in wanted.values())
+    if not missing:
+        return
+    done = total - sum(len(rows) for rows in missing.values())
+    loaded = session.loaded
+    del loaded
+    with display.bar(f"Measuring {run.spec.title} on {task.name}", total, done) as bar:
+        for code, rows in missing.items():
+            name = languages.get(code).name
+            answers = session.answers(task, rows, lambda n, name=name: bar.advance(n, name))
+            frame = _frame(rows, answers, kept[code])
+            run.write_predictions(task.name, code, frame, meta)
+
+
+def _frame(rows: Sequence[Example], answers: Sequence[Answer], before: pd.DataFrame | None) -> pd.DataFrame:
+    """Predictions as a table, after those made before."""
+    import pandas as pd
+
+    new = pd.DataFrame(
+        {
+            "id": [row.id for row in rows],
+            "language": [row.language for row in rows],
+            "prompt_hash": [answer.prompt_hash for answer in answers],
+            "answer": [answer.answer for answer in answers],
+            "gold": [row.label for row in rows],
+            "score": [float(answer.answer == row.label) for row, answer in zip(rows, answers, strict=True)],
+            "truncated": [answer.truncated for answer in answers],
+            "option_scores": [list(answer.scores) for answer in answers],
+        }
+    )
+    return new if before is None else pd.concat([before, new], ignore_index=True)
+
+
+def _kept(run: Run, task: Task, code: str, meta: dict[str, Any]) -> pd.DataFrame | None:
+    """Predictions made before, if they answer the same question."""
+    return run.predictions(task.name, code) if run.predictions_meta(task.name, code) == meta else None
+
+
+def _meta(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "split": split,
+        "data": evaluation.model_dump(mode="json")["data"],
+        "classes": list(task.classes),
+        "template": task.template,
+        "verbaliser": dict(task.verbaliser),
+        "prompt_language": "eng_Latn",
+        "few_shot": 0,
+        "model": spec.model,
+        "dtype": spec.dtype,
+        "max_tokens": spec.train.max_tokens if spec.train else None,
+    }
+
+
+def _rows(on: Train, task: Task, split: str) -> list[Example]:
+    codes = task.languages if isinstance(on.languages, str) else on.languages
+    return [row for code in codes for row in data.load(task.name, on.data, code, split)]
+
+
+def _task(on: OnTask) -> Task:
+    return tasks.get(on.task).with_options(on.template, on.verbaliser)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,199 @@
+"""What a specification says about training and about evaluation, each on the rows of one task.
+
+Tasks and languages are looked up when a specification is read, not when this module is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from transfix.data.sources import DataSource, FilesSource, SnapshotSource
+from transfix.errors import TransfixError
+from transfix.experiments.spec_errors import FieldError
+
+if TYPE_CHECKING:
+    from transfix.tasks import Task
+
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+
+
+def _line(error: TransfixError) -> str:
+    return "; ".join(str(error).splitlines()).replace("?; ", "? ")
+
+
+def _language(code: str) -> str:
+    """The FLORES-style code of a code, alias or name."""
+    from transfix import languages
+
+    try:
+        return languages.get(code).code
+    except TransfixError as error:
+        raise ValueError(_line(error)) from error
+
+
+def _task_name(name: str) -> str:
+    from transfix import tasks
+
+    try:
+        return tasks.get(name).name
+    except TransfixError as error:
+        raise ValueError(_line(error)) from error
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) and value != "all" else value
+
+
+LanguageCode = Annotated[str, AfterValidator(_language)]
+Languages = Annotated[
+    Literal["all"] | Annotated[tuple[LanguageCode, ...], Field(min_length=1)], BeforeValidator(_one_or_many)
+]
+
+
+class Frozen(BaseModel):
+    """What all parts of a specification have in common: no field can be changed, none is unknown, none is infinite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OnTask(Frozen):
+    """What is asked, of which rows.
+
+    Attributes:
+        task: its name.
+        data: where the rows come from: `snapshot`, `{files: ...}` or `{hub: ...}`.
+        split: `None` is the task's default.
+        template: the prompt, with the task's fields in braces; `None` is the task's own.
+        verbaliser: for every class the word that stands for it; `None` is the task's own.
+    """
+
+    task: Annotated[str, AfterValidator(_task_name)]
+    data: DataSource = SnapshotSource()
+    split: str | None = None
+    template: str | None = None
+    verbaliser: dict[str, str] | None = None
+
+    @field_validator("split")
+    @classmethod
+    def _split_exists(cls, split: str | None, info: ValidationInfo) -> str | None:
+        task = _task_of(info)
+        if split is not None and task is not None and not isinstance(info.data.get("data"), FilesSource):
+            from transfix.data import benchmarks
+
+            try:
+                return benchmarks.get(task.name).split(split)
+            except TransfixError as error:
+                raise ValueError(str(error)) from error
+        return split
+
+    @field_validator("template")
+    @classmethod
+    def _template_fits(cls, template: str | None, info: ValidationInfo) -> str | None:
+        task = _task_of(info)
+        if template is not None and task is not None and (found := task.problems(template=template)):
+            raise FieldError(found)
+        return template
+
+    @field_validator("verbaliser")
+    @classmethod
+    def _verbaliser_fits(cls, words: dict[str, str] | None, info: ValidationInfo) -> dict[str, str] | None:
+        task = _task_of(info)
+        if words is not None and task is not None and (found := task.problems(verbaliser=words)):
+            raise FieldError(found)
+        return words
+
+    @field_validator("languages", check_fields=False)
+    @classmethod
+    def _languages_fit(cls, codes: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
+        if isinstance(codes, str):
+            return codes
+        if repeated := sorted({code for code in codes if codes.count(code) > 1}):
+            raise ValueError(f"{', '.join(repeated)} more than once (aliases of one language count as one)")
+        task = _task_of(info)
+        # files may hold any language; the snapshot and the hub have the benchmark's own
+        if task is None or isinstance(info.data.get("data"), FilesSource):
+            return codes
+        if foreign := [code for code in codes if code not in task.languages]:
+            allowed = ", ".join(task.languages)
+            raise ValueError(f"{task.name} has no rows in {', '.join(foreign)} (allowed: all, {allowed})")
+        return codes
+
+
+def _task_of(info: ValidationInfo) -> Task | None:
+    """The task that the fields checked so far name, or None if its name was wrong (which is reported already)."""
+    from transfix import tasks
+
+    return tasks.get(info.data["task"]) if "task" in info.data else None
+
+
+class Train(OnTask):
+    """How an adapter is trained.
+
+    Attributes:
+        rows: how many labelled rows are used; `None` is all.
+        development_rows: rows kept apart, to evaluate on while training.
+        max_tokens: prompts longer than this are cut in the middle of the context, and counted.
+        learning_rate: parts of the adapter may override it.
+        batch_rows: rows an optimiser step.
+        batch_tokens: tokens a forward pass; a step with more is accumulated over several.
+        warmup: share of the steps.
+        evaluate_every: steps between two evaluations on the development rows; 0 is the end of each epoch.
+        early_stopping: how many evaluations without a better result end the training; `None` never does.
+        checkpoint_every: steps between two checkpoints.
+    """
+
+    languages: Languages = ("eng_Latn",)
+    rows: Count | None = 3000
+    development_rows: CountOrNone = 200
+    max_tokens: Annotated[int, Field(ge=8)] = 256
+    epochs: Count = 3
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-2
+    batch_rows: Count = 16
+    batch_tokens: Count = 4096
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    evaluate_every: CountOrNone = 0
+    early_stopping: Count | None = None
+    checkpoint_every: Count = 50
+    gradient_checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def _rows_to_train_on(self) -> Self:
+        from transfix import tasks
+
+        if self.split is None and tasks.get(self.task).train_split is None:
+            raise ValueError(f"{self.task} has no training split: name the split to train on, or train on another task")
+        return self
+
+    @model_validator(mode="after")
+    def _stopping_needs_rows(self) -> Self:
+        if self.development_rows == 0 and (self.early_stopping or self.evaluate_every):
+            key = "early_stopping" if self.early_stopping else "evaluate_every"
+            raise ValueError(f"{key} needs development_rows above 0: there is nothing to evaluate on")
+        return self
+
+
+class Evaluation(OnTask):
+    """What an adapter is measured on.
+
+    Attributes:
+        languages: `all` of the task, or some; codes, aliases and names are accepted and stored as FLORES-style codes.
+        limit: rows a language, the first ones; `None` is all.
+    """
+
+    languages: Languages = "all"
+    limit: Count | None = None

@@ -1,0 +1,297 @@
+"""What can be said about a model from its config.json alone: its shape, what transfix can train in it, and the memory.
+
+Nothing is estimated that can be counted: the model is built on PyTorch's meta device, which holds shapes and no
+numbers, and every method is really attached to it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from transfix.adapters import Support, attach, support
+from transfix.adapters.architecture import body, layers
+from transfix.adapters.methods import FullFineTuning, LlamaAdapter, LoRA, Part, PrefixTuning, SoftPrompt
+from transfix.adapters.seam import BACKENDS
+from transfix.errors import TransfixError
+from transfix.models import files, hub, loading, registry
+from transfix.models.memory import LayerShape, Memory, estimate, norm_widths
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+TOKENS = 10
+"""P in the study."""
+
+STUDY_LAYERS = 30 / 32
+"""The share of layers adapted in the study: the top 30 of 32."""
+
+ROWS, ROW_TOKENS = 16, 128
+"""The batch that memory is estimated for."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCount:
+    """One method with the study's settings on this model.
+
+    Attributes:
+        name: method and settings, short.
+        trainable: how many numbers it learns; `None` if it cannot be attached.
+        share: `trainable` over all parameters of the base.
+        reason: why it cannot be attached.
+        memory: bytes in training, by `float32`, `bfloat16` and `bfloat16+checkpointing`.
+    """
+
+    name: str
+    trainable: int | None
+    share: float | None
+    reason: str
+    memory: dict[str, Memory]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A model without its weights.
+
+    Attributes:
+        kind: `decoder`, `encoder` or `encoder-decoder`.
+        hidden: d.
+        heads: H.
+        kv_heads: G.
+        head_size: h.
+        sliding_window: tokens a windowed layer sees; `None` if there is no such layer.
+        sliding_layers: how many layers are windowed.
+        backends: attention implementations the architecture has in transformers.
+        seam_backends: those that prefixes can go through.
+        adapted_layers: L, the study's 30 of 32 for this depth.
+        works: what transfix can do with the model, in a sentence.
+    """
+
+    name: str
+    architecture: str
+    model_type: str
+    kind: str
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    inner: int
+    vocabulary: int
+    positions: int | None
+    sliding_window: int | None
+    sliding_layers: int
+    tied_embeddings: bool
+    parameters: int
+    backends: tuple[str, ...]
+    seam_backends: tuple[str, ...]
+    support: Support
+    adapted_layers: int
+    methods: tuple[MethodCount, ...]
+    works: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        methods = [
+            {**asdict(method), "memory": {name: memory.as_dict() for name, memory in method.memory.items()}}
+            for method in self.methods
+        ]
+        batch = {"rows": ROWS, "tokens": ROW_TOKENS}
+        return {**fields, "support": asdict(self.support), "methods": methods, "memory_batch": batch}
+
+    def __rich__(self) -> RenderableType:
+        from transfix.models.inspect_table import table
+
+        return table(self)
+
+
+def inspect(name: str | Path) -> Inspection:
+    """Inspect a model.
+
+    Args:
+        name: a packaged model, a directory with at least a config.json, or a hub id (only its config.json is read).
+
+    Raises:
+        TransfixError: the configuration cannot be found or read, or describes no model that transformers knows.
+    """
+    config = _config(name)
+    model = _skeleton(str(name), config)
+    text = config.get_text_config(decoder=True)
+    heads = int(text.num_attention_heads)
+    head_size = int(getattr(text, "head_dim", None) or text.hidden_size // heads)
+    depth = int(text.num_hidden_layers)
+    adapted = max(1, round(STUDY_LAYERS * depth))
+    able = support(model)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    kind = _kind(config, model)
+    kv_heads = int(getattr(text, "num_key_value_heads", None) or heads)
+    shape = _layer_shape(model, text, heads, kv_heads, head_size)
+    window, windowed = _sliding(text, depth)
+    methods = tuple(_count(model, label, part, shape, depth, parameters) for label, part in study_methods(adapted))
+    return Inspection(
+        name=str(name),
+        architecture=type(model).__name__,
+        model_type=config.model_type,
+        kind=kind,
+        layers=depth,
+        hidden=int(text.hidden_size),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_size=head_size,
+        inner=shape.inner,
+        vocabulary=int(text.vocab_size),
+        positions=getattr(text, "max_position_embeddings", None),
+        sliding_window=window,
+        sliding_layers=windowed,
+        tied_embeddings=bool(getattr(text, "tie_word_embeddings", False)),
+        parameters=parameters,
+        backends=_backends(model),
+        seam_backends=tuple(name for name in _backends(model) if name in BACKENDS) if able.supported else (),
+        support=able,
+        adapted_layers=adapted,
+        methods=methods,
+        works=_works(kind, able, methods),
+    )
+
+
+def study_methods(adapted: int) -> tuple[tuple[str, Part], ...]:
+    """The study's methods and settings, full fine-tuning last; prefixes on the top `adapted` layers."""
+    return (
+        (f"soft_prompt P={TOKENS}", SoftPrompt(tokens=TOKENS)),
+        (f"prefix P={TOKENS} L={adapted}", PrefixTuning(tokens=TOKENS, layers=adapted)),
+        (f"prefix P={TOKENS} L={adapted}, unprojected", PrefixTuning(tokens=TOKENS, layers=adapted, projection="none")),
+        (f"llama_adapter P={TOKENS} L={adapted}, gate per head", LlamaAdapter(tokens=TOKENS, layers=adapted)),
+        (
+            f"llama_adapter P={TOKENS} L={adapted}, gate per layer",
+            LlamaAdapter(tokens=TOKENS, layers=adapted, gate="per_layer"),
+        ),
+        ("lora r=4 on q, k, v", LoRA(rank=4)),
+        ("lora r=128 on q, k, v", LoRA(rank=128)),
+        ("full", FullFineTuning()),
+    )
+
+
+def _config(name: str | Path) -> PretrainedConfig:
+    found = hub.resolve(name)
+    if isinstance(found, registry.PackagedModel):
+        return registry.config(found)
+    local_only = isinstance(found, Path)
+    if isinstance(found, Path):
+        files.read_config(found)
+    with loading.quiet(), loading.explained(str(name), None):
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            str(found), local_files_only=local_only or hub.unreachable(), trust_remote_code=False
+        )
+    text = config.get_text_config(decoder=True)
+    wanted = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
+    if missing := [field for field in wanted if not isinstance(getattr(text, field, None), int)]:
+        raise TransfixError(
+            f"model {str(name)!r} ({config.model_type}) has no {', '.join(missing)} in its configuration, so it is no "
+            "transformer language model."
+        )
+    return config
+
+
+def _skeleton(name: str, config: PretrainedConfig) -> PreTrainedModel:
+    """The model on the meta device, with the head it was made for."""
+    architectures = config.architectures or []
+    auto: Any = AutoModelForCausalLM
+    if config.is_encoder_decoder:
+        auto = AutoModelForSeq2SeqLM
+    elif not loading.has_causal_class(config) or any("MaskedLM" in known for known in architectures):
+        auto = AutoModelForMaskedLM if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES else AutoModel
+    with loading.quiet(), loading.explained(name, None), torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # initialisers warn that they do nothing to a tensor without numbers
+        model: PreTrainedModel = auto.from_config(config)
+    return model
+
+
+def _kind(config: PretrainedConfig, model: PreTrainedModel) -> str:
+    if config.is_encoder_decoder:
+        return "encoder-decoder"
+    return "decoder" if "CausalLM" in type(model).__name__ or "LMHead" in type(model).__name__ else _direction(model)
+
+
+def _direction(model: PreTrainedModel) -> str:
+    """By what its attention says of itself: a model whose class name does not tell."""
+    try:
+        causal = all(getattr(layer.attention, "is_causal", True) for layer in layers(model))
+    except TransfixError:
+        return "encoder"
+    return "decoder" if causal else "encoder"
+
+
+def _layer_shape(model: PreTrainedModel, text: Any, heads: int, kv_heads: int, head_size: int) -> LayerShape:
+    experts = getattr(text, "num_experts_per_tok", None)
+    inner = int(getattr(text, "intermediate_size", None) or 4 * text.hidden_size)
+    if experts:
+        inner = int(experts) * int(getattr(text, "moe_intermediate_size", None) or inner)
+    stacks = (m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == text.num_hidden_layers)
+    block = next((stack[0] for stack in stacks), model)
+    gates = ("gate_proj", "gate_up_proj", "wi_0", "w3")
+    gated = any(path.rpartition(".")[2] in gates for path, _ in block.named_modules())
+    norms = norm_widths(block, heads, kv_heads, head_size)
+    return LayerShape(int(text.hidden_size), heads, head_size, norms, inner, gated)
+
+
+def _sliding(text: Any, depth: int) -> tuple[int | None, int]:
+    window = getattr(text, "sliding_window", None)
+    kinds = getattr(text, "layer_types", None)
+    windowed = sum(kind == "sliding_attention" for kind in kinds) if kinds else depth
+    return (int(window), windowed) if window and windowed else (None, 0)
+
+
+def _backends(model: PreTrainedModel) -> tuple[str, ...]:
+    inside = body(model)
+    flags = {
+        "sdpa": "_supports_sdpa",
+        "flex_attention": "_supports_flex_attn",
+        "flash_attention_2": "_supports_flash_attn",
+    }
+    return ("eager", *(name for name, flag in flags.items() if getattr(inside, flag, False)))
+
+
+def _count(
+    model: PreTrainedModel, label: str, part: Part, shape: LayerShape, depth: int, parameters: int
+) -> MethodCount:
+    try:
+        adapter = attach(model, part, name="inspected")
+    except TransfixError as error:
+        return MethodCount(label, None, None, str(error), {})
+    trainable = adapter.trainable
+    if not isinstance(part, FullFineTuning):
+        adapter.detach()
+    adapted = getattr(part, "layers", "all")
+    learning = adapted if isinstance(adapted, int) else depth
+    cases = {"float32": (4, False), "bfloat16": (2, False), "bfloat16+checkpointing": (2, True)}
+    vocabulary = int(model.config.get_text_config(decoder=True).vocab_size)
+    memory = {
+        case: estimate(part, trainable, parameters, vocabulary, shape, learning, ROWS, ROW_TOKENS, width, checkpointing)
+        for case, (width, checkpointing) in cases.items()
+    }
+    return MethodCount(label, trainable, trainable / parameters, "", memory)
+
+
+def _works(kind: str, able: Support, methods: tuple[MethodCount, ...]) -> str:
+    attached = dict.fromkeys(method.name.split()[0] for method in methods if method.trainable is not None)
+    if kind == "decoder":
+        return "training, evaluation and prediction with " + ("every method" if able.supported else ", ".join(attached))
+    return (
+        f"{', '.join(attached)} can be attached with transfix.attach, for a training loop of your own; "
+        f"`transfix train` and `transfix evaluate` need a decoder, this is an {kind}"
+    )

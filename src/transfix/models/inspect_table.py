@@ -1,0 +1,75 @@
+"""An inspection as tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from transfix.models.inspect import Inspection
+
+CASES = {"float32": "fp32", "bfloat16": "bf16", "bfloat16+checkpointing": "bf16, checkpointed"}
+
+
+def table(found: Inspection) -> RenderableType:
+    """The model's shape, the methods with their counts and memory, and what could not be attached."""
+    shape = Table.grid(padding=(0, 2))
+    shape.add_column(style="bold")
+    shape.add_column()
+    window = f"{found.sliding_window:,} tokens in {found.sliding_layers} layers" if found.sliding_window else "none"
+    tied = "tied to the input embeddings" if found.tied_embeddings else "of its own"
+    rows = {
+        "model": f"{escape(found.name)} ({found.architecture}, {found.kind})",
+        "parameters": f"{found.parameters:,}; output embeddings {tied}",
+        "layers": f"{found.layers}, hidden size {found.hidden:,}, MLP {found.inner:,}",
+        "attention": f"{found.heads} query heads, {found.kv_heads} key/value heads, head size {found.head_size}",
+        "window": window,
+        "vocabulary": f"{found.vocabulary:,}" + (f"; {found.positions:,} positions" if found.positions else ""),
+        "backends": f"{', '.join(found.backends)}; with prefixes: {', '.join(found.seam_backends) or 'none'}",
+        "keys, values": found.support.key_value,
+        "supported": "yes" if found.support.supported else f"not fully: {escape(found.support.reason)}",
+        "works": escape(found.works),
+    }
+    for label, value in rows.items():
+        shape.add_row(label, value)
+    return Group(shape, "", _methods(found), *_refused(found))
+
+
+def _methods(found: Inspection) -> Table:
+    from transfix.models.inspect import ROW_TOKENS, ROWS
+
+    methods = Table(
+        title=f"Trainable parameters, and training memory for {ROWS} rows of {ROW_TOKENS} tokens",
+        title_justify="left",
+        caption="estimated: weights, adapter, gradients, AdamW, activations, logits at targets; --json gives the parts",
+        caption_justify="left",
+    )
+    methods.add_column("method")
+    for heading in ("trainable", "share", *CASES.values()):
+        methods.add_column(heading, justify="right")
+    for method in found.methods:
+        if method.trainable is None or method.share is None:
+            methods.add_row(method.name, "–", "–", *["–"] * len(CASES))
+            continue
+        sizes = [_size(method.memory[case].total) for case in CASES]
+        methods.add_row(method.name, f"{method.trainable:,}", _share(method.share), *sizes)
+    return methods
+
+
+def _refused(found: Inspection) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for method in found.methods:
+        if method.trainable is None:
+            reasons.setdefault(method.reason, []).append(method.name)
+    return [f"not possible: {'; '.join(names)}: {escape(reason)}" for reason, names in reasons.items()]
+
+
+def _share(share: float) -> str:
+    return f"{share:.3%}" if share < 0.1 else f"{share:.1%}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.2f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

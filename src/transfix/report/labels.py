@@ -1,0 +1,186 @@
+"""How methods, runs, languages and numbers are written for a reader."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transfix.errors import TransfixError
+from transfix.report.runs import RunRecord
+
+METHODS = {
+    "base": "Base model",
+    "soft_prompt": "Soft prompt",
+    "prefix": "Prefix tuning",
+    "llama_adapter": "LLaMA-Adapter",
+    "lora": "LoRA",
+    "full": "Full fine-tuning",
+}
+"""Names of the methods, in the order of their columns; another name is shown as it is, after these."""
+
+TASKS = {"mnli": "MNLI", "xnli": "XNLI", "afrixnli": "AfriXNLI"}
+
+MINUS = "\N{MINUS SIGN}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A language as the report names it.
+
+    Attributes:
+        code: FLORES style, `arb_Arab`.
+        tag: BCP 47, `ar-Arab`, for the `lang` attribute, by which a browser picks the font.
+        direction: `ltr` or `rtl`.
+        words: everything a reader may filter by.
+    """
+
+    code: str
+    name: str
+    native_name: str
+    tag: str
+    direction: str
+    script: str = ""
+    family: str = ""
+
+    @property
+    def words(self) -> str:
+        """Everything a reader may filter by, in one line."""
+        return " ".join((self.name, self.native_name, self.code, self.tag, self.script, self.family)).lower()
+
+
+def spoken(code: str) -> Spoken:
+    """How to name a language; one that transfix does not know goes by its code."""
+    from transfix import languages
+
+    try:
+        language = languages.get(code)
+    except TransfixError:
+        return Spoken(code, code, "", "und", "ltr")
+    return Spoken(
+        code=language.code,
+        name=language.name,
+        native_name=language.native_name,
+        tag=f"{language.iso639_1 or language.iso639_3}-{language.script}",
+        direction=language.direction,
+        script=language.script_name,
+        family=language.family,
+    )
+
+
+def method(run: RunRecord) -> str:
+    """The name of a run's method, parts of a hybrid joined by `+`."""
+    return " + ".join(METHODS.get(str(part["method"]), str(part["method"])) for part in run.parts)
+
+
+def order(run: RunRecord) -> tuple[int, int, str]:
+    """Sorts runs: base first, simple methods in the order of `METHODS`, then hybrids."""
+    names = list(METHODS)
+    first = str(run.parts[0]["method"])
+    return len(run.parts), names.index(first) if first in names else len(names), run.name
+
+
+def run_labels(runs: Sequence[RunRecord]) -> dict[str, str]:
+    """A distinct label for every run: its method, and where runs share one, the settings in which they differ."""
+    labels: dict[str, str] = {}
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault(method(run), []).append(run)
+    several_models = len({str(run.spec.get("model")) for run in runs}) > 1
+    for name, group in groups.items():
+        settings = {
+            run.name: flatten({key: value for key, value in run.spec.items() if key != "evaluate"}) for run in group
+        }
+        keys = list(dict.fromkeys(key for entry in settings.values() for key in entry))
+        unlike = [key for key in keys if len({repr(entry.get(key)) for entry in settings.values()}) > 1]
+        if several_models and "model" not in unlike:
+            unlike.insert(0, "model")
+        for run in group:
+            shown = [f"{key.rsplit('.', 1)[-1]} {settings[run.name].get(key, 'default')}" for key in unlike[:3]]
+            labels[run.name] = f"{name} ({', '.join(shown)})" if shown else name
+    twice = Counter(labels.values())
+    return {run: f"{label} ({run})" if twice[label] > 1 else label for run, label in labels.items()}
+
+
+def flatten(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Nested settings as `train.rows` -> `3000`, in the order of their keys."""
+    flat: dict[str, str] = {}
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, entry in value.items():
+                walk(entry, f"{path}.{key}" if path else str(key))
+        elif isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
+            for number, entry in enumerate(value):
+                walk(entry, f"{path}.{number}")
+        else:
+            flat[path] = brief(value)
+
+    walk(settings, "")
+    flat.pop("", None)
+    return flat
+
+
+def brief(value: Any) -> str:
+    """A setting in few words."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {brief(entry)}" for key, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(brief(entry) for entry in value)
+    if isinstance(value, str) and value != value.strip():
+        return f'"{value}"'  # the space of a label word matters
+    return "none" if value is None else "yes" if value is True else "no" if value is False else str(value)
+
+
+def percent(share: float) -> str:
+    """0.4512 as `45.1`."""
+    return f"{100 * share:.1f}"
+
+
+def bracket(interval: Sequence[float]) -> str:
+    """[0.432, 0.4701] as `[43.2, 47.0]`."""
+    return f"[{percent(interval[0])}, {percent(interval[1])}]"
+
+
+def estimate(share: float, interval: Sequence[float]) -> str:
+    """`45.1 % [43.2, 47.0]`."""
+    return f"{percent(share)}{NO_BREAK}% {bracket(interval).replace(' ', NO_BREAK)}"
+
+
+def points(difference: float) -> str:
+    """-0.123 as `12.3`: the size of a difference in points, its sign left to the words around it."""
+    return f"{abs(100 * difference):.1f}"
+
+
+def number(value: Any) -> str:
+    """An amount with thousands separated: `1,228,800`; other values as they are."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return brief(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def duration(seconds: float) -> str:
+    """3725 as `1 h 2 min`, 245 as `4 min 5 s`, 3.42 as `3.4 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def spread(values: Iterable[int]) -> str:
+    """`100`, or `60–100` where they differ."""
+    low, high = min(found := list(values)), max(found)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def listing(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def plain(text: str) -> str:
+    """Text for a terminal: control and direction-changing characters are shown, not obeyed."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -1,0 +1,251 @@
+"""Reads run directories as they are on disk: finished, half done, torn or foreign, never failing on any of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from transfix.errors import TransfixError
+from transfix.evaluation import metrics
+
+COLUMNS = ("id", "answer", "gold", "score", "truncated")
+METADATA_KEY = b"transfix"
+
+State = Literal["training", "evaluating", "complete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The answers of one run on one task in one language.
+
+    Attributes:
+        columns: `id`, `answer`, `gold`, `score`, `truncated`, each one entry a row, in the order they were written.
+        meta: what was asked and how: `task`, `split`, `template`, `verbaliser`, `classes`, `data`, `model` ...
+    """
+
+    columns: Mapping[str, list[Any]]
+    meta: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.columns["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run directory.
+
+    Attributes:
+        name: the directory's name.
+        spec: the resolved specification, plain data.
+        environment: versions, device, times; empty if not there.
+        training: facts of the training (`trained_parameters`, `seconds`, `steps`, `rows_seen`, `examples_per_second`,
+            `final_loss`, `development_accuracy`); None while there are none.
+        predictions: by task, then by language code.
+        state: how far it has come.
+        missing: languages that the specification asks for and that have no predictions yet, by task.
+        notes: what could not be read.
+    """
+
+    name: str
+    path: Path
+    spec: Mapping[str, Any]
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] | None = None
+    predictions: Mapping[str, Mapping[str, Predictions]] = field(default_factory=dict)
+    state: State = "complete"
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Mapping[str, Any], ...]:
+        """The parts of the adapter, each with its `method`."""
+        adapter = self.spec.get("adapter")
+        found = adapter if isinstance(adapter, list) else [adapter]
+        parts = [{"method": part} if isinstance(part, str) else part for part in found]
+        return tuple(part for part in parts if isinstance(part, Mapping) and part.get("method")) or (
+            {"method": "base"},
+        )
+
+    @property
+    def is_base(self) -> bool:
+        """Whether nothing is trained."""
+        return all(part["method"] == "base" for part in self.parts)
+
+
+def find(directory: Path) -> tuple[list[Path], list[str]]:
+    """Run directories in a run store, or the one run directory given, and notes on what is not one.
+
+    Raises:
+        TransfixError: `directory` is not a directory, or holds no run.
+    """
+    if not directory.is_dir():
+        what = "is a file" if directory.exists() else "does not exist"
+        raise TransfixError(f"{directory} {what}: give the folder of a run, or the folder that holds the runs")
+    if (directory / "spec.yaml").is_file():
+        return [directory], []
+    folders = _folders(directory)
+    # a folder above the run store is accepted too
+    found = [run for folder in folders for run in ([folder] if _is_run(folder) else filter(_is_run, _folders(folder)))]
+    if not found:
+        raise TransfixError(
+            f"{directory} holds no runs (no folder in it has a spec.yaml): "
+            "make one with `transfix train SPEC.yaml` or `transfix quickstart`, or give the folder the runs are in"
+        )
+    torn = [folder for folder in folders if (folder / "predictions").is_dir() and not _is_run(folder)]
+    return found, [f"{folder.name} is left out: it has predictions but no spec.yaml" for folder in torn]
+
+
+def _folders(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "spec.yaml").is_file()
+
+
+def read(path: Path) -> RunRecord:
+    """Read one run directory. Whatever cannot be read is named in `notes` and left out."""
+    notes: list[str] = []
+    spec = _spec(path, notes)
+    environment = _json(path / "environment.json", path.name, notes)
+    training = _json(path / "training.json", path.name, notes)
+    predictions: dict[str, dict[str, Predictions]] = {}
+    for task, language, file in _prediction_files(path / "predictions"):
+        try:
+            predictions.setdefault(task, {})[language] = _predictions(file)
+        except TransfixError as error:
+            notes.append(
+                f"run {path.name}: predictions of {task} in {language} cannot be read ({error}); "
+                f"delete {file.relative_to(path)} and evaluate again"
+            )
+    record = RunRecord(path.name, path, spec, environment or {}, training, predictions)
+    missing = {
+        task: lacking
+        for task, expected in _expected(spec).items()
+        if (lacking := tuple(code for code in expected if code not in predictions.get(task, {})))
+    }
+    untrained = spec.get("train") is not None and not record.is_base and training is None
+    state: State = "training" if untrained and (missing or not predictions) else "evaluating" if missing else "complete"
+    return RunRecord(
+        path.name,
+        path,
+        spec,
+        environment or {},
+        training,
+        predictions,
+        state,
+        missing,
+        tuple(notes + _progress(record, state, missing)),
+    )
+
+
+def _progress(record: RunRecord, state: State, missing: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Notes on what a run still lacks."""
+    again = "if it is not running, the same command again continues it"
+    if state == "training":
+        so_far = "has predictions, but" if record.predictions else "has no predictions yet:"
+        return [f"run {record.name} {so_far} its training has not ended ({again})"]
+    if not record.predictions:
+        if not missing:
+            return [f"run {record.name} has no predictions: run `transfix evaluate {record.name} --task TASK`"]
+        return [f"run {record.name} has no predictions yet ({again})"]
+    return [
+        f"run {record.name} has not finished {task}: {len(lacking)} languages to go ({again})"
+        if len(lacking) > 1
+        else f"run {record.name} has not finished {task}: {lacking[0]} to go ({again})"
+        for task, lacking in missing.items()
+    ]
+
+
+def _spec(path: Path, notes: list[str]) -> dict[str, Any]:
+    import yaml
+
+    try:
+        spec = yaml.safe_load((path / "spec.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        notes.append(f"run {path.name}: spec.yaml cannot be read ({str(error).splitlines()[0]})")
+        return {}
+    if not isinstance(spec, dict):
+        notes.append(f"run {path.name}: spec.yaml is not a specification")
+        return {}
+    return spec
+
+
+def _json(file: Path, run: str, notes: list[str]) -> dict[str, Any] | None:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        notes.append(f"run {run}: {file.name} cannot be read ({str(error).splitlines()[0]})")
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _prediction_files(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Task, language and file of every whole predictions file; temporary files have other names."""
+    if not folder.is_dir():
+        return
+    for task in _folders(folder):
+        for file in sorted(task.glob("*.parquet")):
+            if file.is_file() and not file.name.startswith((".", "_")):
+                yield task.name, file.stem, file
+
+
+def _predictions(file: Path) -> Predictions:
+    """Read one predictions file.
+
+    Raises:
+        TransfixError: it is torn or no parquet file, holds other columns, or rows that `metrics.scored` refuses.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as parquet:
+            names = parquet.schema_arrow.names
+            lacking = [name for name in COLUMNS if name not in names and name != "truncated"]
+            if lacking:
+                raise TransfixError(f"it has no column {', '.join(lacking)}")
+            table = parquet.read(columns=[name for name in COLUMNS if name in names])
+        meta = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise TransfixError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
+    columns.setdefault("truncated", [False] * table.num_rows)
+    metrics.scored(columns, file.stem)
+    return Predictions(columns, meta if isinstance(meta, dict) else {})
+
+
+def _expected(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The languages a specification evaluates, by task; a task this installation does not know expects none."""
+    expected: dict[str, tuple[str, ...]] = {}
+    entries = spec.get("evaluate")
+    for entry in entries if isinstance(entries, list) else ():
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("task"), str):
+            continue
+        wanted = entry.get("languages", "all")
+        codes = wanted if isinstance(wanted, list) else _task_languages(entry["task"]) if wanted == "all" else [wanted]
+        expected[entry["task"]] = tuple(_code(str(code)) for code in codes)
+    return expected
+
+
+def _task_languages(task: str) -> tuple[str, ...]:
+    from transfix import tasks
+
+    try:
+        return tuple(tasks.get(task).languages)
+    except TransfixError:
+        return ()
+
+
+def _code(name: str) -> str:
+    from transfix import languages
+
+    try:
+        return languages.get(name).code
+    except TransfixError:
+        return name

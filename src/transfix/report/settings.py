@@ -1,0 +1,110 @@
+"""What a table must state beside its numbers: how rows were asked, and what the models were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transfix.report import labels
+from transfix.report.contents import Setting
+from transfix.report.runs import RunRecord
+
+NAMES = {
+    "split": "Split",
+    "data": "Data",
+    "licence": "Licence of the data",
+    "attribution": "Attribution",
+    "classes": "Classes",
+    "prompt_language": "Prompt language",
+    "template": "Prompt template",
+    "verbaliser": "Label words",
+    "few_shot": "Examples in the prompt",
+}
+"""Names of the settings in the metadata of predictions, in the order in which they are shown."""
+
+COMPARABLE = ("split", "data", "classes", "template", "verbaliser", "few_shot")
+"""Settings in which the methods of one table should not differ."""
+
+DIFFERS = "differs by language"
+
+Metas = Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
+"""The metadata of every predictions file, by the method's label."""
+
+
+def asked(metas: Metas) -> list[Setting]:
+    """How rows were asked. Settings this module has no name for are shown where they are the same throughout."""
+    found = []
+    unnamed = dict.fromkeys(key for _, files in metas for meta in files for key in meta)
+    for key in dict.fromkeys(NAMES) | unnamed:
+        if key in ("task", "model", "language"):
+            continue
+        values = [(label, value) for label, files in metas if (value := _value(key, files)) is not None]
+        name = NAMES.get(key, key.replace("_", " ").capitalize())
+        setting = _setting(name, values)
+        if setting and (key in NAMES or setting.value not in (None, DIFFERS)):
+            found.append(setting)
+    return found
+
+
+def not_alike(metas: Metas) -> list[str]:
+    """A note if methods or languages were asked in different ways, so that their numbers do not compare."""
+    unlike = [key for key in COMPARABLE if len({labels.brief(m.get(key)) for _, files in metas for m in files}) > 1]
+    words = labels.listing([NAMES[key].lower() for key in unlike])
+    return [f"rows were not asked alike; between methods or languages differ: {words}"] if unlike else []
+
+
+def trained(runs: Sequence[tuple[str, RunRecord]]) -> list[Setting]:
+    """What model was adapted, on what, and with which seeds."""
+    found = []
+    for name, say in (("Model", _model), ("Trained on", _trained_on), ("Seed", _seed)):
+        if setting := _setting(name, [(label, value) for label, run in runs if (value := say(run))]):
+            found.append(setting)
+    return found
+
+
+def _setting(name: str, values: Sequence[tuple[str, str]]) -> Setting | None:
+    """One value, or each value with the methods that have it."""
+    groups: dict[str, list[str]] = {}
+    for label, value in values:
+        groups.setdefault(value, []).append(label)
+    if len(groups) > 1:
+        return Setting(name, None, tuple((labels.listing(names), value) for value, names in groups.items()))
+    return Setting(name, next(iter(groups))) if groups else None
+
+
+def _value(key: str, files: Sequence[Mapping[str, Any]]) -> str | None:
+    """The setting of one method, over its languages."""
+    distinct = {labels.brief(meta[key]) if key in meta else None for meta in files}
+    if len(distinct) > 1:
+        return DIFFERS
+    value = distinct.pop() if distinct else None
+    if value is None and key == "few_shot":
+        return "none (zero-shot)"
+    if value is None and key == "prompt_language":
+        same = _value("template", files) != DIFFERS
+        return "that of the template below, the same in every language" if same else DIFFERS
+    return value
+
+
+def _model(run: RunRecord) -> str:
+    revision = run.spec.get("revision")
+    return labels.brief(run.spec.get("model", "not said")) + (f", revision {revision}" if revision else "")
+
+
+def _seed(run: RunRecord) -> str:
+    return labels.brief(run.spec.get("seed", "not said"))
+
+
+def _trained_on(run: RunRecord) -> str:
+    """`MNLI, 3,000 rows, 3 epochs, English (data: snapshot)`; nothing for the base."""
+    train = run.spec.get("train")
+    if run.is_base or not isinstance(train, Mapping):
+        return ""
+    rows, epochs, languages = train.get("rows"), train.get("epochs"), train.get("languages")
+    words = [labels.TASKS.get(str(train.get("task")), str(train.get("task")))]
+    words.append(f"{labels.number(rows)} rows" if rows else "all rows")
+    if epochs is not None:
+        words.append(f"{labels.number(epochs)} epochs" if epochs != 1 else "1 epoch")
+    if isinstance(languages, list):
+        words.append(labels.listing([labels.spoken(str(code)).name for code in languages]))
+    return f"{', '.join(words)} (data: {labels.brief(train.get('data'))})"

@@ -1,0 +1,134 @@
+"""Checks label words against a tokenizer: each must be exactly one token after the prompt, and all must differ.
+
+Scoring reads one logit a class at the prompt's last position. If tokenising prompt and word together gave other tokens
+than the prompt's own and one more, that logit would be the probability of something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from transfix.data.example import Example
+from transfix.errors import Problem
+from transfix.tasks.task import Task, TaskError
+
+SAMPLES = (
+    "It rained.",
+    "Did it?",
+    "No!",
+    'He said "yes"',
+    "(in 1999)",
+    "word",
+    "42",
+    "a ",
+    "…",
+    "下雨了。",
+    "बारिश हुई।",
+    "؟",
+    "ฝนตก",
+)
+"""Texts whose last characters are what a byte-pair encoding might merge with a template's end."""
+
+SUGGESTIONS = 3
+
+
+class VerbaliserError(TaskError):
+    """Label words that a tokenizer does not have as single, distinct tokens after the prompt."""
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that is used here."""
+
+    def __call__(self, text: str, *, add_special_tokens: bool = ...) -> Any: ...  # noqa: D102
+
+    def decode(self, token_ids: Any) -> Any: ...  # noqa: D102
+
+
+def check_verbaliser(task: Task, tokenizer: Tokenizer, examples: Sequence[Example] = ()) -> dict[str, int]:
+    """The token of each class's label word.
+
+    Args:
+        task: with its template and verbaliser.
+        tokenizer: of the model that will answer.
+        examples: rows to check on, besides texts with the endings that matter.
+
+    Returns:
+        class -> token id, in the order of the task's classes.
+
+    Raises:
+        VerbaliserError: with every word that is not one token after the prompt, or shares its token with another; says
+            which tokens it has, and suggests words that are one token.
+    """
+    prompts = [task.prompt(example) for example in [*_samples(task), *examples]]
+    checked = {name: _token(tokenizer, prompts, task.verbaliser[name]) for name in task.classes}
+    tokens = {name: token for name, token in checked.items() if isinstance(token, int)}
+    problems = [
+        Problem(f"verbaliser.{name}", what, _suggestions(task, tokenizer, prompts, name, tokens))
+        for name, what in checked.items()
+        if isinstance(what, str)
+    ]
+    owners: dict[int, str] = {}
+    for name, token in tokens.items():
+        if token in owners:
+            what = f"{task.verbaliser[name]!r} is the same token ({token}) as {task.verbaliser[owners[token]]!r}"
+            problems.append(Problem(f"verbaliser.{name}", what, _suggestions(task, tokenizer, prompts, name, tokens)))
+        owners.setdefault(token, name)
+    if problems:
+        raise VerbaliserError(f"the label words of task {task.name} do not fit this model's tokenizer", problems)
+    return tokens
+
+
+def _samples(task: Task) -> Iterable[Example]:
+    return (
+        Example(f"sample-{i}", "eng_Latn", dict.fromkeys(task.fields, text), None) for i, text in enumerate(SAMPLES)
+    )
+
+
+def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    # Without special tokens: an end-of-sequence token would stand between the prompt and the word.
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _token(tokenizer: Tokenizer, prompts: Sequence[str], word: str) -> int | str:
+    """The word's one token after every prompt, or what is wrong with it."""
+    found: int | None = None
+    for prompt in prompts:
+        before, after = _ids(tokenizer, prompt), _ids(tokenizer, prompt + word)
+        end = prompt[-20:]
+        if after[: len(before)] != before:
+            shown = ", ".join(repr(tokenizer.decode([token])) for token in after[-3:])
+            return (
+                f"{word!r} merges with the end of the prompt (…{end!r} + {word!r} ends with the tokens {shown}); "
+                "end the template with a colon or a word, and begin the word with a space"
+            )
+        added = after[len(before) :]
+        if len(added) != 1:
+            shown = ", ".join(repr(tokenizer.decode([token])) for token in added)
+            return f"{word!r} is {len(added)} tokens after the prompt: {shown}"
+        if added[0] == getattr(tokenizer, "unk_token_id", None):
+            return f"{word!r} is not in the vocabulary (it becomes the unknown token)"
+        if found is not None and added[0] != found:
+            return f"{word!r} is token {found} after one prompt and token {added[0]} after …{end!r}"
+        found = added[0]
+    assert found is not None
+    return found
+
+
+def _suggestions(
+    task: Task, tokenizer: Tokenizer, prompts: Sequence[str], name: str, taken: Mapping[str, int]
+) -> str | None:
+    """Words for a class that are one token of their own after every prompt."""
+    word = task.verbaliser[name]
+    bare = word.strip()
+    variants = [form for text in (bare, bare.lower(), bare.capitalize()) for form in (f" {text}", text)]
+    others = {token for other, token in taken.items() if other != name}
+    good: dict[int, str] = {}
+    for candidate in [*variants, *task.alternatives.get(name, ())]:
+        token = _token(tokenizer, prompts, candidate)
+        if isinstance(token, int) and token not in others:
+            good.setdefault(token, candidate)
+    if not good:
+        return None
+    return f"one token each: {', '.join(repr(candidate) for candidate in list(good.values())[:SUGGESTIONS])}"

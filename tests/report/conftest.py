@@ -1,0 +1,158 @@
+"""Run directories as a study leaves them, with answers drawn so that they look like real ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+_LANGUAGES = """
+eng_Latn deu_Latn fra_Latn spa_Latn bul_Cyrl rus_Cyrl ell_Grek tur_Latn
+arb_Arab vie_Latn tha_Thai zho_Hans hin_Deva urd_Arab swh_Latn
+"""
+XNLI = _LANGUAGES.split()
+CLASSES = ["entailment", "neutral", "contradiction"]
+BASE = [{"method": "base"}]
+ADAPTER = [{"method": "llama_adapter", "tokens": 10, "layers": "all", "gate": "per_head"}]
+LORA = [{"method": "lora", "rank": 8, "alpha": 16.0}]
+META = {
+    "task": "xnli",
+    "split": "test",
+    "template": "{premise}\n{hypothesis}\nAnswer:",
+    "verbaliser": {"entailment": " yes", "neutral": " maybe", "contradiction": " no"},
+    "classes": CLASSES,
+    "data": "snapshot",
+    "model": "gemma-3-270m",
+}
+TRAINING = {
+    "trained_parameters": 115_272,
+    "seconds": 214.6,
+    "steps": 564,
+    "rows_seen": 9000,
+    "examples_per_second": 41.9,
+    "final_loss": 0.8712,
+    "development_accuracy": 0.585,
+}
+ENVIRONMENT = {
+    "started": "2026-01-05T09:12:44+00:00",
+    "python": "3.12.1",
+    "versions": {"transfix": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+    "git": {"commit": "0123456789abcdef", "changed": False},
+    "device": "cpu",
+    "dtype": "float32",
+}
+
+
+def specification(parts: Sequence[Mapping[str, Any]], languages: Any = "all", **changes: Any) -> dict[str, Any]:
+    trains = any(part["method"] != "base" for part in parts)
+    train = {"task": "mnli", "data": "snapshot", "languages": ["eng_Latn"], "rows": 3000, "epochs": 3}
+    return {
+        "model": "gemma-3-270m",
+        "dtype": "float32",
+        "adapter": [dict(part) for part in parts],
+        "train": train if trains else None,
+        "evaluate": [{"task": "xnli", "data": "snapshot", "languages": languages, "split": "test", "limit": 100}],
+        "seed": 0,
+    } | changes
+
+
+def write_predictions(file: Path, columns: Mapping[str, Any], meta: Mapping[str, Any] | None = META) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table(dict(columns))
+    if meta is not None:
+        table = table.replace_schema_metadata({b"transfix": json.dumps(meta, ensure_ascii=False).encode()})
+    pq.write_table(table, file, compression="zstd")
+
+
+def answers(skill: float, seed: int, rows: int = 100, first: int = 0) -> dict[str, list[Any]]:
+    """Predictions of a method that is right on a share `skill`, on rows that are as easy in every language."""
+    ease = np.random.default_rng(7).random(first + rows)[first:]
+    generator = np.random.default_rng(seed)
+    right = ease + generator.normal(0, 0.6, rows) > 0.5 + 0.66 * NormalDist().inv_cdf(1 - skill)
+    gold = [CLASSES[(first + row) % 3] for row in range(rows)]
+    answer = [
+        g if ok else CLASSES[(CLASSES.index(g) + int(generator.integers(1, 3))) % 3]
+        for g, ok in zip(gold, right, strict=True)
+    ]
+    return {
+        "id": [f"{first + row:05d}" for row in range(rows)],
+        "language": ["-"] * rows,
+        "prompt_hash": ["0" * 16] * rows,
+        "answer": answer,
+        "gold": gold,
+        "score": [float(a == g) for a, g in zip(answer, gold, strict=True)],
+        "truncated": [False] * rows,
+        "option_scores": [[-1.0, -1.1, -1.2]] * rows,
+    }
+
+
+class Store:
+    """Writes run directories into `root`. Parts are a list, or the name of one of `PARTS`."""
+
+    xnli = XNLI
+    meta = META
+    parts: ClassVar[dict[str, list[dict[str, Any]]]] = {"base": BASE, "llama_adapter": ADAPTER, "lora": LORA}
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(
+        self,
+        name: str,
+        parts: str | Sequence[Mapping[str, Any]],
+        english: float = 0.58,
+        others: float = 0.45,
+        *,
+        languages: Sequence[str] = XNLI,
+        rows: int = 100,
+        first: int = 0,
+        seed: int = 1,
+        training: Mapping[str, Any] | None = TRAINING,
+        meta: Mapping[str, Any] = META,
+        **spec: Any,
+    ) -> Path:
+        """A run whose share of right answers falls from `others` + 5 to `others` - 5 points along the languages."""
+        folder = self.root / name
+        folder.mkdir(parents=True)
+        resolved = specification(self.parts[parts] if isinstance(parts, str) else parts, **spec)
+        (folder / "spec.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), "utf-8")
+        (folder / "environment.json").write_text(json.dumps(ENVIRONMENT), "utf-8")
+        if training is not None and resolved["train"] is not None:
+            (folder / "training.json").write_text(json.dumps(training), "utf-8")
+        for number, code in enumerate(languages):
+            skill = english if code == "eng_Latn" else others + 0.05 - 0.1 * number / len(XNLI)
+            columns = answers(skill, 100 * seed + number, rows, first)
+            self.predictions(folder / "predictions" / str(meta["task"]) / f"{code}.parquet", columns, meta)
+        return folder
+
+    def predictions(self, file: Path, columns: Mapping[str, Any], meta: Mapping[str, Any] | None = META) -> None:
+        write_predictions(file, columns, meta)
+
+    def answers(self, skill: float, seed: int, rows: int = 100) -> dict[str, list[Any]]:
+        return answers(skill, seed, rows)
+
+    def three_methods(self) -> Path:
+        """A base model, a LLaMA-Adapter and a LoRA run, on 100 parallel rows in the 15 languages of XNLI."""
+        self.run("base-gemma-3-270m-aaaaaaaaaaaa", "base", 0.35, 0.34, seed=3)
+        self.run("llama_adapter-gemma-3-270m-bbbbbbbbbbbb", "llama_adapter", 0.58, 0.45, seed=4)
+        self.run("lora-gemma-3-270m-cccccccccccc", "lora", 0.68, 0.56, seed=5)
+        return self.root
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `Store.three_methods`, to be read only."""
+    return Store(tmp_path_factory.mktemp("study") / "runs").three_methods()
