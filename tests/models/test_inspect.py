@@ -51,9 +51,16 @@ def rendered(found: Inspection) -> str:
     return capture.get()
 
 
-def test_the_study_s_counts_on_llama_8b(tmp_path: Path) -> None:
-    found = of(LLAMA_8B, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+@pytest.fixture(scope="module")
+def llama_8b(tmp_path_factory: pytest.TempPathFactory) -> Inspection:
+    directory = tmp_path_factory.mktemp("llama-8b")
+    found = of(LLAMA_8B, directory)
+    assert [path.name for path in directory.iterdir()] == ["config.json"]
+    return found
+
+
+def test_the_study_s_counts_on_llama_8b(llama_8b: Inspection) -> None:
+    found = llama_8b
     assert counts(found) == [
         40_960,  # soft prompt
         1_228_800,  # prefix: the study's own figure
@@ -71,8 +78,8 @@ def test_the_study_s_counts_on_llama_8b(tmp_path: Path) -> None:
     assert {"sdpa", "eager"} <= set(found.seam_backends) <= set(found.backends)
 
 
-def test_json_and_table_say_the_same(tmp_path: Path) -> None:
-    found = of(LLAMA_8B, tmp_path)
+def test_json_and_table_say_the_same(llama_8b: Inspection) -> None:
+    found = llama_8b
     record = json.loads(json.dumps(found.to_dict()))
     text = rendered(found)
     for method in record["methods"]:

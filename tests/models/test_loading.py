@@ -168,7 +168,7 @@ def test_a_configuration_that_does_not_fit_is_told(tiny_llama: Path, change: dic
 def test_a_model_without_tokenizer_is_told(tiny_llama: Path) -> None:
     for path in tiny_llama.glob("tokenizer*"):
         path.unlink()
-    with pytest.raises(TransfixError, match="cannot be loaded: .*tokenizer"):
+    with pytest.raises(TransfixError, match=r"cannot be loaded: .*tokenizer"):
         load(tiny_llama, device="cpu")
 
 

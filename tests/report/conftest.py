@@ -30,16 +30,24 @@ META = {
     "verbaliser": {"entailment": " yes", "neutral": " maybe", "contradiction": " no"},
     "classes": CLASSES,
     "data": "snapshot",
+    "prompt_language": "eng_Latn",
+    "few_shot": 0,
     "model": "gemma-3-270m",
 }
 TRAINING = {
-    "trained_parameters": 115_272,
-    "seconds": 214.6,
-    "steps": 564,
+    "trainable_parameters": 115_272,
+    "rows": 3000,
     "rows_seen": 9000,
+    "class_balance": {"entailment": 1063, "neutral": 954, "contradiction": 983},
+    "truncated": 0,
+    "steps": 564,
+    "seconds": 214.6,
     "examples_per_second": 41.9,
     "final_loss": 0.8712,
-    "development_accuracy": 0.585,
+    "development": [
+        {"step": 188, "accuracy": 0.505, "loss": 0.99},
+        {"step": 564, "accuracy": 0.585, "loss": 0.871200025},
+    ],
 }
 ENVIRONMENT = {
     "started": "2026-01-05T09:12:44+00:00",

@@ -221,7 +221,7 @@ def test_right_to_left_text_runs_right_to_left(browser: Browser, page: Path) -> 
 def test_fits_every_screen_and_keeps_contrast(browser: Browser, page: Path, width: int, scheme: str) -> None:
     browser.look(width, scheme=scheme)
     assert browser.run("document.documentElement.scrollWidth") <= width
-    if width >= 1280:
+    if width >= 768:
         assert browser.run(
             "[...document.querySelectorAll('.scroll')].every((box) => box.scrollWidth <= box.clientWidth)"
         )

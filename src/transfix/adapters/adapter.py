@@ -97,6 +97,10 @@ class Adapter:
             TransfixError: for full fine-tuning.
         """
         self._refuse_full("detach()")
+        self.take_off()
+
+    def take_off(self) -> None:
+        """`detach` without the question whether the base weights are still its own."""
         self._host.remove(self)
 
     def _refuse_full(self, what: str) -> None:
@@ -110,7 +114,7 @@ class Host:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.seam = Seam(model)
-        self.lora = LoraHost(model)
+        self.lora = LoraHost(model, self.seam)
         self.adapters: dict[str, Adapter] = {}
         self._trained_before = {name: p.requires_grad for name, p in model.named_parameters()}
 
@@ -137,12 +141,16 @@ class Host:
         if self.adapters:
             self.activate(next(reversed(self.adapters)))
             return
+        self.leave()
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(self._trained_before.get(name, parameter.requires_grad))
+
+    def leave(self) -> None:
+        """Takes the last traces off the model."""
         self.seam.close()
         for module in self.model.modules():
             if "transfix" in module._modules:
                 del module._modules["transfix"]
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(self._trained_before.get(name, parameter.requires_grad))
         del self.model._transfix
 
     def activate(self, name: str) -> None:
@@ -179,21 +187,24 @@ def attach(
         UnsupportedModelError: if the architecture cannot take a part; the message says which methods still work.
     """
     host = Host.of(model, create=True)
+    bindings: list[Binding] = []
+    flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    opened = host.seam.opened
     try:
         _check(host, parts, name)
         site = Site(model, host.seam, host.lora, name)
-        bindings: list[Binding] = []
         others = [p for adapter in host.adapters.values() for p in adapter.parameters()]
-        frozen = {id(p): p for p in model.parameters()}
         for part in parts:
             bindings.append(BINDINGS[type(part)](part, site))
         adapter = Adapter(name, bindings, host)
         if not any(p.is_meta for p in model.parameters()):
             _initialise(host, bindings, tokenizer, seed)
     except BaseException:
-        _undo(host, bindings if "bindings" in locals() else [])
+        _undo(host, bindings, opened)
+        for parameter, flag in flags.items():
+            parameter.requires_grad_(flag)
         raise
-    for parameter in frozen.values():
+    for parameter in flags:
         parameter.requires_grad_(False)
     for parameter in [*others, *adapter.parameters()]:
         parameter.requires_grad_(True)
@@ -223,8 +234,6 @@ def use(model: PreTrainedModel, adapters: str | None | Sequence[str | None]) -> 
     if not uniform:
         for name in names:
             host.adapters[name]._refuse_full("choosing adapters per row")
-            if len({"soft_prompt", "lora"} & {part.method for part in host.adapters[name].parts}) == 2:
-                raise TransfixError("choosing adapters per row is not possible for soft_prompt together with lora.")
     with host.seam.using(names, None if uniform else index), host.lora.using(rows):
         yield
 
@@ -236,6 +245,8 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
         raise TransfixError(f"an adapter named {name!r} is already attached: detach it, or give this one another name.")
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise TransfixError(f"adapter name {name!r}: use letters, digits, - and _ only.")
+    if hasattr(nn.ModuleDict(), name):
+        raise TransfixError(f"adapter name {name!r}: torch's module containers keep this name for themselves.")
     for part in parts:
         if type(part) not in BINDINGS:
             raise TransfixError(f"attach: {part!r} is no adapter part. Parts: {', '.join(c.__name__ for c in BINDINGS)}.")
@@ -256,13 +267,14 @@ def _initialise(host: Host, bindings: list[Binding], tokenizer: Callable[..., An
         for number, binding in enumerate(bindings):
             generator = torch.Generator().manual_seed(seed * 1000 + number)
             binding.initialise(starts, generator)
+            binding.remember()
 
 
-def _undo(host: Host, bindings: list[Binding]) -> None:
-    """Takes off what a failed `attach` had already put on."""
+def _undo(host: Host, bindings: list[Binding], opened: bool) -> None:
+    """Takes off what a failed `attach` had already put on; the seam stays open only if it had been `opened` before."""
     for binding in bindings:
         binding.remove()
     if not host.adapters:
+        host.leave()
+    elif not opened:
         host.seam.close()
-        if hasattr(host.model, "_transfix"):
-            del host.model._transfix

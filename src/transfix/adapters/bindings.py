@@ -69,9 +69,14 @@ class Binding:
         self.part = part
         self.site = site
         self.tensors: dict[str, nn.Parameter] = {}
+        self.sizes: dict[nn.Parameter, float] = {}
 
     def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
         """Fills the tensors with their start values."""
+
+    def remember(self) -> None:
+        """Takes the present values as the start values, to whose size relative learning rates refer."""
+        self.sizes = {p: initialise.root_mean_square(p.detach()) for p in self.tensors.values()}
 
     def groups(self) -> list[Group]:
         """The tensors by learning rate."""
@@ -101,8 +106,6 @@ class _LayerwiseBinding(Binding):
     def __init__(self, part: PrefixTuning | LlamaAdapter, site: Site) -> None:
         super().__init__(part, site)
         self.layers = chosen_layers(site.model, part.layers)
-        site.seam.open()
-        self._roots: list[float] = []
 
     def seam_of(self, layer: Layer) -> LayerSeam:
         return layer_seam(self.site.seam, layer)
@@ -124,22 +127,12 @@ class _LayerwiseBinding(Binding):
         norm = layer.norm if self.part.norm == "layer" else None
         return ProjectedPrefix(self.part.tokens, hidden, layer.source, norm, layer.device)
 
-    def prefix_groups(self, prefixes: list[list[nn.Parameter]]) -> list[Group]:
-        """One group a layer if the learning rate is relative to the size of its start value, else one for all."""
+    def prefix_groups(self, prefixes: list[nn.Parameter]) -> list[Group]:
+        """One group a tensor if the learning rate is relative to the size of its start value, else one for all."""
         rate = self.part.learning_rate
         if self.part.learning_rate_scale == "absolute":
-            return [Group(tuple(p for layer in prefixes for p in layer), rate)]
-        return [
-            Group((parameter,), rate, factor=initialise.root_mean_square(start))
-            for layer, starts in zip(prefixes, self._starts, strict=True)
-            for parameter, start in zip(layer, starts, strict=True)
-        ]
-
-    _starts: list[list[Tensor]]
-
-    def remember_starts(self, prefixes: list[list[nn.Parameter]]) -> None:
-        """Relative learning rates are relative to the start value, so that a resumed run has the same ones."""
-        self._starts = [[parameter.detach().clone() for parameter in layer] for layer in prefixes]
+            return [Group(tuple(prefixes), rate)]
+        return [Group((parameter,), rate, factor=self.sizes.get(parameter, 1.0)) for parameter in prefixes]
 
 
 class PrefixBinding(_LayerwiseBinding):
@@ -149,11 +142,11 @@ class PrefixBinding(_LayerwiseBinding):
 
     def __init__(self, part: PrefixTuning, site: Site) -> None:
         super().__init__(part, site)
-        self.prefixes: list[ProjectedPrefix | FreePrefix] = []
-        for layer in self.layers:
-            prefix = self.projected(layer) if part.projection == "base" else self._free(layer)
+        make = self.projected if part.projection == "base" else self._free
+        self.prefixes: list[ProjectedPrefix | FreePrefix] = [make(layer) for layer in self.layers]
+        site.seam.open()
+        for layer, prefix in zip(self.layers, self.prefixes, strict=True):
             self.seam_of(layer).joint[site.name] = prefix
-            self.prefixes.append(prefix)
             self.tensors |= {f"{layer.index}.{name}": p for name, p in prefix.named_parameters()}
 
     def _free(self, layer: Layer) -> FreePrefix:
@@ -168,10 +161,9 @@ class PrefixBinding(_LayerwiseBinding):
                 keys, values = starts.keys_values(layer, self.part, generator)
                 initialise.fill(prefix.keys, keys)
                 initialise.fill(prefix.values, values)
-        self.remember_starts([list(prefix.parameters()) for prefix in self.prefixes])
 
     def groups(self) -> list[Group]:
-        return self.prefix_groups([list(prefix.parameters()) for prefix in self.prefixes])
+        return self.prefix_groups(list(self.tensors.values()))
 
     def remove(self) -> None:
         for layer in self.layers:
@@ -185,24 +177,24 @@ class LlamaAdapterBinding(_LayerwiseBinding):
 
     def __init__(self, part: LlamaAdapter, site: Site) -> None:
         super().__init__(part, site)
-        self.gated: list[GatedPrefix] = []
-        for layer in self.layers:
-            config: Any = layer.attention.config
-            gates = config.num_attention_heads if part.gate == "per_head" else 1
-            gated = GatedPrefix(self.projected(layer), gates, part.tanh)
+        self.gated = [GatedPrefix(self.projected(layer), self._gates(layer), part.tanh) for layer in self.layers]
+        site.seam.open()
+        for layer, gated in zip(self.layers, self.gated, strict=True):
             self.seam_of(layer).added[site.name] = gated
-            self.gated.append(gated)
             self.tensors |= {f"{layer.index}.embedding": gated.prefix.embedding, f"{layer.index}.gate": gated.gate}
+
+    def _gates(self, layer: Layer) -> int:
+        config: Any = layer.attention.config
+        return int(config.num_attention_heads) if self.part.gate == "per_head" else 1
 
     def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
         for layer, gated in zip(self.layers, self.gated, strict=True):
             initialise.fill(gated.prefix.embedding, starts.states(layer, self.part, generator))
-        self.remember_starts([[gated.prefix.embedding] for gated in self.gated])
 
     def groups(self) -> list[Group]:
         gates = tuple(gated.gate for gated in self.gated)
         rate = self.part.gate_learning_rate or self.part.learning_rate
-        return [*self.prefix_groups([[gated.prefix.embedding] for gated in self.gated]), Group(gates, rate)]
+        return [*self.prefix_groups([gated.prefix.embedding for gated in self.gated]), Group(gates, rate)]
 
     def remove(self) -> None:
         for layer in self.layers:
@@ -235,15 +227,14 @@ class SoftPromptBinding(Binding):
 
     def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
         initialise.fill(self.prompt.embedding, starts.embeddings(self.part, generator))
-        self._start = self.prompt.embedding.detach().clone()
 
     def groups(self) -> list[Group]:
         relative = self.part.learning_rate_scale == "relative"
-        factor = initialise.root_mean_square(self._start) if relative else 1.0
+        factor = self.sizes.get(self.prompt.embedding, 1.0) if relative else 1.0
         return [Group((self.prompt.embedding,), self.part.learning_rate, factor)]
 
     def remove(self) -> None:
-        del self.site.seam.prompts.embeddings[self.site.name]
+        self.site.seam.prompts.remove(self.site.name)
         del self.site.seam.body.transfix[self.site.name]
 
 

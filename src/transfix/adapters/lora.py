@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,15 +13,17 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from transfix.adapters.architecture import Layer, body, projections
+from transfix.adapters.architecture import Layer, projections
 from transfix.adapters.methods import LoRA
+from transfix.adapters.seam import Seam
 
 
 class LoraHost:
-    """PEFT's LoRA layers on one model, under the names of our adapters."""
+    """PEFT's LoRA layers on one model, under the names of our adapters; the seam knows which rows use which."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, seam: Seam) -> None:
         self.model = model
+        self.seam = seam
         self._tuner: Any = None
         self._names: list[str] = []
 
@@ -30,7 +33,8 @@ class LoraHost:
         from peft.tuners.lora import LoraModel
 
         targets = self._targets(part, layers)
-        conv = any(isinstance(self.model.get_submodule(target), Conv1D) for target in targets)
+        modules = [self.model.get_submodule(target) for target in targets]
+        conv = any(isinstance(getattr(module, "base_layer", module), Conv1D) for module in modules)
         config = LoraConfig(
             r=part.rank,
             lora_alpha=part.alpha if part.alpha is not None else 2 * part.rank,  # type: ignore[arg-type]
@@ -46,11 +50,11 @@ class LoraHost:
                 self._tuner.peft_config[name] = config
                 self._tuner.inject_adapter(self.model, name)
         self._names.append(name)
-        found = {}
+        found, own = {}, re.compile(rf"(\.lora_[AB])\.{name}\.")  # not just the name: a module may be called so
         for path, parameter in self.model.named_parameters():
-            if ".lora_" in path and f".{name}." in path:
+            if own.search(path):
                 parameter.data = parameter.data.float()
-                found[path.replace(f".{name}.", ".")] = parameter
+                found[own.sub(r"\1.", path)] = parameter
         return found
 
     def reset(self, name: str, generator: torch.Generator) -> None:
@@ -66,7 +70,11 @@ class LoraHost:
         """Takes one adapter's A and B off; with the last one the model's own linear layers come back."""
         self._names.remove(name)
         if self._names:
-            self._tuner.delete_adapter(name)
+            flags = self._flags()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PEFT warns that another adapter becomes the active one
+                self._tuner.delete_adapter(name)
+            _restore(flags)
             return
         self._tuner.unload()
         self._tuner = None
@@ -75,20 +83,24 @@ class LoraHost:
 
     @contextmanager
     def using(self, rows: Sequence[str | None]) -> Iterator[None]:
-        """Switches on the named adapters: one for the whole batch, or one a row (`None`: the base model)."""
+        """Switches on the named adapters: one for the whole batch, or one a row (`None`: the base model).
+
+        PEFT's own context for rows is not used: it refuses training, does not know that generation repeats rows for beams,
+        and leaves its hooks behind when an exception passes.
+        """
         if self._tuner is None:
             yield
             return
         named = [name if name in self._names else None for name in rows]
-        flags = {p: p.requires_grad for layer in self._layers() for p in layer.parameters()}
+        flags = self._flags()
         before = [(layer, layer.active_adapters, layer.disable_adapters) for layer in self._layers()]
         with ExitStack() as stack:
             if len(set(named)) <= 1:
                 self._switch(named[0] if named else None)
             else:
                 self._switch(next(name for name in named if name is not None))
-                mixed = [name or "__base__" for name in named]
-                stack.enter_context(self._tuner._enable_peft_forward_hooks(adapter_names=mixed))
+                for layer in self._layers():
+                    stack.callback(layer.register_forward_pre_hook(self._choose, with_kwargs=True).remove)
             _restore(flags)
             try:
                 yield
@@ -101,9 +113,16 @@ class LoraHost:
     def activate(self, name: str | None) -> None:
         """Leaves one adapter on, for good."""
         if self._tuner is not None:
-            flags = {p: p.requires_grad for layer in self._layers() for p in layer.parameters()}
+            flags = self._flags()
             self._switch(name if name in self._names else None)
             _restore(flags)
+
+    def _choose(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Tells a LoRA layer each row's adapter."""
+        return args, {**kwargs, "adapter_names": [name or "__base__" for name in self.seam.row_names(args[0].shape[0])]}
+
+    def _flags(self) -> dict[nn.Parameter, bool]:
+        return {p: p.requires_grad for layer in self._layers() for p in layer.parameters()}
 
     def _switch(self, name: str | None) -> None:
         for layer in self._layers():
@@ -117,15 +136,17 @@ class LoraHost:
         return [module for module in self.model.modules() if isinstance(module, LoraLayer)]
 
     def _targets(self, part: LoRA, layers: tuple[Layer, ...]) -> list[str]:
+        from peft.tuners.lora import LoraLayer
+
         if part.targets != "all_linear":
             return [name for layer in layers for name in projections(layer, part.targets)]
-        inner = body(self.model)
-        prefix = next(path for path, module in self.model.named_modules() if module is inner)
-        blocks = {f".{layer.index}." for layer in layers}
+        blocks = tuple(layer.path.partition(f".{layer.index}.")[0] + f".{layer.index}." for layer in layers)
+        modules = {path: module for path, module in self.model.named_modules() if path.startswith(blocks)}
+        wrapped = tuple(f"{path}." for path, module in modules.items() if isinstance(module, LoraLayer))
         return [
-            f"{prefix}.{path}".removeprefix(".")
-            for path, module in inner.named_modules()
-            if isinstance(module, nn.Linear | Conv1D) and any(block in f".{path}." for block in blocks)
+            path
+            for path, module in modules.items()
+            if isinstance(module, nn.Linear | Conv1D | LoraLayer) and not path.startswith(wrapped)
         ]
 
 

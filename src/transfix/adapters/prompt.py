@@ -68,6 +68,11 @@ class PromptPass:
                     inputs_embeds=prompt.embedding.to(device, dtype)[None], position_ids=positions, use_cache=False
                 )
 
+    def remove(self, name: str) -> None:
+        """Forgets an adapter's prompt."""
+        del self.embeddings[name]
+        self.recorded, self._stamp = {}, None
+
     def release(self) -> None:
         """After a forward: lets go of what only this forward could use, its autograd graph with it."""
         if self.recording is None and self._stamp is None:

@@ -8,10 +8,10 @@ import math
 import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -113,19 +113,22 @@ def load_adapter(
 
     source = Path(directory)
     record = _record(source / "adapter.json")
-    parts = _parts(source / "adapter.json", record)
-    _check_base(source, record["base"], model)
+    _check_base(source, record.base, model)
     tensors = read_tensors(source / "adapter.safetensors")
-    adapter = attach(model, *(_without_text(part) for part in parts), name=name or record["name"])
-    for binding, part in zip(adapter.bindings, parts, strict=True):
+    try:
+        adapter = attach(model, *(_without_text(part) for part in record.parts), name=name or record.name)
+    except TransfixError as error:
+        raise AdapterFileError(f"{source}: {error}") from error
+    for binding, part in zip(adapter.bindings, record.parts, strict=True):
         binding.part = part
-    adapter.parts = tuple(parts)
+    adapter.parts = tuple(record.parts)
     try:
         fill(adapter, tensors, source)
     except AdapterFileError:
-        if not _is_full(adapter):
-            adapter.detach()
+        adapter.take_off()
         raise
+    for binding in adapter.bindings:
+        binding.remember()
     return adapter
 
 
@@ -168,7 +171,24 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _record(path: Path) -> dict[str, Any]:
+class _Base(BaseModel):
+    """The base model that an adapter was trained on."""
+
+    name: str
+    kind: str = Field(alias="class")
+    config_hash: str
+    weights: Annotated[list[float], Field(min_length=_SAMPLES, max_length=_SAMPLES)] | None
+
+
+class _Record(BaseModel):
+    """What `load_adapter` needs of adapter.json."""
+
+    name: str
+    parts: Annotated[list[AnyPart], Field(min_length=1)]
+    base: _Base
+
+
+def _record(path: Path) -> _Record:
     if not path.is_file():
         raise AdapterFileError(f"{path}: no such file. An adapter is a directory with adapter.json and adapter.safetensors.")
     try:
@@ -179,30 +199,28 @@ def _record(path: Path) -> dict[str, Any]:
         raise AdapterFileError(f"{path}: not an adapter of transfix (format, name, parts and base are expected).")
     if record["format"] != FORMAT:
         raise AdapterFileError(f"{path}: format {record['format']!r}; this version of transfix reads format {FORMAT}.")
-    return record
-
-
-def _parts(path: Path, record: dict[str, Any]) -> list[Part]:
     try:
-        return [TypeAdapter[Part](AnyPart).validate_python(part) for part in record["parts"]]
+        return _Record.model_validate(record)
     except ValidationError as error:
-        raise AdapterFileError(f"{path}: parts: {error.errors()[0]['msg']}.") from error
+        problems = [f"{'.'.join(str(step) for step in found['loc'])}: {found['msg']}" for found in error.errors()]
+        raise AdapterFileError(f"{path}: {'; '.join(problems)}.") from error
 
 
-def _check_base(source: Path, base: dict[str, Any], model: PreTrainedModel) -> None:
+def _check_base(source: Path, base: _Base, model: PreTrainedModel) -> None:
+    there = base.name or base.kind
     here = str(model.config._name_or_path) or type(model).__name__
-    if base["config_hash"] != config_hash(model):
+    if base.config_hash != config_hash(model):
         raise AdapterFileError(
-            f"{source}: this adapter was trained on {base['name'] or base['class']!r} (configuration {base['config_hash']}), "
+            f"{source}: this adapter was trained on {there!r} (configuration {base.config_hash}), "
             f"the model here is {here!r} (configuration {config_hash(model)}). Load the base it was trained on."
         )
     table = model.get_input_embeddings().weight
-    if base.get("weights") and table.is_floating_point() and not table.is_meta:
-        pairs = zip(base["weights"], weight_samples(model), strict=True)
+    if base.weights is not None and table.is_floating_point() and not table.is_meta:
+        pairs = zip(base.weights, weight_samples(model), strict=True)
         if not all(math.isclose(a, b, rel_tol=0.02, abs_tol=1e-4) for a, b in pairs):
             raise AdapterFileError(
                 f"{source}: the model here, {here!r}, has the shape of the base this adapter was trained on, "
-                f"{base['name'] or base['class']!r}, but other weights. Load the base it was trained on."
+                f"{there!r}, but other weights. Load the base it was trained on."
             )
 
 

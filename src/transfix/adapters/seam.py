@@ -13,7 +13,7 @@ is the `Seam`'s state, one object a model.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +71,7 @@ class Seam:
         Raises:
             UnsupportedModelError: if the model is not on the attention registry, or its backend cannot take a prefix.
         """
-        if self._hooks:
+        if self.opened:
             return
         found = support(self.model)
         if not found.supported and found.key_value == "unknown":
@@ -91,9 +91,14 @@ class Seam:
             self.body.register_forward_hook(self._after_body, always_call=True),
         ]
 
+    @property
+    def opened(self) -> bool:
+        """Whether our attention function is selected."""
+        return bool(self._hooks)
+
     def close(self) -> None:
         """Gives the model its own attention function back."""
-        if self._hooks:
+        if self.opened:
             for hook in self._hooks:
                 hook.remove()
             self._hooks = []
@@ -126,12 +131,26 @@ class Seam:
         Raises:
             TransfixError: if the batch is no multiple of the rows that were named.
         """
+        index = self._row_indices(batch)
+        return None if index is None else torch.tensor(index, device=device)
+
+    def row_names(self, batch: int) -> list[str | None]:
+        """For each row of a batch the name of its adapter; `None` for the base model.
+
+        Raises:
+            TransfixError: if the batch is no multiple of the rows that were named.
+        """
+        index = self._row_indices(batch)
+        if index is None:
+            return [self.active[0] if self.active else None] * batch
+        return [None if number < 0 else self.active[number] for number in index]
+
+    def _row_indices(self, batch: int) -> list[int] | None:
         if self.rows is None:
             return None
         if batch % len(self.rows):
             raise TransfixError(f"adapters were chosen for {len(self.rows)} rows, but the batch has {batch}.")
-        index = torch.tensor(self.rows, device=device)
-        return index.repeat_interleave(batch // len(self.rows))
+        return [number for number in self.rows for _ in range(batch // len(self.rows))]
 
     def _before_body(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Runs the soft prompts and gives the tokens positions that count from the first real token.
@@ -308,7 +327,9 @@ def _widened(
     return torch.cat([visible, mask.expand(batch, -1, -1, -1)], dim=-1)
 
 
-def _stack(entries: list[KeysValues | None]) -> tuple[Tensor, Tensor, Bool[Tensor, "adapters prefix"]]:
+def _stack(
+    entries: Sequence[tuple[Tensor, Tensor] | None],
+) -> tuple[Tensor, Tensor, Bool[Tensor, "adapters longest"]]:
     """One (A, G, P, h) of keys and of values for A adapters, short or absent prefixes filled up; and what is real."""
     first = next(entry for entry in entries if entry is not None)
     lengths = [0 if entry is None else entry[0].shape[1] for entry in entries]

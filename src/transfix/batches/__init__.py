@@ -1,6 +1,6 @@
 """From token sequences to what a model is called with, and back to the few logits that are wanted. Nothing needless.
 
-`trees` lets rows that begin alike share their beginning; `plan` orders them into batches by a token budget; `head` asks the
+`trees` lets rows that begin alike share their beginning, where `sharing` finds that the model can; `plan` orders them into batches by a token budget; `head` asks the
 model for logits only where a target is.
 """
 
@@ -13,11 +13,11 @@ from transfix._lazy import lazy
 if TYPE_CHECKING:
     from transfix.batches.encoding import Encoded as Encoded
     from transfix.batches.encoding import encode as encode
-    from transfix.batches.encoding import mask_dtype as mask_dtype
-    from transfix.batches.encoding import shared as shared
     from transfix.batches.head import focused_head as focused_head
     from transfix.batches.plan import evaluation_batches as evaluation_batches
     from transfix.batches.plan import training_steps as training_steps
+    from transfix.batches.sharing import mask_dtype as mask_dtype
+    from transfix.batches.sharing import shared as shared
     from transfix.batches.tensors import Batch as Batch
     from transfix.batches.tensors import collate as collate
     from transfix.batches.trees import Sequence as Sequence
@@ -29,11 +29,11 @@ __getattr__, __dir__ = lazy(
     {
         "Encoded": "transfix.batches.encoding",
         "encode": "transfix.batches.encoding",
-        "mask_dtype": "transfix.batches.encoding",
-        "shared": "transfix.batches.encoding",
         "focused_head": "transfix.batches.head",
         "evaluation_batches": "transfix.batches.plan",
         "training_steps": "transfix.batches.plan",
+        "mask_dtype": "transfix.batches.sharing",
+        "shared": "transfix.batches.sharing",
         "Batch": "transfix.batches.tensors",
         "collate": "transfix.batches.tensors",
         "Sequence": "transfix.batches.trees",

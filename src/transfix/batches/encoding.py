@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as List
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from transfix.batches.trees import Sequence, Tree, grow
+from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ class Encoded:
     truncated: bool
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, prompts: List[str], max_tokens: int | None) -> list[Encoded]:
+def encode(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_tokens: int | None) -> list[Encoded]:
     """The prompts' tokens; of a prompt longer than `max_tokens` the middle is left out, so that task and question stay."""
     if not prompts:
         return []
@@ -38,18 +35,3 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompts: List[str], max_tokens: i
             ids = [*ids[:head], *ids[len(ids) - (max_tokens - head) :]]
         encoded.append(Encoded(tuple(ids), cut))
     return encoded
-
-
-def shared(model: PreTrainedModel, sequences: List[Sequence], budget: int) -> list[Tree]:
-    """The sequences as trees, as far as this model can share: its backend must take a mask of its own, and everything must
-    lie within its sliding window, if it has one."""
-    backend = str(model.config._attn_implementation)
-    window = getattr(model.config, "sliding_window", None)
-    largest = min(budget, window) if isinstance(window, int) else budget
-    takes_masks = backend.endswith(("sdpa", "eager"))
-    return grow(sequences, largest, None if takes_masks else 1)
-
-
-def mask_dtype(model: PreTrainedModel) -> Any:
-    """The dtype of an additive mask where the backend needs one, else `None`."""
-    return model.dtype if str(model.config._attn_implementation).endswith("eager") else None

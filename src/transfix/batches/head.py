@@ -41,8 +41,12 @@ def focused_head(
         bias = head.bias[index] if head.bias is not None else None
         return nn.functional.linear(wanted, head.weight[index], bias)
 
+    own = vars(head).get("forward")  # a hook's, for example of accelerate
     head.forward = focused  # type: ignore[method-assign]
     try:
         yield
     finally:
-        del head.forward
+        if own is None:
+            del head.forward
+        else:
+            head.forward = own

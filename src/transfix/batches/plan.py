@@ -52,12 +52,12 @@ def _by_rows(trees: List[Tree], rows: int) -> list[list[Tree]]:
 
 
 def _packed(trees: List[Tree], budget: int) -> list[list[Tree]]:
-    """Cuts a list of trees where the padded size would pass the budget."""
+    """Cuts a list of trees where the padded size would pass the budget, and between rows that share and rows that may not."""
     groups: list[list[Tree]] = []
     widest = 0
     for tree in trees:
         widest = max(widest, tree.size)
-        if not groups or widest * (len(groups[-1]) + 1) > budget:
+        if not groups or widest * (len(groups[-1]) + 1) > budget or tree.alone != groups[-1][-1].alone:
             groups.append([])
             widest = tree.size
         groups[-1].append(tree)

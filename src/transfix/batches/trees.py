@@ -40,10 +40,13 @@ class Tree:
     Attributes:
         sequences: the rows.
         shared: the number of tokens in the trunk.
+        alone: a single row that is longer than trees may be, so that it needs the model's own mask (of a sliding window):
+            it must not be in one batch with rows that share.
     """
 
     sequences: tuple[Sequence, ...]
     shared: int
+    alone: bool = False
 
     @property
     def size(self) -> int:
@@ -70,7 +73,8 @@ def grow(sequences: Iterable[Sequence], largest: int, widest: int | None = None)
 
     def close() -> None:
         if group:
-            trees.append(Tree(tuple(group), shared if len(group) > 1 else len(group[0].tokens)))
+            size = len(group[0].tokens)
+            trees.append(Tree(tuple(group), shared) if len(group) > 1 else Tree((group[0],), size, size > largest))
 
     for sequence in sorted(sequences, key=lambda s: (s.tokens, s.index)):
         if group and (widest is None or len(group) < widest):

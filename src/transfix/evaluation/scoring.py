@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from transfix import batches
 from transfix.batches import Batch, Encoded
+from transfix.errors import TransfixError
 
 TOKENS = 2048
 """Tokens in a forward. More brings nothing on a CPU and little on a GPU, and costs padding."""
@@ -47,6 +48,9 @@ def score_choices(
 
     Returns:
         (rows, classes), on the CPU.
+
+    Raises:
+        TransfixError: if a score is no number, as it happens in float16.
     """
     model.eval()
     scores = torch.full((len(prompts), len(words)), float("nan"))
@@ -58,4 +62,10 @@ def score_choices(
             scores[list(batch.indices)] = word_logits(model, batch, words).log_softmax(-1).cpu()
             if advance is not None:
                 advance(len(batch.indices))
+    if not bool(scores.isfinite().all()):
+        row = int((~scores.isfinite().all(-1)).nonzero()[0])
+        raise TransfixError(
+            f"the scores of row {row + 1} are not finite ({scores[row].tolist()}) in {str(model.dtype)[6:]}: "
+            "use dtype bfloat16 or float32, or train with a lower learning rate."
+        )
     return scores

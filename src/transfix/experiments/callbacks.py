@@ -20,13 +20,13 @@ class Told(TrainerCallback):
         self._loss = self._accuracy = ""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: D102
-        self.bar.advance(self.rows[state.global_step - 1], f"{self._loss}{self._accuracy}")
+        self.bar.advance(self.rows[state.global_step - 1], ", ".join(filter(None, (self._loss, self._accuracy))))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: D102
         if logs and "loss" in logs:
             self._loss = f"loss {logs['loss']:.3f}"
         if logs and "eval_accuracy" in logs:
-            self._accuracy = f", development {logs['eval_accuracy']:.1%}"
+            self._accuracy = f"development {logs['eval_accuracy']:.1%}"
 
 
 def tensorboard(directory: Path) -> list[TrainerCallback]:

@@ -44,7 +44,7 @@ class Bar:
             rate = (self._done - self._start) / max(now - self._began, 1e-9)
             left = (self._total - self._done) / rate if rate else float("inf")
             share = f"{self._done:,}/{self._total:,} rows, {rate:.1f} rows/s, {left:.0f} s left"
-            self._console.print(f"{self._what}: {share} {note}".rstrip())
+            self._console.print(f"{self._what}: {share} {note}".rstrip(), soft_wrap=True)
             self._said = now
 
 

@@ -48,9 +48,9 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
     if run.spec.train is None:
         return run
     with run.lock():
-        if (run.adapter_dir / "adapter.json").exists():
-            return run
-        _train(run, run.spec.train, display)
+        if not (run.adapter_dir / "adapter.json").exists():
+            _train(run, run.spec.train, display)
+        shutil.rmtree(run.checkpoints_dir, ignore_errors=True)
     return run
 
 
@@ -97,6 +97,8 @@ def predict(run: Run, source: Path, target: Path, display: Display | None = None
         raise TransfixError(f"{run.path}: its specification names no task. Add `evaluate: {{task: xnli}}` to it.")
     task = _task(on)
     rows = data.read_unlabelled(source, task.fields)
+    if taken := sorted({name for row in rows for name in ("answer", "probabilities") if name in row}):
+        raise TransfixError(f"{source}: rows have {' and '.join(taken)} already, which would be overwritten: rename it.")
     examples = [
         Example(str(index), "und", {name: str(row[name]) for name in task.fields}, None)
         for index, row in enumerate(rows)
@@ -240,7 +242,9 @@ def _train(run: Run, settings: Train, display: Display) -> None:
     words = torch.tensor(list(tasks.check_verbaliser(task, tokenizer, rows[:3]).values()))
     adapter = adapters.attach(model, *spec.adapter, tokenizer=tokenizer, seed=spec.seed)
     encoded = batches.encode(tokenizer, [task.prompt(row) for row in rows], settings.max_tokens)
-    trees = batches.shared(model, [batches.Sequence(i, e.tokens) for i, e in enumerate(encoded)], settings.batch_tokens)
+    sequences = [batches.Sequence(index, prompt.tokens) for index, prompt in enumerate(encoded)]
+    # a tree is not split over steps, so one as wide as a step at the most
+    trees = batches.shared(model, sequences, settings.batch_tokens, widest=settings.batch_rows)
     steps = batches.training_steps(trees, settings.epochs, settings.batch_rows, settings.batch_tokens, spec.seed)
     pad: Any = tokenizer.pad_token_id
     choices = training.Choices(torch.tensor([task.classes.index(str(row.label)) for row in rows]), words, pad)
@@ -297,7 +301,6 @@ def _train(run: Run, settings: Train, display: Display) -> None:
         },
     )
     run.write_adapter(adapter.save)
-    shutil.rmtree(run.checkpoints_dir, ignore_errors=True)
 
 
 def _settings(run: Run, settings: Train, steps: int) -> Any:
@@ -343,7 +346,7 @@ def _evaluate(session: Session, evaluation: Evaluation, display: Display) -> Non
     meta = _meta(run.spec, evaluation, task, split)
     codes = task.languages if isinstance(evaluation.languages, str) else evaluation.languages
     wanted = {code: data.load(task.name, evaluation.data, code, split, evaluation.limit) for code in codes}
-    kept = {code: _kept(run, task, code, meta) for code in codes}
+    kept = {code: _kept(run, task, code, meta, wanted[code]) for code in codes}
     ids = {code: set() if kept[code] is None else set(kept[code]["id"]) for code in codes}
     missing = {code: [row for row in wanted[code] if row.id not in ids[code]] for code in codes}
     missing = {code: rows for code, rows in missing.items() if rows}
@@ -380,9 +383,17 @@ def _frame(rows: Sequence[Example], answers: Sequence[Answer], before: pd.DataFr
     return new if before is None else pd.concat([before, new], ignore_index=True)
 
 
-def _kept(run: Run, task: Task, code: str, meta: dict[str, Any]) -> pd.DataFrame | None:
-    """Predictions made before, if they answer the same question."""
-    return run.predictions(task.name, code) if run.predictions_meta(task.name, code) == meta else None
+def _kept(run: Run, task: Task, code: str, meta: dict[str, Any], wanted: Sequence[Example]) -> pd.DataFrame | None:
+    """Predictions made before, as far as they answer the same questions: a file's rows may have changed since."""
+    frame = run.predictions(task.name, code) if run.predictions_meta(task.name, code) == meta else None
+    if frame is None:
+        return None
+    asked = {row.id: (_hash(task.prompt(row)), row.label) for row in wanted}
+    same = []
+    for row in frame.itertuples():
+        answered = (row.prompt_hash, row.gold if isinstance(row.gold, str) else None)
+        same.append(asked.get(row.id, answered) == answered)
+    return frame[same] if any(same) else None
 
 
 def _meta(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:

@@ -21,10 +21,10 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from transfix.adapters import Support, attach, support
-from transfix.adapters.architecture import body, layers
+from transfix.adapters.architecture import body
 from transfix.adapters.methods import FullFineTuning, LlamaAdapter, LoRA, Part, PrefixTuning, SoftPrompt
 from transfix.adapters.seam import BACKENDS
 from transfix.errors import TransfixError
@@ -138,7 +138,7 @@ def inspect(name: str | Path) -> Inspection:
     adapted = max(1, round(STUDY_LAYERS * depth))
     able = support(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    kind = _kind(config, model)
+    kind = _kind(config)
     kv_heads = int(getattr(text, "num_key_value_heads", None) or heads)
     shape = _layer_shape(model, text, heads, kv_heads, head_size)
     window, windowed = _sliding(text, depth)
@@ -209,31 +209,23 @@ def _config(name: str | Path) -> PretrainedConfig:
 
 def _skeleton(name: str, config: PretrainedConfig) -> PreTrainedModel:
     """The model on the meta device, with the head it was made for."""
-    architectures = config.architectures or []
-    auto: Any = AutoModelForCausalLM
+    auto: Any = AutoModel
     if config.is_encoder_decoder:
         auto = AutoModelForSeq2SeqLM
-    elif not loading.has_causal_class(config) or any("MaskedLM" in known for known in architectures):
-        auto = AutoModelForMaskedLM if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES else AutoModel
+    elif loading.is_encoder(config):
+        auto = AutoModelForMaskedLM
+    elif config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        auto = AutoModelForCausalLM
     with loading.quiet(), loading.explained(name, None), torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # initialisers warn that they do nothing to a tensor without numbers
         model: PreTrainedModel = auto.from_config(config)
     return model
 
 
-def _kind(config: PretrainedConfig, model: PreTrainedModel) -> str:
+def _kind(config: PretrainedConfig) -> str:
     if config.is_encoder_decoder:
         return "encoder-decoder"
-    return "decoder" if "CausalLM" in type(model).__name__ or "LMHead" in type(model).__name__ else _direction(model)
-
-
-def _direction(model: PreTrainedModel) -> str:
-    """By what its attention says of itself: a model whose class name does not tell."""
-    try:
-        causal = all(getattr(layer.attention, "is_causal", True) for layer in layers(model))
-    except TransfixError:
-        return "encoder"
-    return "decoder" if causal else "encoder"
+    return "encoder" if loading.is_encoder(config) else "decoder"
 
 
 def _layer_shape(model: PreTrainedModel, text: Any, heads: int, kv_heads: int, head_size: int) -> LayerShape:
@@ -270,7 +262,8 @@ def _count(
     model: PreTrainedModel, label: str, part: Part, shape: LayerShape, depth: int, parameters: int
 ) -> MethodCount:
     try:
-        adapter = attach(model, part, name="inspected")
+        with torch.device("meta"):
+            adapter = attach(model, part, name="inspected")
     except TransfixError as error:
         return MethodCount(label, None, None, str(error), {})
     trainable = adapter.trainable

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from transfix.errors import TransfixError
 from transfix.models import files, hub, registry
@@ -138,13 +138,12 @@ def require_decoder(name: str, config: transformers.PretrainedConfig) -> None:
     Raises:
         TransfixError: the model is an encoder or an encoder-decoder.
     """
-    architectures = getattr(config, "architectures", None) or []
     if config.is_encoder_decoder:
         kind = "an encoder-decoder"
-    elif not has_causal_class(config):
+    elif is_encoder(config):
+        kind = "an encoder"
+    elif config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         kind = "no causal language model"
-    elif any("MaskedLM" in architecture for architecture in architectures):
-        kind = "an encoder"  # BERT and its kin have a causal class too, with which their weights make no sense
     else:
         return
     raise TransfixError(
@@ -162,9 +161,13 @@ def _prepare_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
         tokenizer.pad_token = stand_in
 
 
-def has_causal_class(config: transformers.PretrainedConfig) -> bool:
-    """Whether transformers has a causal language model of this type."""
-    return config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+def is_encoder(config: transformers.PretrainedConfig) -> bool:
+    """Whether this is BERT or its kin. They have a causal class too, with which their weights make no sense."""
+    architectures = config.architectures or []
+    causal = any("CausalLM" in name or "LMHead" in name for name in architectures) or getattr(
+        config, "is_decoder", False
+    )
+    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not causal
 
 
 @contextmanager

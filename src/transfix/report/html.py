@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfix.report import labels, tables
 from transfix.report.contents import Method, Report, TaskReport
+from transfix.report.runs import RunRecord
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -135,16 +137,18 @@ def _scope(task: TaskReport) -> str:
     return ". ".join(words) + "."
 
 
-def _provenance(label: str, run: Any) -> Mapping[str, Any]:
+def _provenance(label: str, run: RunRecord) -> Mapping[str, Any]:
+    """How one run was made, as the template lists it."""
     import yaml
 
+    facts = dict(run.training or {})
+    if isinstance(development := facts.get("development"), list) and development:
+        facts["development"] = development[-1]
     return {
         "label": label,
         "name": run.name,
         "state": run.state,
-        "training": {
-            key.replace("_", " ").capitalize(): labels.number(run.training[key]) for key in run.training or ()
-        },
+        "training": {key.replace("_", " ").capitalize(): labels.number(value) for key, value in facts.items()},
         "environment": labels.flatten(run.environment),
         "spec": yaml.safe_dump(dict(run.spec), sort_keys=False, allow_unicode=True, width=100),
     }
@@ -160,6 +164,12 @@ def _safe(text: str) -> Any:
     return Markup(text)  # our own style sheet and script only, no user text
 
 
+def _direction(text: str, language: labels.Spoken) -> str:
+    """The language's direction, but left to right if no letter needs it: benchmarks have romanised rows in Urdu."""
+    right_to_left = any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)
+    return language.direction if right_to_left else "ltr"
+
+
 def _environment() -> Environment:
     import jinja2
 
@@ -173,6 +183,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "percent": labels.percent,
         "bracket": labels.bracket,
+        "direction": _direction,
         "clip": lambda text: text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " …",
     }
     return environment

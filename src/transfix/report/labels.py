@@ -131,6 +131,8 @@ def brief(value: Any) -> str:
         return ", ".join(brief(entry) for entry in value)
     if isinstance(value, str) and value != value.strip():
         return f'"{value}"'  # the space of a label word matters
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "none" if value is None else "yes" if value is True else "no" if value is False else str(value)
 
 

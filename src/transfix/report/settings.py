@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from transfix.errors import TransfixError
 from transfix.report import labels
 from transfix.report.contents import Setting
 from transfix.report.runs import RunRecord
+
+if TYPE_CHECKING:
+    from transfix.data.shipped import Shipped
 
 NAMES = {
     "split": "Split",
@@ -54,12 +58,16 @@ def not_alike(metas: Metas) -> list[str]:
 
 
 def trained(runs: Sequence[tuple[str, RunRecord]]) -> list[Setting]:
-    """What model was adapted, on what, and with which seeds."""
-    found = []
-    for name, say in (("Model", _model), ("Trained on", _trained_on), ("Seed", _seed)):
-        if setting := _setting(name, [(label, value) for label, run in runs if (value := say(run))]):
-            found.append(setting)
-    return found
+    """What model was adapted, on what, with which seeds, and under which licences."""
+    rows = (
+        ("Model", _model),
+        ("Licence of the model", _model_licence),
+        ("Trained on", _trained_on),
+        ("Licence of the training data", _training_licence),
+        ("Seed", _seed),
+    )
+    settings = [_setting(name, [(label, value) for label, run in runs if (value := say(run))]) for name, say in rows]
+    return [setting for setting in settings if setting]
 
 
 def _setting(name: str, values: Sequence[tuple[str, str]]) -> Setting | None:
@@ -74,21 +82,65 @@ def _setting(name: str, values: Sequence[tuple[str, str]]) -> Setting | None:
 
 def _value(key: str, files: Sequence[Mapping[str, Any]]) -> str | None:
     """The setting of one method, over its languages."""
-    distinct = {labels.brief(meta[key]) if key in meta else None for meta in files}
+    distinct = {_said(key, meta) for meta in files}
     if len(distinct) > 1:
         return DIFFERS
     value = distinct.pop() if distinct else None
-    if value is None and key == "few_shot":
-        return "none (zero-shot)"
     if value is None and key == "prompt_language":
         same = _value("template", files) != DIFFERS
         return "that of the template below, the same in every language" if same else DIFFERS
     return value
 
 
+def _said(key: str, meta: Mapping[str, Any]) -> str | None:
+    """A setting in the metadata of one file, in words; None if it is not said."""
+    value = meta.get(key)
+    shipped = _shipped(meta.get("task"), meta.get("split")) if meta.get("data") == "snapshot" else None
+    if key == "few_shot" and not value:
+        return "none (zero-shot)"
+    if key == "licence" and value is None and shipped:
+        return str(shipped.licence)
+    if key == "data" and shipped:
+        return f"snapshot: {shipped.description}"
+    if key == "prompt_language" and isinstance(value, str):
+        return f"{labels.spoken(value).name}, whatever the language of the row"
+    return labels.brief(value) if key in meta else None
+
+
+def _shipped(task: object, split: object) -> Shipped | None:
+    """What the package says of rows it ships."""
+    from transfix.data import shipped
+
+    try:
+        return shipped.contents().get((str(task), str(split)))
+    except TransfixError:
+        return None
+
+
 def _model(run: RunRecord) -> str:
     revision = run.spec.get("revision")
     return labels.brief(run.spec.get("model", "not said")) + (f", revision {revision}" if revision else "")
+
+
+def _model_licence(run: RunRecord) -> str:
+    from transfix.models import registry
+
+    packaged = registry.MODELS.get(str(run.spec.get("model")))
+    return f"{packaged.licence} ({packaged.licence_url})" if packaged else ""
+
+
+def _training_licence(run: RunRecord) -> str:
+    from transfix import tasks
+
+    train = run.spec.get("train")
+    if run.is_base or not isinstance(train, Mapping) or train.get("data") != "snapshot":
+        return ""
+    try:
+        split = train.get("split") or tasks.get(str(train.get("task"))).train_split
+    except TransfixError:
+        return ""
+    found = _shipped(train.get("task"), split)
+    return f"{found.licence} ({found.description})" if found else ""
 
 
 def _seed(run: RunRecord) -> str:

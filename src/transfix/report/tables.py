@@ -35,7 +35,7 @@ def training_rows(task: TaskReport) -> list[tuple[str, list[str]]]:
     """What the training of each method took: (name, a text for each method)."""
     rows = []
     for key, name, write, untrained in (
-        ("trained_parameters", "Trained parameters", labels.number, "0"),
+        ("trainable_parameters", "Trained parameters", labels.number, "0"),
         ("rows_seen", "Rows seen in training", labels.number, "0"),
         ("seconds", "Training time", _duration, "–"),
     ):

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from transfix import batches
 from transfix.adapters import Adapter
@@ -28,6 +29,7 @@ from transfix.evaluation.scoring import word_logits
 
 CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 LOG_EVERY = 10
+_SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +106,34 @@ class AdapterTrainer(Trainer):
         self.choices = choices
         self.settings = settings
         self.develop = develop
+        self.stopping = EarlyStopping(settings.early_stopping)
         super().__init__(
             model=adapter.model,
             args=_arguments(settings, len(steps), develop is not None, adapter.model.device),
             train_dataset=Steps(steps),
             eval_dataset=Steps(()) if develop is not None else None,  # `evaluate` below asks `develop` instead
             data_collator=lambda items: {"forwards": items[0]},
-            callbacks=[*callbacks, EarlyStopping(settings.early_stopping)],
+            callbacks=[*callbacks, self.stopping],
         )
+        self.remove_callback(PrinterCallback)  # it would print the log on stdout
 
     def run(self) -> None:
         """Trains from the newest whole checkpoint, or from the start.
 
         Raises:
-            TransfixError: if the loss is not finite.
+            TransfixError: if the loss, or what was learned, is not finite.
         """
         for leftover in self.settings.output.glob(".staging*"):
             shutil.rmtree(leftover)
         found = newest_checkpoint(self.settings.output)
-        self.train(resume_from_checkpoint=str(found) if found else None)
+        state = TrainerState.load_from_json(str(found / TRAINER_STATE_NAME)) if found else None
+        if state is not None and self.stopping.reached(state):  # killed between its last checkpoint and its end
+            self.state = state
+            self._load_from_checkpoint(str(found))
+        else:
+            self.train(resume_from_checkpoint=str(found) if found else None)
+        for tensor in self.adapter.parameters():  # the last step's update is in no loss
+            self._require_finite(float(tensor.detach().sum()), "the sum of a learned tensor")
 
     @property
     def best_dir(self) -> Path:
@@ -163,6 +174,7 @@ class AdapterTrainer(Trainer):
         """Accuracy and loss on the development rows; keeps the best adapter if early stopping is on."""
         assert self.develop is not None
         metrics = {f"eval_{name}": value for name, value in self.develop().items()}
+        self._require_finite(metrics["eval_loss"], "the loss on the development rows")
         earlier = [_rank(entry) for entry in self.state.log_history if "eval_accuracy" in entry]
         if self.settings.early_stopping and all(_rank(metrics) > rank for rank in earlier):
             self._replace(self.best_dir, self.adapter.save)
@@ -212,10 +224,10 @@ class AdapterTrainer(Trainer):
             shutil.rmtree(target)
         staging.rename(target)
 
-    def _require_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
+    def _require_finite(self, value: float, what: str = "the loss") -> None:
+        if not math.isfinite(value):
             raise TransfixError(
-                f"training stopped at step {self.state.global_step + 1}: the loss is {loss}. "
+                f"training stopped after {self.state.global_step} steps: {what} is {value}. "
                 f"Lower the learning rate ({self.settings.learning_rate:g} now), or use dtype float32; start the run "
                 "again after that."
             )
@@ -228,9 +240,13 @@ class EarlyStopping(TrainerCallback):
         self.patience = patience
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: D102
-        ranks = [_rank(entry) for entry in state.log_history if "eval_accuracy" in entry]
-        if self.patience and ranks and len(ranks) - 1 - ranks.index(max(ranks)) >= self.patience:
+        if self.reached(state):
             control.should_training_stop = True
+
+    def reached(self, state: TrainerState) -> bool:
+        """Whether the evaluations logged so far end the training."""
+        ranks = [_rank(entry) for entry in state.log_history if "eval_accuracy" in entry]
+        return bool(self.patience and ranks and len(ranks) - 1 - ranks.index(max(ranks)) >= self.patience)
 
 
 def newest_checkpoint(output: Path) -> Path | None:
@@ -250,7 +266,7 @@ def _arguments(settings: Settings, steps: int, develops: bool, device: torch.dev
         max_steps=steps,
         per_device_train_batch_size=1,  # one item of the dataset is a whole optimiser step
         learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
+        lr_scheduler_type=_SCHEDULES[settings.schedule],
         warmup_steps=round(settings.warmup * steps),
         max_grad_norm=settings.max_grad_norm or 0.0,
         activation_checkpointing=settings.gradient_checkpointing,
@@ -260,7 +276,7 @@ def _arguments(settings: Settings, steps: int, develops: bool, device: torch.dev
         save_strategy="steps",
         save_steps=settings.checkpoint_every,
         logging_strategy="steps",
-        logging_steps=LOG_EVERY,
+        logging_steps=max(1, min(LOG_EVERY, steps)),
         logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,

@@ -1,0 +1,216 @@
+"""Adapters on disk: a new process gets the same logits; torn, foreign and malformed files are refused and change nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+import transfix
+from transfix import Adapter, FullFineTuning, LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, TransfixError, attach, load_adapter
+from transfix.adapters import AdapterFileError
+from transfix.adapters.methods import Part
+
+Build = Callable[[str], PreTrainedModel]
+Randomise = Callable[..., Adapter]
+
+IN_A_NEW_PROCESS = """
+import sys, torch
+from pathlib import Path
+from transformers import AutoModelForCausalLM
+from transfix import load_adapter
+torch.set_num_threads(1)
+root, found = Path(sys.argv[1]), {}
+ids = torch.load(root / "ids.pt")
+for base in sorted(root.glob("base-*")):
+    for directory in sorted(base.glob("adapter-*")):
+        model = AutoModelForCausalLM.from_pretrained(base).eval()
+        adapter = load_adapter(model, directory)
+        with torch.no_grad():
+            found[f"{base.name}/{directory.name}"] = model(ids).logits, adapter.trainable, repr(adapter.parts)
+torch.save(found, root / "found.pt")
+"""
+
+
+def test_a_new_process_gets_the_same_logits(
+    tmp_path: Path, build: Build, randomise: Randomise, methods: dict[str, tuple[Part, ...]], ids: Tensor
+) -> None:
+    """Every method on every architecture; one process for all of them, because it takes seconds to start."""
+    torch.save(ids, tmp_path / "ids.pt")
+    expected = {}
+    for architecture in ("llama", "mistral", "qwen3", "gemma3", "gpt2"):
+        base = tmp_path / f"base-{architecture}"
+        build(architecture).save_pretrained(base)
+        for method, parts in methods.items():
+            adapter = randomise(attach(build(architecture), *parts))
+            directory = adapter.save(base / f"adapter-{method}")
+            assert {path.name for path in directory.iterdir()} == {"adapter.json", "adapter.safetensors"}
+            with torch.no_grad():
+                logits = adapter.model(ids).logits
+            expected[f"{base.name}/{directory.name}"] = logits, adapter.trainable, repr(adapter.parts)
+    environment = os.environ | {"PYTHONPATH": str(Path(transfix.__file__).parents[1])}
+    command = [sys.executable, "-c", IN_A_NEW_PROCESS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = torch.load(tmp_path / "found.pt")
+    assert found.keys() == expected.keys()
+    for name, (logits, trainable, parts) in expected.items():
+        assert torch.equal(found[name][0], logits), name
+        assert found[name][1:] == (trainable, parts), name
+
+
+def test_the_record_says_what_it_is(tmp_path: Path, build: Build) -> None:
+    adapter = attach(build("llama"), PrefixTuning(tokens=3, layers=2), LoRA(rank=2), name="mine")
+    record = json.loads((adapter.save(tmp_path) / "adapter.json").read_text())
+    assert record["name"] == "mine"
+    assert [part["method"] for part in record["parts"]] == ["prefix", "lora"]
+    assert record["base"]["class"] == "LlamaForCausalLM"
+    assert record["shapes"]["prefix.1.embedding"] == [3, 32]
+    assert record["shapes"].keys() == load_file(tmp_path / "adapter.safetensors").keys() == adapter.tensors().keys()
+    assert record["versions"].keys() == {"transfix", "torch", "transformers", "peft"}
+
+
+@pytest.mark.parametrize("part", [PrefixTuning(tokens=2, init="text"), SoftPrompt(tokens=2, init="text"), LoRA(rank=2)])
+def test_loading_and_saving_again_changes_nothing(tmp_path: Path, build: Build, randomise: Randomise, part: Part) -> None:
+    """Without a tokenizer too: start values are not computed for tensors that are about to be read."""
+    adapter = randomise(attach(build("llama"), part, tokenizer=lambda text, **_: {"input_ids": [1, 4, 5]}))
+    first = adapter.save(tmp_path / "first")
+    again = load_adapter(build("llama"), first)
+    assert again.parts == adapter.parts
+    second = again.save(tmp_path / "second")
+    for name in ("adapter.json", "adapter.safetensors"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    again.save(first)  # over an existing one
+    assert sorted(path.name for path in first.iterdir()) == ["adapter.json", "adapter.safetensors"]
+
+
+def test_relative_learning_rates_survive_loading(tmp_path: Path, build: Build, randomise: Randomise) -> None:
+    for part in (PrefixTuning(tokens=2, learning_rate_scale="relative"), SoftPrompt(tokens=2, learning_rate_scale="relative")):
+        adapter = randomise(attach(build("llama"), part))
+        loaded = load_adapter(build("llama"), adapter.save(tmp_path / part.method))
+        sizes = [float(parameter.detach().square().mean().sqrt()) for parameter in loaded.parameters()]
+        assert [group["lr"] for group in loaded.parameter_groups(0.5)] == pytest.approx([0.5 * size for size in sizes])
+
+
+def _llama(**changes: Any) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 64}
+    return LlamaForCausalLM(LlamaConfig(**(config | changes))).eval()
+
+
+@pytest.mark.parametrize("changes", [{"num_hidden_layers": 4}, {"vocab_size": 65}, {"num_key_value_heads": 2}])
+def test_another_configuration_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    attach(_llama(), PrefixTuning(tokens=2, layers=2)).save(tmp_path)
+    _refused(_llama(**changes), tmp_path, "Load the base it was trained on")
+
+
+def test_other_weights_are_refused(tmp_path: Path) -> None:
+    attach(_llama(), PrefixTuning(tokens=2)).save(tmp_path)
+    other = _llama()
+    with torch.no_grad():
+        other.get_input_embeddings().weight.normal_(generator=torch.Generator().manual_seed(5))
+    _refused(other, tmp_path, "other weights")
+    load_adapter(_llama().to(torch.bfloat16), tmp_path)  # the same model in another precision is the same base
+
+
+def _refused(model: PreTrainedModel, directory: Path, message: str) -> None:
+    """`load_adapter` raises an AdapterFileError that names the path, and the model is as before."""
+    ids = torch.arange(3, 9)[None]
+    expected, keys, flags = model(ids).logits, set(model.state_dict()), [p.requires_grad for p in model.parameters()]
+    with pytest.raises(AdapterFileError, match=message) as caught:
+        load_adapter(model, directory)
+    assert str(directory) in str(caught.value)
+    assert torch.equal(model(ids).logits, expected)
+    assert set(model.state_dict()) == keys
+    assert [p.requires_grad for p in model.parameters()] == flags
+    assert model.config._attn_implementation == "sdpa"
+    assert not hasattr(model, "_transfix")
+
+
+def _edit(directory: Path, **changes: Any) -> None:
+    path = directory / "adapter.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _tensors(directory: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    tensors = load_file(directory / "adapter.safetensors")
+    change(tensors)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, directory / "adapter.safetensors")
+
+
+def _truncate(directory: Path, share: float) -> None:
+    path = directory / "adapter.safetensors"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+PART = {"method": "prefix", "tokens": 2}
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no json": (lambda d: (d / "adapter.json").unlink(), "no such file"),
+    "no tensors": (lambda d: (d / "adapter.safetensors").unlink(), "no such file"),
+    "half the tensors": (lambda d: _truncate(d, 0.5), "not a whole safetensors file"),
+    "a byte missing": (lambda d: _truncate(d, 0.999), "not a whole safetensors file"),
+    "no bytes": (lambda d: _truncate(d, 0.0), "not a whole safetensors file"),
+    "half a json": (lambda d: (d / "adapter.json").write_text('{"format": 1,'), "not valid JSON"),
+    "binary json": (lambda d: (d / "adapter.json").write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
+    "a list": (lambda d: (d / "adapter.json").write_text("[]"), "not an adapter"),
+    "another json": (lambda d: (d / "adapter.json").write_text("{}"), "not an adapter"),
+    "peft's": (lambda d: (d / "adapter.json").write_text('{"peft_type": "LORA", "r": 8}'), "not an adapter"),
+    "a later format": (lambda d: _edit(d, format=2), "format 2"),
+    "an unknown method": (lambda d: _edit(d, parts=[{"method": "ia3"}]), "'ia3'.*'prefix'"),
+    "an unknown setting": (lambda d: _edit(d, parts=[PART | {"depth": 3}]), "depth.*not permitted"),
+    "a bad value": (lambda d: _edit(d, parts=[PART | {"tokens": 0}]), "tokens.*greater than"),
+    "no method": (lambda d: _edit(d, parts=[{"tokens": 3}]), "method"),
+    "no parts": (lambda d: _edit(d, parts=[]), "parts"),
+    "parts that are none": (lambda d: _edit(d, parts="prefix"), "parts"),
+    "a base that is none": (lambda d: _edit(d, base="gemma"), "base"),
+    "a base without hash": (lambda d: _edit(d, base={"name": "gemma"}), "base"),
+    "weights that are none": (lambda d: _edit(d, base=_base(d) | {"weights": [1.0]}), "base"),
+    "a name that is none": (lambda d: _edit(d, name=3), "name"),
+    "a name with a dot": (lambda d: _edit(d, name="a.b"), "name 'a.b'"),
+    "more layers": (lambda d: _edit(d, parts=[PART | {"layers": 9}]), "9 layers"),
+    "fewer tensors": (lambda d: _tensors(d, lambda t: t.pop("prefix.0.embedding")), "Missing.*prefix.0.embedding"),
+    "more tensors": (lambda d: _tensors(d, lambda t: t.update(x=torch.zeros(1))), "Unknown.*x"),
+    "another shape": (
+        lambda d: _tensors(d, lambda t: t.update({"prefix.0.embedding": torch.zeros(3, 32)})),
+        r"prefix.0.embedding has shape \(3, 32\), this model needs \(2, 32\)",
+    ),
+}
+
+
+def _base(directory: Path) -> dict[str, Any]:
+    base: dict[str, Any] = json.loads((directory / "adapter.json").read_text())["base"]
+    return base
+
+
+@pytest.mark.parametrize("fault", list(SPOILT))
+def test_spoilt_files_are_refused(tmp_path: Path, fault: str) -> None:
+    directory = attach(_llama(), PrefixTuning(tokens=2)).save(tmp_path / "adapter")
+    spoil, message = SPOILT[fault]
+    spoil(directory)
+    _refused(_llama(), directory, message)
+
+
+@pytest.mark.parametrize("part", [FullFineTuning(), LoRA(rank=2), LlamaAdapter(tokens=2), SoftPrompt(tokens=2)])
+def test_tensors_of_another_method_are_refused(tmp_path: Path, part: Part) -> None:
+    directory = attach(_llama(), part).save(tmp_path / "adapter")
+    save_file({"prefix.0.embedding": torch.zeros(2, 32)}, directory / "adapter.safetensors")
+    _refused(_llama(), directory, "Missing")
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    adapter = attach(_llama(), PrefixTuning(tokens=2))
+    with pytest.raises(TransfixError, match="could not be written"):
+        adapter.save(tmp_path / "file" / "adapter")
+    with pytest.raises(TransfixError, match="no such file"):
+        load_adapter(_llama(), tmp_path / "nowhere")

@@ -1,0 +1,57 @@
+"""Prompts as tokens: the middle of a long one is left out, and that is counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from transfix.batches import Encoded, encode
+
+PROMPTS = ["Two men walk.\nNobody walks.\nAnswer:", "Rain.\nIt rains.\nAnswer:"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+def test_the_tokenizers_own_tokens(tokenizer: Any) -> None:
+    found = encode(tokenizer, PROMPTS, None)
+    assert found == [Encoded(tuple(tokenizer(prompt)["input_ids"]), False) for prompt in PROMPTS]
+    assert all(row.tokens[0] == tokenizer.bos_token_id for row in found)
+    assert encode(tokenizer, [], 10) == []
+
+
+@pytest.mark.parametrize("most", [8, 9, 14])
+def test_the_middle_is_left_out(tokenizer: Any, most: int) -> None:
+    whole = encode(tokenizer, PROMPTS, None)
+    assert len(whole[0].tokens) > 14 >= len(whole[1].tokens)
+    found = encode(tokenizer, PROMPTS, most)
+    for row, uncut in zip(found, whole, strict=True):
+        assert row.truncated == (len(uncut.tokens) > most)
+        assert len(row.tokens) == min(most, len(uncut.tokens))
+        if row.truncated:
+            head = most // 2
+            assert row.tokens == uncut.tokens[:head] + uncut.tokens[-(most - head) :]
+
+
+def test_exactly_as_long_as_allowed_is_not_cut(tokenizer: Any) -> None:
+    (whole,) = encode(tokenizer, PROMPTS[:1], None)
+    assert encode(tokenizer, PROMPTS[:1], len(whole.tokens)) == [whole]
+    assert encode(tokenizer, PROMPTS[:1], len(whole.tokens) - 1)[0].truncated
+
+
+def test_an_end_token_is_dropped() -> None:
+    """Some tokenizers close every text; the answer would then follow an end."""
+
+    class Closing:
+        eos_token_id = 2
+
+        def __call__(self, prompts: list[str]) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[1, *map(ord, prompt), 2] for prompt in prompts]}
+
+    assert encode(Closing(), ["ab", "c"], None) == [Encoded((1, 97, 98), False), Encoded((1, 99), False)]  # type: ignore[arg-type]
+    assert encode(Closing(), ["abcdefgh"], 9) == [Encoded((1, *map(ord, "abcdefgh")), False)]  # type: ignore[arg-type]

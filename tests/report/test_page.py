@@ -1,0 +1,162 @@
+"""The page as a document: whole, self-contained, escaped, and told to assistive technology."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transfix import report
+
+EVIL = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>"
+VOID = {"meta", "link", "input", "br", "path", "line"}
+
+
+class Document(HTMLParser):
+    """Elements with their attributes and text; complains about tags that do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.stack: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def html(study: Path) -> str:
+    return report.page(report.collect(study))
+
+
+def test_loads_nothing(html: str) -> None:
+    document = Document(html)
+    for _, attributes in document.elements:
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:,"))
+        assert not [name for name in attributes if name.startswith("on")]
+    assert not re.search(r"url\(|@import", html)
+
+
+def test_headline_numbers_and_statements(html: str, study: Path) -> None:
+    (task,) = report.collect(study).tasks
+    text = "".join(Document(html).texts)
+    assert task.headline in text
+    for sentence in task.claims:
+        assert sentence in text
+    for method in task.methods:
+        for language in task.languages:
+            entry = method.language(language.code)
+            assert entry is not None
+            assert f"[{100 * entry['interval'][0]:.1f}, {100 * entry['interval'][1]:.1f}]" in text
+    for words in (
+        "Prompts cut to fit",
+        "percentile bootstrap",
+        "Trained parameters",
+        "115,272",
+        "0123456789abcdef",
+        "step 564, accuracy 0.585, loss 0.8712",
+    ):
+        assert words in text
+
+
+def test_tables_are_tables_to_a_screen_reader(html: str) -> None:
+    document = Document(html)
+    headings = document.all("th")
+    assert {heading["scope"] for heading in headings} == {"col", "row"}
+    assert sum(heading["scope"] == "row" for heading in headings) == 2 + 15 + 3 + 15 * 30
+    assert len(document.all("caption")) == len(document.all("table")) == 2
+    assert html.count('<html lang="en">') == 1
+    natives = [a for name, a in document.elements if name == "span" and a.get("dir")]
+    assert {"lang": "ar-Arab", "dir": "rtl"} in natives
+    assert {"lang": "zh-Hans", "dir": "ltr"} in natives
+    for region in document.all("div"):
+        if region.get("class") == "scroll":
+            assert region["tabindex"] == "0"
+            assert region["aria-label"]
+
+
+def test_same_runs_same_page(html: str, study: Path) -> None:
+    assert report.page(report.collect(study)) == html
+
+
+def test_everything_a_user_wrote_is_escaped(store: Any) -> None:
+    meta = store.meta | {"template": EVIL, "verbaliser": {EVIL: EVIL}, "data": EVIL, EVIL: EVIL, "classes": [EVIL, "b"]}
+    folder = store.run(
+        "lora",
+        [{"method": EVIL}],
+        meta=meta,
+        languages=["deu_Latn", "arb_Arab"],
+        model=EVIL,
+        seed_note=EVIL,
+        training={"trainable_parameters": EVIL, "seconds": EVIL, EVIL: EVIL},
+    )
+    columns = store.answers(0.5, 1)
+    columns["answer"][0] = columns["gold"][1] = columns["id"][2] = EVIL
+    store.predictions(folder / "predictions" / "xnli" / "deu_Latn.parquet", columns, meta)
+    store.predictions(folder / "predictions" / "xnli" / "<b>x.parquet", columns, meta)
+    (folder / "environment.json").write_text('{"<script>": "<script>"}')
+    found = report.collect(store.root, lambda task, code, meta: {"00000": {EVIL: EVIL}})
+    html = report.page(found)
+    document = Document(html)
+    assert len(document.all("script")) == 1
+    assert document.all("img") == []
+    assert document.all("b") == [{}] * len(document.all("b"))
+    assert "".join(document.texts).count(EVIL) > 10
+    for _, attributes in document.elements:
+        assert "onerror" not in attributes
+
+
+def test_only_its_own_script_may_run(html: str) -> None:
+    document = Document(html)
+    policy = next(a["content"] for a in document.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none';")
+    assert "script-src 'sha256-" in policy
+
+
+def test_few_methods_many_methods_and_none(store: Any) -> None:
+    store.run("new", "lora", languages=[], training=None)
+    html = report.page(report.collect(store.root))
+    assert "No predictions yet" in html
+    assert "training, not finished" in html
+    for number in range(7):
+        part = store.parts["llama_adapter"][0] | {"tokens": number + 1}
+        store.run(f"run{number}", [part], languages=["eng_Latn", "deu_Latn"], rows=30 + number)
+    found = report.collect(store.root)
+    document = Document(report.page(found))
+    swatches = [(a["class"], a["d"]) for name, a in document.elements if name == "path"][:7]
+    assert len(set(swatches)) == 7
+    assert len(found.tasks[0].methods) == 7
+
+
+def test_long_texts_are_clipped_and_right_to_left_only_where_letters_are(store: Any) -> None:
+    store.run("base", "base", languages=["urd_Arab"], rows=3)
+    texts = {"00000": {"premise": "x" * 5000}, "00001": {"premise": "میری جنس 2002"}, "00002": {"premise": "Mai akela"}}
+    html = report.page(report.collect(store.root, lambda *_: texts))
+    assert "x" * 1200 + " …" in html
+    assert "x" * 1201 not in html
+    found = re.findall(r'class="text" lang="ur-Arab" dir="(\w+)"', html)
+    assert found == ["ltr", "rtl", "ltr"]
