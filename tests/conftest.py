@@ -64,7 +64,7 @@ def _save_tokenizer(directory: Path) -> int:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator([*["Answer: yes", "Answer: maybe", "Answer: no"] * 100, *texts], trainer)
+    backend.train_from_iterator([*["So? yes", "So? maybe", "So? no"] * 100, *texts], trainer)
     backend.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
     tokens = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>"}
     PreTrainedTokenizerFast(tokenizer_object=backend, **tokens).save_pretrained(directory)

@@ -1,4 +1,4 @@
-"""The errors a user can cause: each says what was wrong, where, and what to do. The command line prints them, exit status 2."""
+"""The errors a user can cause: each says what was wrong, where, and what to do. The command line exits with 2."""
 
 from __future__ import annotations
 

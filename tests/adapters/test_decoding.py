@@ -74,7 +74,10 @@ def test_a_text_generation_pipeline(adapter: Adapter) -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
     tokenizer.padding_side = "left"
     texts = ["w5 w9 w11", "w7 w33 w21 w8 w60 w5 w9 w11 w3"]
-    alone = [pipeline("text-generation", model=adapter.model, tokenizer=tokenizer)(t, max_new_tokens=4, do_sample=False) for t in texts]
+    alone = [
+        pipeline("text-generation", model=adapter.model, tokenizer=tokenizer)(t, max_new_tokens=4, do_sample=False)
+        for t in texts
+    ]
     together = pipeline("text-generation", model=adapter.model, tokenizer=tokenizer, batch_size=2)
     found = together(texts, max_new_tokens=4, do_sample=False)
     assert found == alone

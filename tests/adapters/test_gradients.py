@@ -13,7 +13,17 @@ from transformers import PreTrainedModel
 from transfix import Adapter, attach, use
 from transfix.adapters.methods import Part
 
-TRAINABLE = ["prefix", "prefix-norm", "prefix-free", "llama", "llama-layer", "llama-tanh", "soft", "lora", "lora-linear"]
+TRAINABLE = [
+    "prefix",
+    "prefix-norm",
+    "prefix-free",
+    "llama",
+    "llama-layer",
+    "llama-tanh",
+    "soft",
+    "lora",
+    "lora-linear",
+]
 TRAINABLE += ["full", "prefix+lora", "soft+prefix", "llama+lora"]
 
 
@@ -113,7 +123,11 @@ def test_two_forwards_before_one_backward(adapter: Adapter, ids: Tensor, assert_
 
 @pytest.mark.parametrize("method", ["prefix", "llama", "soft", "soft+prefix"], indirect=True)
 def test_backward_after_the_adapter_was_changed(
-    adapter: Adapter, parts: tuple[Part, ...], ids: Tensor, randomise: Callable[..., Adapter], assert_close: Callable[..., None]
+    adapter: Adapter,
+    parts: tuple[Part, ...],
+    ids: Tensor,
+    randomise: Callable[..., Adapter],
+    assert_close: Callable[..., None],
 ) -> None:
     """Activations are recomputed with the adapters of their forward, not with those of the moment."""
     model = adapter.model.train()

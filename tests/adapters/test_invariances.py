@@ -138,9 +138,16 @@ def test_top_layers_are_explicit_layers_and_every_subset_counts(
         assert all(not torch.allclose(left, right, atol=1e-2) for right in different[:number])
 
 
-@pytest.mark.parametrize("method", ["prefix", "llama", "soft", "lora", "lora-linear", "base", "soft+prefix", "prefix+lora"], indirect=True)
+@pytest.mark.parametrize(
+    "method", ["prefix", "llama", "soft", "lora", "lora-linear", "base", "soft+prefix", "prefix+lora"], indirect=True
+)
 def test_disabled_and_detach_restore_everything(
-    model: PreTrainedModel, parts: tuple[Part, ...], ids: Tensor, rows: list[Tensor], pad: Pad, randomise: Callable[..., Adapter]
+    model: PreTrainedModel,
+    parts: tuple[Part, ...],
+    ids: Tensor,
+    rows: list[Tensor],
+    pad: Pad,
+    randomise: Callable[..., Adapter],
 ) -> None:
     tokens, mask = pad(rows, "left")
     frozen = next(iter(model.parameters()))
@@ -150,7 +157,9 @@ def test_disabled_and_detach_restore_everything(
         return [model(ids).logits, model(input_ids=tokens, attention_mask=mask).logits]
 
     def state() -> tuple[object, ...]:
-        modules = {name: (type(m), len(m._forward_pre_hooks), len(m._forward_hooks)) for name, m in model.named_modules()}
+        modules = {
+            name: (type(m), len(m._forward_pre_hooks), len(m._forward_hooks)) for name, m in model.named_modules()
+        }
         flags = {name: (id(p), p.requires_grad) for name, p in model.named_parameters()}
         return modules, flags, set(model.state_dict()), set(vars(model)), model.config._attn_implementation
 
@@ -190,7 +199,9 @@ def test_deepcopy_is_an_adapter_of_its_own(adapter: Adapter, method: str, ids: T
 
 
 @pytest.mark.parametrize("part", [PrefixTuning(tokens=3), SoftPrompt(tokens=3), LlamaAdapter(tokens=3)])
-def test_a_body_without_head(build: Callable[[str], PreTrainedModel], part: Part, ids: Tensor, randomise: Callable[..., Adapter]) -> None:
+def test_a_body_without_head(
+    build: Callable[[str], PreTrainedModel], part: Part, ids: Tensor, randomise: Callable[..., Adapter]
+) -> None:
     for architecture, kind in (("llama", LlamaModel), ("gpt2", GPT2Model)):
         whole = build(architecture)
         body = whole.base_model

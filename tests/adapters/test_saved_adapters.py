@@ -17,7 +17,17 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 import transfix
-from transfix import Adapter, FullFineTuning, LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, TransfixError, attach, load_adapter
+from transfix import (
+    Adapter,
+    FullFineTuning,
+    LlamaAdapter,
+    LoRA,
+    PrefixTuning,
+    SoftPrompt,
+    TransfixError,
+    attach,
+    load_adapter,
+)
 from transfix.adapters import AdapterFileError
 from transfix.adapters.methods import Part
 
@@ -81,7 +91,9 @@ def test_the_record_says_what_it_is(tmp_path: Path, build: Build) -> None:
 
 
 @pytest.mark.parametrize("part", [PrefixTuning(tokens=2, init="text"), SoftPrompt(tokens=2, init="text"), LoRA(rank=2)])
-def test_loading_and_saving_again_changes_nothing(tmp_path: Path, build: Build, randomise: Randomise, part: Part) -> None:
+def test_loading_and_saving_again_changes_nothing(
+    tmp_path: Path, build: Build, randomise: Randomise, part: Part
+) -> None:
     """Without a tokenizer too: start values are not computed for tensors that are about to be read."""
     adapter = randomise(attach(build("llama"), part, tokenizer=lambda text, **_: {"input_ids": [1, 4, 5]}))
     first = adapter.save(tmp_path / "first")
@@ -95,7 +107,10 @@ def test_loading_and_saving_again_changes_nothing(tmp_path: Path, build: Build, 
 
 
 def test_relative_learning_rates_survive_loading(tmp_path: Path, build: Build, randomise: Randomise) -> None:
-    for part in (PrefixTuning(tokens=2, learning_rate_scale="relative"), SoftPrompt(tokens=2, learning_rate_scale="relative")):
+    for part in (
+        PrefixTuning(tokens=2, learning_rate_scale="relative"),
+        SoftPrompt(tokens=2, learning_rate_scale="relative"),
+    ):
         adapter = randomise(attach(build("llama"), part))
         loaded = load_adapter(build("llama"), adapter.save(tmp_path / part.method))
         sizes = [float(parameter.detach().square().mean().sqrt()) for parameter in loaded.parameters()]
@@ -104,7 +119,13 @@ def test_relative_learning_rates_survive_loading(tmp_path: Path, build: Build, r
 
 def _llama(**changes: Any) -> LlamaForCausalLM:
     torch.manual_seed(0)
-    config = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 64}
+    config = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "vocab_size": 64,
+    }
     return LlamaForCausalLM(LlamaConfig(**(config | changes))).eval()
 
 

@@ -43,13 +43,17 @@ MIXTURES: dict[str, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
 
 
 @pytest.fixture(params=list(MIXTURES))
-def pair(request: pytest.FixtureRequest, model: PreTrainedModel, randomise: Randomise) -> Iterator[tuple[Adapter, Adapter]]:
+def pair(
+    request: pytest.FixtureRequest, model: PreTrainedModel, randomise: Randomise
+) -> Iterator[tuple[Adapter, Adapter]]:
     """Two adapters `a` and `b`, randomised, on one model."""
     first, second = MIXTURES[request.param]
     yield randomise(attach(model, *first, name="a"), seed=1), randomise(attach(model, *second, name="b"), seed=2)
 
 
-def test_rows_choose_their_adapter(pair: tuple[Adapter, Adapter], rows: list[Tensor], pad: Pad, assert_close: Close) -> None:
+def test_rows_choose_their_adapter(
+    pair: tuple[Adapter, Adapter], rows: list[Tensor], pad: Pad, assert_close: Close
+) -> None:
     model, names = pair[0].model, ["a", None, "b"]
     tokens, mask = pad(rows, "left")
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
@@ -68,7 +72,11 @@ def test_rows_choose_their_adapter(pair: tuple[Adapter, Adapter], rows: list[Ten
 
 
 def test_each_is_as_if_alone(
-    pair: tuple[Adapter, Adapter], build: Callable[[str], PreTrainedModel], architecture: str, ids: Tensor, randomise: Randomise
+    pair: tuple[Adapter, Adapter],
+    build: Callable[[str], PreTrainedModel],
+    architecture: str,
+    ids: Tensor,
+    randomise: Randomise,
 ) -> None:
     """Also while the other one is detached."""
     model = pair[0].model
@@ -117,9 +125,16 @@ def test_rows_train_their_own_adapter(
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"], indirect=True)
-@pytest.mark.parametrize("part", [LoRA(rank=2), LoRA(rank=2, targets="all_linear"), PrefixTuning(tokens=2), SoftPrompt(tokens=2)])
+@pytest.mark.parametrize(
+    "part", [LoRA(rank=2), LoRA(rank=2, targets="all_linear"), PrefixTuning(tokens=2), SoftPrompt(tokens=2)]
+)
 def test_three_come_and_go(
-    model: PreTrainedModel, part: Part, ids: Tensor, randomise: Randomise, build: Callable[[str], PreTrainedModel], architecture: str
+    model: PreTrainedModel,
+    part: Part,
+    ids: Tensor,
+    randomise: Randomise,
+    build: Callable[[str], PreTrainedModel],
+    architecture: str,
 ) -> None:
     """In any order; whatever is left keeps its numbers and its gradients. Names may be those of modules."""
     names = ["layers", "one", "model"]
@@ -168,7 +183,9 @@ def test_what_stands_alone(build: Callable[[str], PreTrainedModel], ids: Tensor)
         pass
 
 
-def test_loaded_under_another_name(build: Callable[[str], PreTrainedModel], ids: Tensor, tmp_path: Any, randomise: Randomise) -> None:
+def test_loaded_under_another_name(
+    build: Callable[[str], PreTrainedModel], ids: Tensor, tmp_path: Any, randomise: Randomise
+) -> None:
     model = build("gemma3")
     one = randomise(attach(model, PrefixTuning(tokens=2), name="one"), seed=1)
     expected = model(ids).logits

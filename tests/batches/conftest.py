@@ -43,7 +43,10 @@ _MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "phi": ("Phi", {**_SHAPE, "num_key_value_heads": 4}),  # a head with a bias
     "lfm2": ("Lfm2", {**_SHAPE, "layer_types": ["conv", "full_attention", "conv"]}),
     "mpt": ("Mpt", {"d_model": 32, "n_layers": 2, "n_heads": 4, "vocab_size": VOCABULARY, "initializer_range": 0.2}),
-    "bloom": ("Bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": VOCABULARY, "initializer_range": 0.2}),
+    "bloom": (
+        "Bloom",
+        {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": VOCABULARY, "initializer_range": 0.2},
+    ),
 }
 
 

@@ -25,10 +25,10 @@ def test_the_tokenizers_own_tokens(tokenizer: Any) -> None:
     assert encode(tokenizer, [], 10) == []
 
 
-@pytest.mark.parametrize("most", [8, 9, 14])
+@pytest.mark.parametrize("most", [8, 9, 20])
 def test_the_middle_is_left_out(tokenizer: Any, most: int) -> None:
     whole = encode(tokenizer, PROMPTS, None)
-    assert len(whole[0].tokens) > 14 >= len(whole[1].tokens)
+    assert len(whole[0].tokens) > 20 >= len(whole[1].tokens)
     found = encode(tokenizer, PROMPTS, most)
     for row, uncut in zip(found, whole, strict=True):
         assert row.truncated == (len(uncut.tokens) > most)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from transfix.batches import Sequence, mask_dtype, sharing, shared
+from transfix.batches import Sequence, mask_dtype, shared, sharing
 
 Build = Callable[..., PreTrainedModel]
 Family = Callable[..., list[Sequence]]

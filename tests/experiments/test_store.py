@@ -19,8 +19,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from transfix.errors import TransfixError
 from transfix import atomic
+from transfix.errors import TransfixError
 from transfix.experiments.environment import describe
 from transfix.experiments.spec import RunSpec
 from transfix.experiments.store import Run, RunStore

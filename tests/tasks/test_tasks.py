@@ -33,7 +33,7 @@ def test_unknown_task() -> None:
 def test_prompt() -> None:
     fields = {"premise": "It {rained}.", "hypothesis": "It was dry."}
     prompt = tasks.get("xnli").prompt(Example("x", "eng_Latn", fields, None))
-    assert prompt == "It {rained}.\nIt was dry.\nAnswer:"
+    assert prompt == "It {rained}.\nIt was dry.?"
     with pytest.raises(tasks.TaskError, match="x: field 'hypothesis' is missing"):
         tasks.get("xnli").prompt(Example("x", "eng_Latn", {"premise": "a"}, None))
 

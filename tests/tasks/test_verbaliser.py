@@ -28,7 +28,7 @@ def byte_level() -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    corpus = [" yes no maybe true false yes no maybe true false" * 20, TEXT, "Answer:\n a \n" * 20]
+    corpus = [" yes no maybe true false yes no maybe true false" * 20, TEXT, "Answer:\n a? \n" * 20]
     tokenizer.train_from_iterator(corpus, trainer)
     return wrap(tokenizer)
 

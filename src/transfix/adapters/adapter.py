@@ -1,9 +1,9 @@
 """Putting an adapter on a model: `attach`, and the `Adapter` that comes back.
 
-    model = AutoModelForCausalLM.from_pretrained(...)
-    adapter = attach(model, PrefixTuning(tokens=10, layers=30))
-    ... train adapter.parameters() any way you like; generate, Trainer and pipelines work as before ...
-    adapter.save("my-adapter")
+model = AutoModelForCausalLM.from_pretrained(...)
+adapter = attach(model, PrefixTuning(tokens=10, layers=30))
+... train adapter.parameters() any way you like; generate, Trainer and pipelines work as before ...
+adapter.save("my-adapter")
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def attach(
 
 
 @contextmanager
-def use(model: PreTrainedModel, adapters: str | None | Sequence[str | None]) -> Iterator[None]:
+def use(model: PreTrainedModel, adapters: str | Sequence[str | None] | None) -> Iterator[None]:
     """Chooses adapters for the time of the block: one for every row, or one for each row of the batch.
 
     Args:
@@ -249,7 +249,9 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
         raise TransfixError(f"adapter name {name!r}: torch's module containers keep this name for themselves.")
     for part in parts:
         if type(part) not in BINDINGS:
-            raise TransfixError(f"attach: {part!r} is no adapter part. Parts: {', '.join(c.__name__ for c in BINDINGS)}.")
+            raise TransfixError(
+                f"attach: {part!r} is no adapter part. Parts: {', '.join(c.__name__ for c in BINDINGS)}."
+            )
     methods = [part.method for part in parts]
     twice = sorted({method for method in methods if methods.count(method) > 1})
     if twice:
@@ -257,7 +259,9 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
     if len(parts) > 1 and any(isinstance(part, FullFineTuning | Base) for part in parts):
         raise TransfixError(f"full and base stand alone, they cannot be combined: {', '.join(methods)}.")
     if host.adapters and any(isinstance(part, FullFineTuning) for part in parts):
-        raise TransfixError("full fine-tuning changes the weights under the adapters already attached; detach them first.")
+        raise TransfixError(
+            "full fine-tuning changes the weights under the adapters already attached; detach them first."
+        )
 
 
 def _initialise(host: Host, bindings: list[Binding], tokenizer: Callable[..., Any] | None, seed: int) -> None:

@@ -149,7 +149,9 @@ def layers(model: PreTrainedModel) -> tuple[Layer, ...]:
         norm = next((getattr(block, n) for n in _INPUT_NORMS if isinstance(getattr(block, n, None), nn.Module)), None)
         found.append(Layer(index, paths[id(attention)], attention, _source(attention), norm))
     if not found:
-        raise UnsupportedModelError(f"{type(model).__name__}: no attention module was found in its {len(stack)} layers.")
+        raise UnsupportedModelError(
+            f"{type(model).__name__}: no attention module was found in its {len(stack)} layers."
+        )
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from transfix.adapters import architecture, initialise
@@ -294,7 +294,9 @@ def chosen_layers(model: PreTrainedModel, wanted: Layers) -> tuple[Layer, ...]:
             raise TransfixError(f"layers: {list(indices)}: {_name(model)} has layers 0 to {total - 1}.")
     missing = [index for index in indices if index not in by_index]
     if missing:
-        raise TransfixError(f"layers: {missing} of {_name(model)} have no attention. With attention: {sorted(by_index)}.")
+        raise TransfixError(
+            f"layers: {missing} of {_name(model)} have no attention. With attention: {sorted(by_index)}."
+        )
     return tuple(by_index[index] for index in indices)
 
 

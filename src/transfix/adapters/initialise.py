@@ -102,9 +102,13 @@ class Starts:
         """For each layer the states (tokens, d) on `text`, before and after its input norm, first token left out."""
         if text in self._seen:
             return self._seen[text]
-        assert self.tokenizer is not None or self._ids(text) is not None
+        self._ids(text)  # raises where there is no tokenizer or no token
         assert self.tokenizer is not None
         ids = torch.tensor([self.tokenizer(text)["input_ids"]])
+        if ids.shape[1] < 2:
+            raise TransfixError(
+                f"init_text: {text!r} is one token, and the first one is left out. Give a longer sentence."
+            )
         seen: dict[int, tuple[Tensor, Tensor]] = {}
         hooks = []
         for layer in architecture.layers(self.model):
@@ -153,7 +157,7 @@ def _spread(rows: Float[Tensor, "tokens hidden"], count: int, generator: torch.G
 
 def _through(norm: nn.Module, noise: Tensor) -> Tensor:
     """What the layer's norm makes of unit noise, in float32."""
-    weight = next(norm.parameters())
+    weight = next(norm.parameters(), torch.empty(0))
     with torch.no_grad():
         normed: Tensor = norm(noise.to(weight.device, weight.dtype))
     return normed.float().cpu()

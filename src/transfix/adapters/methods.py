@@ -82,7 +82,11 @@ class LlamaAdapter(_Prefix):
 
 
 class SoftPrompt(_Prefix):
-    """Soft prompt: E (P, d) stands before the token embeddings, at positions 0..P-1 (Lester et al. 2021)."""
+    """Soft prompt: E (P, d) stands before the token embeddings, at positions 0..P-1 (Lester et al. 2021).
+
+    With activation checkpointing it needs `use_reentrant=False` (transformers' default): all layers share one pass over E,
+    and reentrant checkpointing runs backward through each layer's part of it separately. torch raises an error.
+    """
 
     method: Literal["soft_prompt"] = "soft_prompt"
 

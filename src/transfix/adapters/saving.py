@@ -15,7 +15,6 @@ from pydantic import BaseModel, Field, ValidationError
 from torch import nn
 from transformers import PreTrainedModel
 
-from transfix.adapters import architecture
 from transfix.adapters.methods import AnyPart, Part
 from transfix.errors import TransfixError
 
@@ -141,7 +140,9 @@ def fill(adapter: Adapter, tensors: dict[str, torch.Tensor], source: Path) -> No
     own: dict[str, nn.Parameter] = adapter.tensors()
     if own.keys() != tensors.keys():
         missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-        raise AdapterFileError(f"{source}: tensors do not fit the method. Missing: {missing[:5]}. Unknown: {extra[:5]}.")
+        raise AdapterFileError(
+            f"{source}: tensors do not fit the method. Missing: {missing[:5]}. Unknown: {extra[:5]}."
+        )
     for name, parameter in own.items():
         if parameter.shape != tensors[name].shape:
             raise AdapterFileError(
@@ -162,7 +163,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise AdapterFileError(f"{path}: no such file. An adapter is a directory with adapter.json and adapter.safetensors.")
+        raise AdapterFileError(
+            f"{path}: no such file. An adapter is a directory with adapter.json and adapter.safetensors."
+        )
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
@@ -190,7 +193,9 @@ class _Record(BaseModel):
 
 def _record(path: Path) -> _Record:
     if not path.is_file():
-        raise AdapterFileError(f"{path}: no such file. An adapter is a directory with adapter.json and adapter.safetensors.")
+        raise AdapterFileError(
+            f"{path}: no such file. An adapter is a directory with adapter.json and adapter.safetensors."
+        )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

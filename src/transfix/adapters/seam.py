@@ -26,7 +26,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 
 from transfix.adapters.architecture import Layer, UnsupportedModelError, body, support
-from transfix.adapters.prefix import FreePrefix, GatedPrefix, KeysValues, ProjectedPrefix
+from transfix.adapters.prefix import FreePrefix, KeysValues, ProjectedPrefix
 from transfix.adapters.prompt import PromptPass
 from transfix.errors import TransfixError
 
@@ -38,7 +38,8 @@ SNAPSHOT = "transfix"  # the keyword under which a forward's state reaches the a
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What one forward runs with. Travels with it through the layers where activations will be recomputed: by then other
-    adapters may be in use, or another batch may have been seen."""
+    adapters may be in use, or another batch may have been seen.
+    """
 
     active: tuple[str, ...]
     rows: tuple[int, ...] | None
@@ -244,12 +245,14 @@ class LayerSeam(nn.Module):
         return keys, values, visible
 
     def added_term(self, query: Float[Tensor, "batch heads tokens head"], scaling: float | None) -> Tensor | None:
-        """g · softmax(q K_pᵀ·s) V_p, as (B, T, H, h); `None` where no active adapter has one here."""
+        """G · softmax(q K_pᵀ·s) V_p, as (B, T, H, h); `None` where no active adapter has one here."""
         batch, heads, tokens, _ = query.shape
         found = [self.added[name] if name in self.added else None for name in self.seam.active]
         if all(part is None for part in found):
             return None
-        gates = torch.stack([query.new_zeros(heads, dtype=torch.float32) if p is None else p.gates(heads) for p in found])
+        gates = torch.stack(
+            [query.new_zeros(heads, dtype=torch.float32) if p is None else p.gates(heads) for p in found]
+        )
         keys, values, exists = _stack([p and p.prefix.keys_values(query.dtype, decoding=tokens == 1) for p in found])
         rows = self.seam.row_index(batch, query.device)
         visible = None
@@ -345,7 +348,9 @@ def _stack(
     return torch.stack(keys), torch.stack(values), exists
 
 
-def _of_rows(rows: Int[Tensor, " batch"], keys: Tensor, values: Tensor, exists: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _of_rows(
+    rows: Int[Tensor, " batch"], keys: Tensor, values: Tensor, exists: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Each row's own (B, ...) by its adapter index; rows of the base model (-1) have nothing visible."""
     index = rows.clamp(min=0)
     return keys[index], values[index], exists[index] & (rows >= 0)[:, None]

@@ -1,7 +1,7 @@
 """From token sequences to what a model is called with, and back to the few logits that are wanted. Nothing needless.
 
-`trees` lets rows that begin alike share their beginning, where `sharing` finds that the model can; `plan` orders them into batches by a token budget; `head` asks the
-model for logits only where a target is.
+`trees` lets rows that begin alike share their beginning, where `sharing` finds that the model can; `plan` orders them into
+batches by a token budget; `head` asks the model for logits only where a target is.
 """
 
 from __future__ import annotations

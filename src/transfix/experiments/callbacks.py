@@ -34,6 +34,6 @@ def tensorboard(directory: Path) -> list[TrainerCallback]:
     if find_spec("tensorboard") is None:
         return []
     from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
 
     return [TensorBoardCallback(SummaryWriter(log_dir=str(directory)))]

@@ -56,7 +56,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """One line of its own."""
-        self.console.print(line, markup=False)
+        self.console.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, what: str, total: int, done: int = 0) -> Iterator[Bar]:

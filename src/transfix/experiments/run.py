@@ -98,7 +98,9 @@ def predict(run: Run, source: Path, target: Path, display: Display | None = None
     task = _task(on)
     rows = data.read_unlabelled(source, task.fields)
     if taken := sorted({name for row in rows for name in ("answer", "probabilities") if name in row}):
-        raise TransfixError(f"{source}: rows have {' and '.join(taken)} already, which would be overwritten: rename it.")
+        raise TransfixError(
+            f"{source}: rows have {' and '.join(taken)} already, which would be overwritten: rename it."
+        )
     examples = [
         Example(str(index), "und", {name: str(row[name]) for name in task.fields}, None)
         for index, row in enumerate(rows)
@@ -158,8 +160,7 @@ class Session:
     run: Run
     _loaded: LoadedModel | None = field(default=None, repr=False)
 
-    @property
-    def loaded(self) -> LoadedModel:
+    def load(self) -> LoadedModel:
         """The model, its adapter on.
 
         Raises:
@@ -186,13 +187,14 @@ class Session:
         from transfix import batches
         from transfix.evaluation.scoring import score_choices
 
-        tokenizer: Any = self.loaded.tokenizer
+        loaded = self.load()
+        tokenizer: Any = loaded.tokenizer
         words = tasks.check_verbaliser(task, tokenizer, examples[:3])
         prompts = [task.prompt(example) for example in examples]
         longest = self.run.spec.train.max_tokens if self.run.spec.train else None
         encoded = batches.encode(tokenizer, prompts, longest)
         scores = score_choices(
-            self.loaded.model, encoded, torch.tensor(list(words.values())), tokenizer.pad_token_id, advance
+            loaded.model, encoded, torch.tensor(list(words.values())), tokenizer.pad_token_id, advance
         )
         best = scores.argmax(-1).tolist()
         return [
@@ -347,21 +349,24 @@ def _evaluate(session: Session, evaluation: Evaluation, display: Display) -> Non
     codes = task.languages if isinstance(evaluation.languages, str) else evaluation.languages
     wanted = {code: data.load(task.name, evaluation.data, code, split, evaluation.limit) for code in codes}
     kept = {code: _kept(run, task, code, meta, wanted[code]) for code in codes}
-    ids = {code: set() if kept[code] is None else set(kept[code]["id"]) for code in codes}
-    missing = {code: [row for row in wanted[code] if row.id not in ids[code]] for code in codes}
-    missing = {code: rows for code, rows in missing.items() if rows}
+    missing = {code: rows for code in codes if (rows := _unanswered(wanted[code], kept[code]))}
     total = sum(len(rows) for rows in wanted.values())
     if not missing:
         return
     done = total - sum(len(rows) for rows in missing.values())
-    loaded = session.loaded
-    del loaded
+    session.load()
     with display.bar(f"Measuring {run.spec.title} on {task.name}", total, done) as bar:
         for code, rows in missing.items():
             name = languages.get(code).name
             answers = session.answers(task, rows, lambda n, name=name: bar.advance(n, name))
             frame = _frame(rows, answers, kept[code])
             run.write_predictions(task.name, code, frame, meta)
+
+
+def _unanswered(rows: Sequence[Example], before: pd.DataFrame | None) -> list[Example]:
+    """The rows that have no prediction yet."""
+    answered = set() if before is None else set(before["id"])
+    return [row for row in rows if row.id not in answered]
 
 
 def _frame(rows: Sequence[Example], answers: Sequence[Answer], before: pd.DataFrame | None) -> pd.DataFrame:

@@ -18,8 +18,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfix.errors import TransfixError
 from transfix import atomic
+from transfix.errors import TransfixError
 from transfix.experiments.environment import describe, version
 from transfix.experiments.spec import RunSpec
 

@@ -41,8 +41,8 @@ class RunRecord:
         name: the directory's name.
         spec: the resolved specification, plain data.
         environment: versions, device, times; empty if not there.
-        training: facts of the training (`trainable_parameters`, `rows_seen`, `seconds`, `steps`, `final_loss` ...); None
-            while there are none.
+        training: facts of the training (`trainable_parameters`, `rows_seen`, `seconds`, `steps` ...); None while
+            there are none.
         predictions: by task, then by language code.
         state: how far it has come.
         missing: languages that the specification asks for and that have no predictions yet, by task.

@@ -1,0 +1,204 @@
+"""Attaching: parameter counts of the study's configurations, and requests that cannot be met and leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM, PreTrainedModel
+
+import transfix
+from transfix import (
+    Adapter,
+    Base,
+    FullFineTuning,
+    LlamaAdapter,
+    LoRA,
+    PrefixTuning,
+    SoftPrompt,
+    TransfixError,
+    attach,
+    use,
+)
+from transfix.adapters import UnsupportedModelError, support
+from transfix.adapters.methods import Part
+
+Build = Callable[[str], PreTrainedModel]
+
+
+@pytest.fixture(scope="module")
+def llama_8b() -> PreTrainedModel:
+    """Llama-3.1-8B without weights."""
+    config = LlamaConfig(
+        vocab_size=128256,
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        tie_word_embeddings=False,
+    )
+    with torch.device("meta"):
+        return LlamaForCausalLM(config)
+
+
+COUNTS: list[tuple[Part, int]] = [
+    (SoftPrompt(tokens=10), 40_960),
+    (PrefixTuning(tokens=10, layers=30), 1_228_800),
+    (PrefixTuning(tokens=10, layers=30, norm="layer"), 1_228_800),
+    (PrefixTuning(tokens=10, layers=30, projection="none"), 614_400),
+    (LlamaAdapter(tokens=10, layers=30), 1_229_760),
+    (LlamaAdapter(tokens=10, layers=30, gate="per_layer"), 1_228_830),
+    (LoRA(rank=4), 2_359_296),
+    (LoRA(rank=128), 75_497_472),
+    (Base(), 0),
+    (FullFineTuning(), 8_030_261_248),
+]
+
+
+@pytest.mark.parametrize(("part", "count"), COUNTS)
+def test_trainable_parameters_of_the_study(llama_8b: PreTrainedModel, part: Part, count: int) -> None:
+    adapter = attach(llama_8b, part)
+    assert adapter.trainable == count
+    assert sum(p.numel() for p in llama_8b.parameters() if p.requires_grad) == count
+    assert sum(p.numel() for group in adapter.parameter_groups(0.1) for p in group["params"]) == count
+    if not isinstance(part, FullFineTuning):
+        adapter.detach()
+
+
+def test_hybrids_add_up(build: Build) -> None:
+    model = build("llama")
+    parts = (PrefixTuning(tokens=3), LoRA(rank=2), SoftPrompt(tokens=2), LlamaAdapter(tokens=1))
+    alone = []
+    for part in parts:
+        adapter = attach(model, part)
+        alone.append(adapter.trainable)
+        adapter.detach()
+    assert attach(model, *parts).trainable == sum(alone)
+
+
+REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
+    "no part": ((), {}, "at least one part"),
+    "more layers than there are": ((PrefixTuning(layers=4),), {}, "4 layers are to be adapted, but .* has 3"),
+    "a layer that is not there": ((LlamaAdapter(layers=(0, 3)),), {}, r"layers: \[0, 3\]: .* has layers 0 to 2"),
+    "no layer": ((LoRA(layers=()),), {}, "has layers 0 to 2"),
+    "lora on more layers": ((LoRA(layers=5),), {}, "5 layers are to be adapted"),
+    "the second part": ((SoftPrompt(), LoRA(), PrefixTuning(layers=4)), {}, "4 layers are to be adapted"),
+    "a text without a tokenizer": ((LoRA(), PrefixTuning(init="text")), {}, "tokenizer=tokenizer"),
+    "the same method twice": ((LoRA(), LoRA(rank=2)), {}, "twice: lora"),
+    "full with company": ((FullFineTuning(), LoRA()), {}, "stand alone"),
+    "base with company": ((Base(), PrefixTuning()), {}, "stand alone"),
+    "a dotted name": ((PrefixTuning(),), {"name": "a.b"}, "name 'a.b'"),
+    "an empty name": ((PrefixTuning(),), {"name": ""}, "name ''"),
+    "a name torch needs": ((PrefixTuning(),), {"name": "train"}, "name 'train'"),
+    "another name torch needs": ((LlamaAdapter(),), {"name": "keys"}, "name 'keys'"),
+}
+
+
+def trace(model: PreTrainedModel) -> tuple[object, ...]:
+    modules = {name: (type(m), len(m._forward_pre_hooks), len(m._forward_hooks)) for name, m in model.named_modules()}
+    flags = {name: (id(p), p.requires_grad) for name, p in model.named_parameters()}
+    return modules, flags, set(vars(model)), model.config._attn_implementation
+
+
+@pytest.mark.parametrize("case", list(REFUSED))
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"], indirect=True)
+def test_a_refused_attach_leaves_no_trace(model: PreTrainedModel, case: str, ids: Tensor) -> None:
+    parts, settings, message = REFUSED[case]
+    next(iter(model.parameters())).requires_grad_(False)
+    before, expected = trace(model), model(ids).logits
+    with pytest.raises(TransfixError, match=message):
+        attach(model, *parts, **settings)
+    assert trace(model) == before
+    assert torch.equal(model(ids).logits, expected)
+
+
+@pytest.mark.parametrize("first", [LoRA(rank=2), PrefixTuning(tokens=2), SoftPrompt(tokens=2), Base()])
+def test_a_refused_second_adapter_leaves_the_first_alone(
+    build: Build, first: Part, ids: Tensor, randomise: Callable[..., Adapter]
+) -> None:
+    model = build("llama")
+    adapter = randomise(attach(model, first, name="first"))
+    expected, implementation = model(ids).logits, model.config._attn_implementation
+    flags = [p.requires_grad for p in adapter.parameters()]
+    refused = (
+        (SoftPrompt(), LoRA(), PrefixTuning(layers=4)),
+        (LlamaAdapter(), LoRA(rank=3, targets="all_linear"), SoftPrompt(init="text")),
+    )
+    for parts in refused:
+        with pytest.raises(TransfixError):
+            attach(model, *parts, name="second")
+        assert torch.equal(model(ids).logits, expected)
+        assert [p.requires_grad for p in adapter.parameters()] == flags
+        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == adapter.trainable
+        assert model.config._attn_implementation == implementation
+        with pytest.raises(TransfixError, match="no adapter 'second'"), use(model, "second"):
+            pass
+    with pytest.raises(TransfixError, match="'first' is already attached"):
+        attach(model, first, name="first")
+    attach(model, PrefixTuning(tokens=2), name="second").detach()
+    assert torch.equal(model(ids).logits, expected)
+
+
+def test_an_unknown_part(build: Build) -> None:
+    class Ia3(Part):
+        method: str = "ia3"
+
+    with pytest.raises(TransfixError, match="PrefixTuning, LlamaAdapter"):
+        attach(build("llama"), Ia3())
+
+
+def test_settings_that_cannot_be(build: Build) -> None:
+    for settings in (
+        {"tokens": 0},
+        {"layers": 0},
+        {"layers": "top"},
+        {"layers": (-1,)},
+        {"init_scale": 0.0},
+        {"depth": 3},
+    ):
+        with pytest.raises(ValidationError, match=next(iter(settings))):
+            PrefixTuning(**settings)
+    with pytest.raises(ValidationError, match="norm: layer needs projection: base"):
+        PrefixTuning(projection="none", norm="layer")
+
+
+def test_unsupported_architectures_say_what_still_works(ids: Tensor) -> None:
+    torch.manual_seed(0)
+    config = MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=2, state_size=4, pad_token_id=0)
+    model = MambaForCausalLM(config).eval()
+    before = trace(model)
+    assert not support(model).supported
+    for part in (PrefixTuning(), LlamaAdapter(), SoftPrompt()):
+        with pytest.raises(UnsupportedModelError, match="still work"):
+            attach(model, part)
+        assert trace(model) == before
+
+
+def test_an_attention_implementation_that_takes_no_prefix(build: Build) -> None:
+    model = build("llama")
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(UnsupportedModelError, match=r"'flash_attention_2'.*set_attn_implementation"):
+        attach(model, PrefixTuning())
+    assert not hasattr(model, "_transfix")
+
+
+def test_the_public_names() -> None:
+    for name in (
+        "attach",
+        "use",
+        "load_adapter",
+        "Adapter",
+        "PrefixTuning",
+        "LlamaAdapter",
+        "SoftPrompt",
+        "LoRA",
+        "Base",
+    ):
+        assert getattr(transfix, name).__name__ == name
+    with pytest.raises(AttributeError, match="attach"):
+        transfix.attatch  # noqa: B018

@@ -1,0 +1,156 @@
+"""An interrupted training that is started again ends as the unbroken one, bit for bit, wherever it was interrupted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from transfix import LoRA, PrefixTuning
+from transfix.batches import Tree
+from transfix.training import AdapterTrainer, trainer
+
+Prepared = Callable[..., AdapterTrainer]
+Steps = Callable[..., list[list[list[Tree]]]]
+Tensors = Callable[[AdapterTrainer], dict[str, Tensor]]
+
+# Start values that learning rates are relative to, and dropout, which draws random numbers at every step.
+PARTS = (PrefixTuning(tokens=3, learning_rate_scale="relative"), LoRA(rank=2, dropout=0.3, learning_rate=0.01))
+FILES = {"adapter.json", "adapter.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt", "trainer_state.json"}
+MEASURED = [0.1, 0.5, 0.3, 0.4, 0.9, 0.9, 0.9, 0.9]  # by step: patience 2 ends it after step 4
+
+
+class Archive(TrainerCallback):
+    """Copies the directory of checkpoints each time one has been written."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        shutil.copytree(args.output_dir, self.directory / str(state.global_step))
+
+
+@pytest.fixture
+def start(prepared: Prepared, steps: Steps) -> Callable[..., AdapterTrainer]:
+    """A trainer of eight steps that writes a checkpoint after each and measures itself after each."""
+
+    def make(output: Path, **changes: Any) -> AdapterTrainer:
+        box: list[AdapterTrainer] = []
+
+        def develop() -> dict[str, float]:
+            return {"accuracy": MEASURED[box[0].state.global_step - 1], "loss": 1.0}
+
+        options: dict[str, Any] = {"checkpoint_every": 1, "evaluate_every": 1, "warmup": 0.2} | changes
+        box.append(prepared(*PARTS, steps=steps(2), output=output, develop=develop, **options))
+        return box[0]
+
+    return make
+
+
+def assert_same_end(first: AdapterTrainer, second: AdapterTrainer) -> None:
+    assert first.state.global_step == second.state.global_step
+    for (name, tensor), other in zip(first.adapter.tensors().items(), second.adapter.tensors().values(), strict=True):
+        assert torch.equal(tensor, other), name
+    measured = [[e for e in made.state.log_history if "eval_accuracy" in e] for made in (first, second)]
+    assert [(e["step"], e["eval_accuracy"]) for e in measured[0]] == [
+        (e["step"], e["eval_accuracy"]) for e in measured[1]
+    ]
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_from_each_checkpoint(start: Callable[..., AdapterTrainer], tmp_path: Path, every: int) -> None:
+    unbroken = start(tmp_path / "unbroken", callbacks=[Archive(tmp_path / "archive")], checkpoint_every=every)
+    unbroken.run()
+    archived = sorted(int(path.name) for path in (tmp_path / "archive").iterdir())
+    assert archived == [step for step in range(1, 9) if step % every == 0 or step == 8]
+    for step in archived:
+        output = tmp_path / "archive" / str(step)
+        assert [path.name for path in output.iterdir()] == [f"checkpoint-{step}"], "older checkpoints are removed"
+        assert {path.name for path in (output / f"checkpoint-{step}").iterdir()} >= FILES
+        torch.manual_seed(step)  # whatever state the process is in
+        resumed = start(output, checkpoint_every=every)
+        resumed.run()
+        assert_same_end(unbroken, resumed)
+
+
+def test_from_each_checkpoint_of_a_training_that_stops_early(
+    start: Callable[..., AdapterTrainer], tmp_path: Path
+) -> None:
+    unbroken = start(tmp_path / "unbroken", callbacks=[Archive(tmp_path / "archive")], early_stopping=2)
+    unbroken.run()
+    assert unbroken.state.global_step == 4
+    best = (unbroken.best_dir / "adapter.safetensors").read_bytes()
+    for step in range(1, 5):
+        resumed = start(tmp_path / "archive" / str(step), early_stopping=2)
+        resumed.run()
+        assert_same_end(unbroken, resumed)
+        assert (resumed.best_dir / "adapter.safetensors").read_bytes() == best
+
+
+def interrupted(made: AdapterTrainer, owner: Any, name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Runs until the `number`-th call of a function, which raises in its place; whether it came to that."""
+    whole, calls = getattr(owner, name), iter(range(number))
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return whole(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, broken)
+        try:
+            made.run()
+        except KeyboardInterrupt:
+            return True
+        return False
+
+
+def places() -> Iterator[Any]:
+    """Where a checkpoint can be interrupted: in each file that it writes, when it is put in its place, when old ones go."""
+    for number in (0, 1, 2, 4):
+        yield pytest.param(torch, "save", number, id=f"save-{number}")
+    for number in (0, 3, 6, 9, 15):
+        yield pytest.param(Path, "rename", number, id=f"rename-{number}")
+    for number in (0, 2, 3, 5):
+        yield pytest.param(trainer.shutil, "rmtree", number, id=f"rmtree-{number}")
+
+
+@pytest.mark.parametrize(("owner", "name", "number"), places())
+def test_interrupted_while_writing(
+    start: Callable[..., AdapterTrainer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    number: int,
+) -> None:
+    options = {"early_stopping": 4, "checkpoint_every": 2}
+    unbroken = start(tmp_path / "unbroken", **options)
+    unbroken.run()
+    output = tmp_path / "broken"
+    assert interrupted(start(output, **options), owner, name, number, monkeypatch)
+    for path in output.glob("checkpoint-*"):
+        assert {file.name for file in path.iterdir()} >= FILES, "a checkpoint is whole or absent"
+    again = start(output, **options)
+    again.run()
+    assert_same_end(unbroken, again)
+    first, second = (made.best_dir / "adapter.safetensors" for made in (unbroken, again))
+    assert first.read_bytes() == second.read_bytes()
+    assert not list(output.glob(".*"))
+
+
+def test_what_is_left_of_a_torn_checkpoint_is_removed(start: Callable[..., AdapterTrainer], tmp_path: Path) -> None:
+    torn = tmp_path / "torn" / ".staging-checkpoint-3"
+    torn.mkdir(parents=True)
+    (torn / "adapter.safetensors").write_bytes(b"half")
+    unbroken, again = start(tmp_path / "unbroken"), start(tmp_path / "torn")
+    unbroken.run()
+    again.run()
+    assert_same_end(unbroken, again)
+    assert {path.name for path in (tmp_path / "torn").iterdir()} == {"checkpoint-8"}
