@@ -18,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny matrices are faster on one thread, a
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a random Gemma 3 of four layers and a tokenizer that has ` yes`, ` maybe`, ` no` as one token each.
 
-    Its sliding window (64) is shorter than most prompts. A test that changes files must copy it first.
+    Its sliding window (128) is shorter than some prompts. A test that changes files must copy it first.
     """
     import torch
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
@@ -34,7 +34,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         head_dim=16,
         vocab_size=vocabulary,
         max_position_embeddings=512,
-        sliding_window=64,
+        sliding_window=128,
         layer_types=[*["sliding_attention"] * 3, "full_attention"],
         initializer_range=0.1,  # answers that differ from row to row
         pad_token_id=0,

@@ -1,4 +1,4 @@
-"""Each method against its formula, written out: q, K, V as the layer gives them, the prefix as DESIGN's table has it."""
+"""Each method against its formula, written out: q, K, V as the layer gives them, the prefix as docs/methods.md has it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -43,12 +43,10 @@ MIXTURES: dict[str, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
 
 
 @pytest.fixture(params=list(MIXTURES))
-def pair(
-    request: pytest.FixtureRequest, model: PreTrainedModel, randomise: Randomise
-) -> Iterator[tuple[Adapter, Adapter]]:
+def pair(request: pytest.FixtureRequest, model: PreTrainedModel, randomise: Randomise) -> tuple[Adapter, Adapter]:
     """Two adapters `a` and `b`, randomised, on one model."""
     first, second = MIXTURES[request.param]
-    yield randomise(attach(model, *first, name="a"), seed=1), randomise(attach(model, *second, name="b"), seed=2)
+    return randomise(attach(model, *first, name="a"), seed=1), randomise(attach(model, *second, name="b"), seed=2)
 
 
 def test_rows_choose_their_adapter(
@@ -148,7 +146,7 @@ def test_three_come_and_go(
             assert torch.equal(model(ids).logits, expected)
         assert all(p.requires_grad for p in adapters[name].parameters())
         assert len(adapters[name].tensors()) > 0
-    with pytest.raises(TransfixError, match="no adapter 'layers'.*one, again"), use(model, "layers"):
+    with pytest.raises(TransfixError, match=r"no adapter 'layers'.*one, again"), use(model, "layers"):
         pass
 
 
@@ -156,9 +154,14 @@ def test_an_interrupted_block_leaves_no_trace(model: PreTrainedModel, ids: Tenso
     for name, part in (("p", PrefixTuning(tokens=2)), ("l", LoRA(rank=2)), ("s", SoftPrompt(tokens=2))):
         randomise(attach(model, part, name=name))
     expected = model(ids).logits
-    with pytest.raises(KeyboardInterrupt), use(model, ["l", None]):
-        model(ids)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with use(model, ["l", None]):
+            model(ids)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert torch.equal(model(ids).logits, expected)
     assert torch.equal(model(ids[:1]).logits, model(ids[:1]).logits)
 

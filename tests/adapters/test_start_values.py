@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -35,8 +36,9 @@ def started(model: PreTrainedModel, *parts: Part, **settings: Any) -> dict[str, 
 
 
 def test_the_seed_decides_and_nothing_else(model: PreTrainedModel, parts: tuple[Part, ...], method: str) -> None:
-    first = started(model, *parts)
     torch.manual_seed(77)
+    first = started(copy.deepcopy(model), *parts)
+    torch.manual_seed(78)
     state = torch.get_rng_state()
     again = started(model.train(), *parts, name="another")
     assert torch.equal(torch.get_rng_state(), state)  # the caller's random numbers are not used up
@@ -56,13 +58,15 @@ def test_the_seed_decides_and_nothing_else(model: PreTrainedModel, parts: tuple[
 def test_normal_keys_and_values_look_like_real_ones(model: PreTrainedModel, part: PrefixTuning, ids: Tensor) -> None:
     part = part.model_copy(update={"tokens": 64})
     real: dict[int, tuple[Tensor, Tensor]] = {}
+    hooks = []
     for layer in layers(model):
         assert layer.norm is not None
         keep = lambda _, __, out, layer=layer: real.__setitem__(layer.index, layer.source(out.flatten(0, 1)))
-        layer.norm.register_forward_hook(keep)
+        hooks.append(layer.norm.register_forward_hook(keep))
     with torch.no_grad():
         model(ids)
-        real = dict(real)
+        for hook in hooks:
+            hook.remove()
         adapter = attach(model, part)
         for layer, prefix in zip(layers(model), adapter.bindings[0].prefixes, strict=True):  # type: ignore[attr-defined]
             for name, own, theirs in zip("KV", prefix.keys_values(torch.float32), real[layer.index], strict=True):

@@ -51,7 +51,7 @@ def test_with_activation_checkpointing(adapter: Adapter, ids: Tensor, tmp_path: 
     twin = copy.deepcopy(adapter)
     for number, (one, checkpointing) in enumerate(((adapter, False), (twin, True))):
         trainer_of(
-            one.model, ids, tmp_path / str(number), gradient_checkpointing=checkpointing, save_strategy="no"
+            one.model, ids, tmp_path / str(number), activation_checkpointing=checkpointing, save_strategy="no"
         ).train()
     for left, right in zip(adapter.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-4)

@@ -97,7 +97,7 @@ def test_decoding_computes_prefixes_once(model: PreTrainedModel, ids: Tensor, mo
     monkeypatch.setattr(KeyValueSource, "__call__", counted)
     body = model.base_model
     body.register_forward_pre_hook(
-        lambda _, __, kwargs: count.update(prompts=count["prompts"] + (kwargs.get("input_ids") is None)),
+        lambda _, __, kwargs: count.update(prompts=count["prompts"] + (kwargs.get("inputs_embeds") is not None)),
         with_kwargs=True,
     )
     model.generate(ids, max_new_tokens=5, do_sample=False)

@@ -45,7 +45,7 @@ def one_by_one(model: PreTrainedModel, prompts: list[Encoded], words: Tensor) ->
 @pytest.mark.parametrize("budget", [1, 100, 2048])
 def test_scores(loaded: models.LoadedModel, prompts: list[Encoded], words: Tensor, budget: int) -> None:
     lengths = [len(prompt.tokens) for prompt in prompts]
-    assert min(lengths) < 64 < max(lengths), "within the sliding window and beyond it"
+    assert min(lengths) < 128 < max(lengths), "within the sliding window and beyond it"
     done: list[int] = []
     scores = score_choices(loaded.model.train(), prompts, words, 0, done.append, budget)
     assert not loaded.model.training

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +111,15 @@ def interrupted(made: AdapterTrainer, owner: Any, name: str, number: int, monkey
         return False
 
 
-def places() -> Iterator[Any]:
-    """Where a checkpoint can be interrupted: in each file that it writes, when it is put in its place, when old ones go."""
-    for number in (0, 1, 2, 4):
-        yield pytest.param(torch, "save", number, id=f"save-{number}")
-    for number in (0, 3, 6, 9, 15):
-        yield pytest.param(Path, "rename", number, id=f"rename-{number}")
-    for number in (0, 2, 3, 5):
-        yield pytest.param(trainer.shutil, "rmtree", number, id=f"rmtree-{number}")
+# Where a checkpoint can be interrupted: in each file that it writes, when it is put in its place, when old ones go.
+PLACES = [
+    *(pytest.param(torch, "save", number, id=f"save-{number}") for number in (0, 1, 2, 4)),
+    *(pytest.param(Path, "rename", number, id=f"rename-{number}") for number in (0, 3, 6, 9, 15)),
+    *(pytest.param(trainer.shutil, "rmtree", number, id=f"rmtree-{number}") for number in (0, 2, 3, 5)),
+]
 
 
-@pytest.mark.parametrize(("owner", "name", "number"), places())
+@pytest.mark.parametrize(("owner", "name", "number"), PLACES)
 def test_interrupted_while_writing(
     start: Callable[..., AdapterTrainer],
     tmp_path: Path,

@@ -135,6 +135,7 @@ class Host:
         return host
 
     def remove(self, adapter: Adapter) -> None:
+        """Takes an adapter off; the one attached before it becomes the active one."""
         for binding in adapter.bindings:
             binding.remove()
         del self.adapters[adapter.name]
@@ -154,10 +155,16 @@ class Host:
         del self.model._transfix
 
     def activate(self, name: str) -> None:
+        """Leaves one adapter on, for every row, until another choice is made."""
         self.seam.active, self.seam.rows = (name,), None
         self.lora.activate(name)
 
     def known(self, name: str | None) -> str | None:
+        """The name, if it is attached (or `None`, the base model).
+
+        Raises:
+            TransfixError: if it is not.
+        """
         if name is not None and name not in self.adapters:
             raise TransfixError(f"no adapter {name!r} on this model. Attached: {', '.join(self.adapters) or 'none'}.")
         return name
@@ -216,6 +223,9 @@ def attach(
 @contextmanager
 def use(model: PreTrainedModel, adapters: str | Sequence[str | None] | None) -> Iterator[None]:
     """Chooses adapters for the time of the block: one for every row, or one for each row of the batch.
+
+    With LoRA and activation checkpointing, `backward` belongs inside the block: PEFT's layers recompute their activations
+    with whatever adapter is on by then. Prefix methods remember.
 
     Args:
         model: a model with adapters.

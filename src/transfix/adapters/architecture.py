@@ -1,4 +1,4 @@
-"""What a transformers model is made of, as the adapters need to know it: its layers, and where keys and values come from.
+"""What a transformers model is made of, as the adapters need to know it: its layers, and where its keys and values are.
 
 The only module that knows the attribute names of architectures. Everything else asks for a `Layer`.
 """
@@ -102,6 +102,7 @@ class Layer:
 
     @property
     def device(self) -> torch.device:
+        """Where the layer's weights are."""
         return next(self.attention.parameters()).device
 
 
@@ -150,7 +151,8 @@ def layers(model: PreTrainedModel) -> tuple[Layer, ...]:
         found.append(Layer(index, paths[id(attention)], attention, _source(attention), norm))
     if not found:
         raise UnsupportedModelError(
-            f"{type(model).__name__}: no attention module was found in its {len(stack)} layers."
+            f"{type(model).__name__}: no attention module was found in its {len(stack)} layers. "
+            "Full fine-tuning and prompting still work."
         )
     return tuple(found)
 

@@ -1,12 +1,12 @@
 """How each method is put on a model and taken off again: one small class a method, all with the same face.
 
-A binding owns the tensors of one part of one adapter. What the tensors mean is in `prefix.py` and `prompt.py`; where they
-act is in `seam.py`; what they start from is in `initialise.py`.
+A binding owns the tensors of one part of one adapter. What the tensors mean is in `prefix.py` and `prompt.py`; where
+they act is in `seam.py`; what they start from is in `initialise.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,25 +62,34 @@ class Binding:
 
     Attributes:
         part: the method's settings.
-        tensors: what is learned, by a name that stays the same in saved files.
+        places: the module and attribute of each learned tensor, by a name that stays the same in saved files.
     """
 
     def __init__(self, part: Part, site: Site) -> None:
         self.part = part
         self.site = site
-        self.tensors: dict[str, nn.Parameter] = {}
-        self.sizes: dict[nn.Parameter, float] = {}
+        self.places: dict[str, tuple[nn.Module, str]] = {}
+        self._sizes: dict[str, float] = {}
+
+    @property
+    def tensors(self) -> dict[str, nn.Parameter]:
+        """What is learned, looked up each time: sharding and `load_state_dict(assign=True)` put new parameters in place."""
+        return {name: getattr(module, attribute) for name, (module, attribute) in self.places.items()}
 
     def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
         """Fills the tensors with their start values."""
 
     def remember(self) -> None:
         """Takes the present values as the start values, to whose size relative learning rates refer."""
-        self.sizes = {p: initialise.root_mean_square(p.detach()) for p in self.tensors.values()}
+        if getattr(self.part, "learning_rate_scale", "absolute") == "relative":
+            self._sizes = {name: initialise.root_mean_square(tensor.detach()) for name, tensor in self.tensors.items()}
 
     def groups(self) -> list[Group]:
-        """The tensors by learning rate."""
-        return [Group(tuple(self.tensors.values()), self.part.learning_rate)] if self.tensors else []
+        """The tensors by learning rate: one group, or one a tensor where the rate is relative to its start value."""
+        rate, tensors = self.part.learning_rate, self.tensors
+        if getattr(self.part, "learning_rate_scale", "absolute") == "relative":
+            return [Group((tensor,), rate, factor=self._sizes.get(name, 1.0)) for name, tensor in tensors.items()]
+        return [Group(tuple(tensors.values()), rate)] if tensors else []
 
     def remove(self) -> None:
         """Takes the part off the model."""
@@ -95,7 +104,7 @@ class FullBinding(Binding):
 
     def __init__(self, part: FullFineTuning, site: Site) -> None:
         super().__init__(part, site)
-        self.tensors = dict(site.model.named_parameters())
+        self.places = {path: _place(site.model, path) for path, _ in site.model.named_parameters()}
 
 
 class _LayerwiseBinding(Binding):
@@ -127,13 +136,6 @@ class _LayerwiseBinding(Binding):
         norm = layer.norm if self.part.norm == "layer" else None
         return ProjectedPrefix(self.part.tokens, hidden, layer.source, norm, layer.device)
 
-    def prefix_groups(self, prefixes: list[nn.Parameter]) -> list[Group]:
-        """One group a tensor if the learning rate is relative to the size of its start value, else one for all."""
-        rate = self.part.learning_rate
-        if self.part.learning_rate_scale == "absolute":
-            return [Group(tuple(prefixes), rate)]
-        return [Group((parameter,), rate, factor=self.sizes.get(parameter, 1.0)) for parameter in prefixes]
-
 
 class PrefixBinding(_LayerwiseBinding):
     """`prefix`: E, or the keys and values themselves, on every adapted layer."""
@@ -147,13 +149,14 @@ class PrefixBinding(_LayerwiseBinding):
         site.seam.open()
         for layer, prefix in zip(self.layers, self.prefixes, strict=True):
             self.seam_of(layer).joint[site.name] = prefix
-            self.tensors |= {f"{layer.index}.{name}": p for name, p in prefix.named_parameters()}
+            self.places |= {f"{layer.index}.{name}": (prefix, name) for name, _ in prefix.named_parameters()}
 
     def _free(self, layer: Layer) -> FreePrefix:
         heads, size = key_value_shape(self.site.model, layer)
         return FreePrefix(self.part.tokens, heads, size, layer.device)
 
     def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
+        """Start values of E, or of the keys and values that such an E would give."""
         for layer, prefix in zip(self.layers, self.prefixes, strict=True):
             if isinstance(prefix, ProjectedPrefix):
                 initialise.fill(prefix.embedding, starts.states(layer, self.part, generator))
@@ -162,10 +165,8 @@ class PrefixBinding(_LayerwiseBinding):
                 initialise.fill(prefix.keys, keys)
                 initialise.fill(prefix.values, values)
 
-    def groups(self) -> list[Group]:
-        return self.prefix_groups(list(self.tensors.values()))
-
     def remove(self) -> None:
+        """Takes the prefixes off their layers."""
         for layer in self.layers:
             del self.seam_of(layer).joint[self.site.name]
 
@@ -181,22 +182,30 @@ class LlamaAdapterBinding(_LayerwiseBinding):
         site.seam.open()
         for layer, gated in zip(self.layers, self.gated, strict=True):
             self.seam_of(layer).added[site.name] = gated
-            self.tensors |= {f"{layer.index}.embedding": gated.prefix.embedding, f"{layer.index}.gate": gated.gate}
+            self.places[f"{layer.index}.embedding"] = gated.prefix, "embedding"
+            self.places[f"{layer.index}.gate"] = gated, "gate"
 
     def _gates(self, layer: Layer) -> int:
         config: Any = layer.attention.config
         return int(config.num_attention_heads) if self.part.gate == "per_head" else 1
 
     def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
+        """Start values of E; the gates stay at zero."""
         for layer, gated in zip(self.layers, self.gated, strict=True):
             initialise.fill(gated.prefix.embedding, starts.states(layer, self.part, generator))
 
     def groups(self) -> list[Group]:
-        gates = tuple(gated.gate for gated in self.gated)
+        """E as for every prefix, and the gates with a learning rate of their own."""
+        gates = {id(gated.gate) for gated in self.gated}
+        found = []
+        for group in super().groups():
+            prefixes = tuple(p for p in group.parameters if id(p) not in gates)
+            found += [replace(group, parameters=prefixes)] if prefixes else []
         rate = self.part.gate_learning_rate or self.part.learning_rate
-        return [*self.prefix_groups([gated.prefix.embedding for gated in self.gated]), Group(gates, rate)]
+        return [*found, Group(tuple(gated.gate for gated in self.gated), rate)]
 
     def remove(self) -> None:
+        """Takes the gated prefixes off their layers."""
         for layer in self.layers:
             del self.seam_of(layer).added[self.site.name]
 
@@ -223,17 +232,14 @@ class SoftPromptBinding(Binding):
         if not isinstance(getattr(site.seam.body, "transfix", None), nn.ModuleDict):
             site.seam.body.transfix = nn.ModuleDict()
         site.seam.body.transfix[site.name] = self.prompt
-        self.tensors = {"embedding": self.prompt.embedding}
+        self.places = {"embedding": (self.prompt, "embedding")}
 
     def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
+        """Start values of E."""
         initialise.fill(self.prompt.embedding, starts.embeddings(self.part, generator))
 
-    def groups(self) -> list[Group]:
-        relative = self.part.learning_rate_scale == "relative"
-        factor = self.sizes.get(self.prompt.embedding, 1.0) if relative else 1.0
-        return [Group((self.prompt.embedding,), self.part.learning_rate, factor)]
-
     def remove(self) -> None:
+        """Takes the prompt off the model."""
         self.site.seam.prompts.remove(self.site.name)
         del self.site.seam.body.transfix[self.site.name]
 
@@ -246,12 +252,15 @@ class LoraBinding(Binding):
     def __init__(self, part: LoRA, site: Site) -> None:
         super().__init__(part, site)
         chosen = chosen_layers(site.model, part.layers)
-        self.tensors = site.lora.add(site.name, part, chosen)
+        paths = site.lora.add(site.name, part, chosen)
+        self.places = {name: _place(site.model, path) for name, path in paths.items()}
 
     def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
+        """A as PEFT starts it, B zero."""
         self.site.lora.reset(self.site.name, generator)
 
     def remove(self) -> None:
+        """Takes A and B off the projections."""
         self.site.lora.remove(self.site.name)
 
 
@@ -263,6 +272,12 @@ BINDINGS: dict[type[Part], type[Any]] = {
     FullFineTuning: FullBinding,
     Base: BaseBinding,
 }
+
+
+def _place(model: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """The module that holds a parameter, and the parameter's name there."""
+    parent, _, attribute = path.rpartition(".")
+    return model.get_submodule(parent), attribute
 
 
 def layer_seam(seam: Seam, layer: Layer) -> LayerSeam:

@@ -74,7 +74,7 @@ class Starts:
         return keys.float(), values.float()
 
     def embeddings(self, part: SoftPrompt, generator: torch.Generator) -> Float[Tensor, "prefix hidden"]:
-        """E (P, d) in the space of the (scaled) token embeddings: the text's, or noise with the vocabulary's statistics."""
+        """E (P, d) in the space of the (scaled) token embeddings: the text's, or noise like the vocabulary's."""
         table = self.model.get_input_embeddings()
         if part.init == "zero":
             return torch.zeros(part.tokens, table.weight.shape[1])

@@ -27,8 +27,8 @@ class LoraHost:
         self._tuner: Any = None
         self._names: list[str] = []
 
-    def add(self, name: str, part: LoRA, layers: tuple[Layer, ...]) -> dict[str, nn.Parameter]:
-        """Puts A and B on the chosen projections; returns them by a name without the adapter's."""
+    def add(self, name: str, part: LoRA, layers: tuple[Layer, ...]) -> dict[str, str]:
+        """Puts A and B on the chosen projections; returns their paths by a name without the adapter's."""
         from peft import LoraConfig
         from peft.tuners.lora import LoraModel
 
@@ -54,7 +54,7 @@ class LoraHost:
         for path, parameter in self.model.named_parameters():
             if own.search(path):
                 parameter.data = parameter.data.float()
-                found[own.sub(r"\1.", path)] = parameter
+                found[own.sub(r"\1.", path)] = path
         return found
 
     def reset(self, name: str, generator: torch.Generator) -> None:
@@ -85,8 +85,8 @@ class LoraHost:
     def using(self, rows: Sequence[str | None]) -> Iterator[None]:
         """Switches on the named adapters: one for the whole batch, or one a row (`None`: the base model).
 
-        PEFT's own context for rows is not used: it refuses training, does not know that generation repeats rows for beams,
-        and leaves its hooks behind when an exception passes.
+        PEFT's own context for rows is not used: it refuses training, does not know that generation repeats rows for
+        beams, and leaves its hooks behind when an exception passes.
         """
         if self._tuner is None:
             yield

@@ -40,7 +40,7 @@ class _Prefix(Part):
 
 
 class PrefixTuning(_Prefix):
-    """Prefix tuning with one joint softmax over prefix and tokens (DESIGN §1; Li & Liang 2021).
+    """Prefix tuning with one joint softmax over prefix and tokens (Li & Liang 2021; arXiv 2510.24619).
 
     Attributes:
         tokens: P, the prefix length.
@@ -48,9 +48,9 @@ class PrefixTuning(_Prefix):
         projection: `base` learns E (P, d) and sends it through the layer's frozen W_k, W_v; `none` learns the keys and
             values (G, P, h) themselves.
         norm: `layer` sends E through the layer's own input norm first.
-        init: `normal` fits the scale of the layer's real inputs (times `init_scale`), `text` takes the model's own states on
-            `init_text`, `zero` is zero.
-        learning_rate_scale: `relative` multiplies the learning rate by the root mean square of each layer's start value.
+        init: `normal` fits the scale of the layer's real inputs (times `init_scale`), `text` takes the model's own states
+            on `init_text`, `zero` is zero.
+        learning_rate_scale: `relative` multiplies the learning rate by the root mean square of each tensor's start value.
     """
 
     method: Literal["prefix"] = "prefix"
@@ -84,8 +84,8 @@ class LlamaAdapter(_Prefix):
 class SoftPrompt(_Prefix):
     """Soft prompt: E (P, d) stands before the token embeddings, at positions 0..P-1 (Lester et al. 2021).
 
-    With activation checkpointing it needs `use_reentrant=False` (transformers' default): all layers share one pass over E,
-    and reentrant checkpointing runs backward through each layer's part of it separately. torch raises an error.
+    With activation checkpointing it needs `use_reentrant=False` (transformers' default): all layers share one pass over
+    E, and reentrant checkpointing runs backward through each layer's part of it separately. torch raises an error.
     """
 
     method: Literal["soft_prompt"] = "soft_prompt"
@@ -97,7 +97,8 @@ class LoRA(Part):
     Attributes:
         rank: r.
         alpha: scaling numerator; `None` means 2 r.
-        targets: which projections of the attention are adapted, by role; `all_linear` takes every linear layer of the body.
+        targets: which projections of the attention are adapted, by role; `all_linear` takes every linear layer of the
+            body's adapted layers.
     """
 
     method: Literal["lora"] = "lora"

@@ -38,8 +38,8 @@ class ProjectedPrefix(nn.Module):
     def keys_values(self, dtype: torch.dtype, decoding: bool = False) -> KeysValues:
         """K_p and V_p (G, P, h) in `dtype`.
 
-        Kept only while gradients are off, until a weight changes, and used again only while `decoding` token by token: a
-        write through `weight.data` leaves no trace, so every forward over several tokens computes them afresh.
+        Kept only while gradients are off, until a weight changes, and used again only while `decoding` token by token:
+        a write through `weight.data` leaves no trace, so every forward over several tokens computes them afresh.
         """
         if torch.is_grad_enabled():
             self._cached = None

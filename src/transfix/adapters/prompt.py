@@ -1,9 +1,9 @@
 """Soft prompts (Lester et al. 2021): E (P, d) stands before the token embeddings, at positions 0..P-1.
 
 In a causal decoder nothing that follows the prompt can change its states, so they are computed once per forward from E
-alone (a batch of one, P tokens) instead of once per row: each layer's keys and values of the prompt are recorded, and the
-rows' tokens, moved to positions P, P+1, ..., attend to them. The result is that of prepending E to every row; the input,
-the output and the cache keep their shapes, so generation and training loops see an ordinary model.
+alone (a batch of one, P tokens) instead of once per row: each layer's keys and values of the prompt are recorded, and
+the rows' tokens, moved to positions P, P+1, ..., attend to them. The result is that of prepending E to every row; the
+input, the output and the cache keep their shapes, so generation and training loops see an ordinary model.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class PromptPass:
         return self.recorded.get((name, layer)) if self.recording is None and name in self.embeddings else None
 
     def shift(self, batch: int, device: torch.device) -> Int[Tensor, "rows 1"] | None:
-        """How far each row's tokens move: its prompt's length. (B or 1, 1); `None` if no active adapter has a prompt."""
+        """How far each row's tokens move: its prompt's length, (B or 1, 1); `None` if no active adapter has one."""
         lengths = [self.embeddings[n].tokens if n in self.embeddings else 0 for n in self.seam.active]
         if not any(lengths):
             return None

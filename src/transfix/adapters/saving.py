@@ -45,7 +45,7 @@ class AdapterFileError(TransfixError):
 
 
 def config_hash(model: PreTrainedModel) -> str:
-    """A hash of what the configuration says about the model's shape (12 hex digits); the same for any dtype or device."""
+    """A hash of what the configuration says about the model's shape (12 hex digits), whatever its dtype or device."""
     config = model.config.to_dict()
     shape = {key: config.get(key) for key in _SHAPE_KEYS}
     return hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -6,8 +6,8 @@
                                           └─ added term     + g · softmax(q K_pᵀ·s) V_p
 
 No module is replaced, no forward copied, `past_key_values` never touched. A layer's learned tensors live on its own
-attention module (`attention.transfix`), so they move, shard and train with it; which adapters are on, and for which rows,
-is the `Seam`'s state, one object a model.
+attention module (`attention.transfix`), so they move, shard and train with it; which adapters are on, and for which
+rows, is the `Seam`'s state, one object a model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 
 from transfix.adapters.architecture import Layer, UnsupportedModelError, body, support
-from transfix.adapters.prefix import FreePrefix, KeysValues, ProjectedPrefix
+from transfix.adapters.prefix import FreePrefix, GatedPrefix, KeysValues, ProjectedPrefix
 from transfix.adapters.prompt import PromptPass
 from transfix.errors import TransfixError
 
@@ -37,8 +37,10 @@ SNAPSHOT = "transfix"  # the keyword under which a forward's state reaches the a
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one forward runs with. Travels with it through the layers where activations will be recomputed: by then other
-    adapters may be in use, or another batch may have been seen.
+    """What one forward runs with.
+
+    Travels with it through the layers where activations will be recomputed: by then other adapters may be in use, or
+    another batch may have been seen.
     """
 
     active: tuple[str, ...]
@@ -52,7 +54,7 @@ class Seam:
 
     Attributes:
         active: the names of the adapters in use.
-        rows: for each row of the batch its index into `active` (-1: the base model), or `None` if all rows use the first.
+        rows: for each row of the batch its index into `active` (-1: the base model); `None` if all rows use the first.
         prompts: the soft prompts attached, by adapter name.
     """
 
@@ -156,16 +158,16 @@ class Seam:
     def _before_body(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Runs the soft prompts and gives the tokens positions that count from the first real token.
 
-        Prefix keys are not rotated, so unlike in the base model absolute positions matter: with positions counted from the
-        first padding token, the result would depend on the padding.
+        Prefix keys are not rotated, so unlike in the base model absolute positions matter: with positions counted from
+        the first padding token, the result would depend on the padding.
         """
         if self.prompts.recording is not None or not self.active:
             return args, kwargs
         chosen = self.body.config._attn_implementation
         if not str(chosen).startswith(PREFIXED):
             raise TransfixError(
-                f"attn_implementation was set to {chosen!r} while an adapter is attached, which would leave its prefix out: "
-                "choose it before attach (or detach, set_attn_implementation and load_adapter)."
+                f"attn_implementation was set to {chosen!r} while an adapter is attached, which would leave its prefix "
+                "out: choose it before attach (or detach, set_attn_implementation and load_adapter)."
             )
         tokens = kwargs.get("input_ids", args[0] if args else None)
         tokens = tokens if tokens is not None else kwargs.get("inputs_embeds")
@@ -245,9 +247,9 @@ class LayerSeam(nn.Module):
         return keys, values, visible
 
     def added_term(self, query: Float[Tensor, "batch heads tokens head"], scaling: float | None) -> Tensor | None:
-        """G · softmax(q K_pᵀ·s) V_p, as (B, T, H, h); `None` where no active adapter has one here."""
+        """The second softmax, g · softmax(q K_pᵀ·s) V_p, as (B, T, H, h); `None` if no active adapter has one here."""
         batch, heads, tokens, _ = query.shape
-        found = [self.added[name] if name in self.added else None for name in self.seam.active]
+        found = [self._gated(name) for name in self.seam.active]
         if all(part is None for part in found):
             return None
         gates = torch.stack(
@@ -268,6 +270,13 @@ class LayerSeam(nn.Module):
         term = nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=visible, scale=scaling)
         return term.transpose(1, 2) * gates.to(query.dtype)[:, None, :, None]
 
+    def _gated(self, name: str) -> GatedPrefix | None:
+        if name not in self.added:
+            return None
+        part = self.added[name]
+        assert isinstance(part, GatedPrefix)
+        return part
+
     @staticmethod
     def _prefix(bank: nn.ModuleDict, name: str, dtype: torch.dtype, decoding: bool) -> KeysValues | None:
         if name not in bank:
@@ -287,7 +296,7 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention with the layer's prefixes: q (B, H, T, h), K and V (B, G, S, h) -> (B, T, H, h) and the weights, if any."""
+    """Attention with the layer's prefixes: q (B, H, T, h), K, V (B, G, S, h) -> (B, T, H, h) and the weights, if any."""
     layer, snapshot = getattr(module, "transfix", None), kwargs.pop(SNAPSHOT, None)
     if isinstance(layer, LayerSeam) and snapshot is not None:
         with layer.seam.as_in(snapshot):

@@ -7,9 +7,8 @@ from transfix.tasks.task import Task
 
 TEMPLATE = "{premise}\n{hypothesis}?"
 """Short, because most of the time goes into the prompt's tokens; the premise first, so that rows of one premise share a
-prefix; a question mark last, because no common tokenizer merges it with the word after it, and because a base model then
-gives yes and no nearly equal chances (Gemma 3 270M: yes 0.44, maybe 0.07, no 0.49; after "Answer:" 0.70, 0.00, 0.30, and
-training first has to undo that)."""
+prefix; a question mark last, because no common tokenizer merges it with the word after it, and because the untrained base
+models then do not prefer one label word by far (after "Answer:" they nearly never say maybe, which training has to undo)."""
 
 VERBALISER = {"entailment": " yes", "neutral": " maybe", "contradiction": " no"}
 """English in every language: what is trained is what is asked. One token each for Gemma 3 and SmolLM2."""

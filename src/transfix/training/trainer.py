@@ -112,7 +112,7 @@ class AdapterTrainer(Trainer):
             args=_arguments(settings, len(steps), develop is not None, adapter.model.device),
             train_dataset=Steps(steps),
             eval_dataset=Steps(()) if develop is not None else None,  # `evaluate` below asks `develop` instead
-            data_collator=lambda items: {"forwards": items[0]},
+            data_collator=_one_step,
             callbacks=[*callbacks, self.stopping],
         )
         self.remove_callback(PrinterCallback)  # it would print the log on stdout
@@ -260,8 +260,13 @@ def _rank(metrics: dict[str, float]) -> tuple[float, float]:
     return metrics["eval_accuracy"], -metrics["eval_loss"]
 
 
+def _one_step(items: Sequence[list[list[Tree]]]) -> dict[str, Any]:
+    (forwards,) = items
+    return {"forwards": forwards}
+
+
 def _arguments(settings: Settings, steps: int, develops: bool, device: torch.device) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(settings.output),
         max_steps=steps,
         per_device_train_batch_size=1,  # one item of the dataset is a whole optimiser step
@@ -286,3 +291,5 @@ def _arguments(settings: Settings, steps: int, develops: bool, device: torch.dev
         train_sampling_strategy="sequential",
         seed=settings.seed,
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # Trainer would give each of several GPUs an item, and batch them here
+    return arguments
