@@ -236,8 +236,8 @@ def use(model: PreTrainedModel, adapters: str | Sequence[str | None] | None) -> 
         TransfixError: if a name is not attached.
     """
     host = Host.of(model)
-    single = adapters is None or isinstance(adapters, str)
-    rows = [host.known(n) for n in ([adapters] if single else adapters)]  # type: ignore[union-attr,list-item]
+    wanted: Sequence[str | None] = [adapters] if adapters is None or isinstance(adapters, str) else adapters
+    rows = [host.known(name) for name in wanted]
     names = tuple(dict.fromkeys(name for name in rows if name is not None))
     index = tuple(-1 if name is None else names.index(name) for name in rows)
     uniform = len(set(rows)) <= 1

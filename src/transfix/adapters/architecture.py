@@ -128,6 +128,11 @@ def body(model: PreTrainedModel) -> PreTrainedModel:
     return cast(PreTrainedModel, found)
 
 
+def embedding_table(model: PreTrainedModel) -> Tensor:
+    """The token embeddings' weights (vocabulary, d), on any device and in any dtype."""
+    return cast(Tensor, model.get_input_embeddings().weight)
+
+
 def layers(model: PreTrainedModel) -> tuple[Layer, ...]:
     """The decoder layers of `model`, bottom first.
 

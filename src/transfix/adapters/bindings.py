@@ -132,7 +132,7 @@ class _LayerwiseBinding(Binding):
                 f"norm: layer: layer {layer.index} of {type(self.site.model).__name__} has no norm in front of its "
                 "attention. Use norm: none."
             )
-        hidden = self.site.model.get_input_embeddings().weight.shape[1]
+        hidden = architecture.embedding_table(self.site.model).shape[1]
         norm = layer.norm if self.part.norm == "layer" else None
         return ProjectedPrefix(self.part.tokens, hidden, layer.source, norm, layer.device)
 
@@ -226,12 +226,14 @@ class SoftPromptBinding(Binding):
         site.seam.open()
         for layer in every:
             layer_seam(site.seam, layer)
-        table = site.model.get_input_embeddings().weight
+        table = architecture.embedding_table(site.model)
         self.prompt = PromptEmbedding(part.tokens, table.shape[1], table.device)
         site.seam.prompts.embeddings[site.name] = self.prompt
-        if not isinstance(getattr(site.seam.body, "transfix", None), nn.ModuleDict):
-            site.seam.body.transfix = nn.ModuleDict()
-        site.seam.body.transfix[site.name] = self.prompt
+        prompts = getattr(site.seam.body, "transfix", None)
+        if not isinstance(prompts, nn.ModuleDict):
+            prompts = nn.ModuleDict()
+            site.seam.body.add_module("transfix", prompts)
+        prompts[site.name] = self.prompt
         self.places = {"embedding": (self.prompt, "embedding")}
 
     def initialise(self, starts: initialise.Starts, generator: torch.Generator) -> None:
@@ -241,7 +243,9 @@ class SoftPromptBinding(Binding):
     def remove(self) -> None:
         """Takes the prompt off the model."""
         self.site.seam.prompts.remove(self.site.name)
-        del self.site.seam.body.transfix[self.site.name]
+        prompts = self.site.seam.body.get_submodule("transfix")
+        assert isinstance(prompts, nn.ModuleDict)
+        del prompts[self.site.name]
 
 
 class LoraBinding(Binding):

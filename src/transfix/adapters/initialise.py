@@ -40,7 +40,7 @@ class Starts:
         self, layer: Layer, part: PrefixTuning | LlamaAdapter, generator: torch.Generator
     ) -> Float[Tensor, "prefix hidden"]:
         """E (P, d) of a layer: what enters W_k (`norm: none`) or what enters the norm before it (`norm: layer`)."""
-        hidden = self.model.get_input_embeddings().weight.shape[1]
+        hidden = architecture.embedding_table(self.model).shape[1]
         if part.init == "zero":
             return torch.zeros(part.tokens, hidden)
         if part.init == "text":
@@ -75,15 +75,15 @@ class Starts:
 
     def embeddings(self, part: SoftPrompt, generator: torch.Generator) -> Float[Tensor, "prefix hidden"]:
         """E (P, d) in the space of the (scaled) token embeddings: the text's, or noise like the vocabulary's."""
-        table = self.model.get_input_embeddings()
+        table = architecture.embedding_table(self.model)
         if part.init == "zero":
-            return torch.zeros(part.tokens, table.weight.shape[1])
+            return torch.zeros(part.tokens, table.shape[1])
         if part.init == "text":
             ids = self._ids(part.init_text)
         else:
-            ids = torch.randint(table.weight.shape[0], (4096,), generator=generator)
+            ids = torch.randint(table.shape[0], (4096,), generator=generator)
         with torch.no_grad():
-            rows = table(ids.to(table.weight.device)).float().cpu()
+            rows: Tensor = self.model.get_input_embeddings()(ids.to(table.device)).float().cpu()
         if part.init == "text":
             return _spread(rows, part.tokens, generator) * part.init_scale
         noise = torch.randn(part.tokens, rows.shape[1], generator=generator)

@@ -37,7 +37,7 @@ class LoraHost:
         conv = any(isinstance(getattr(module, "base_layer", module), Conv1D) for module in modules)
         config = LoraConfig(
             r=part.rank,
-            lora_alpha=part.alpha if part.alpha is not None else 2 * part.rank,  # type: ignore[arg-type]
+            lora_alpha=part.alpha if part.alpha is not None else 2 * part.rank,
             lora_dropout=part.dropout,
             target_modules=targets,
             fan_in_fan_out=conv,
@@ -45,7 +45,7 @@ class LoraHost:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")  # PEFT warns of a second adapter, which is what we want
             if self._tuner is None:
-                self._tuner = LoraModel(self.model, {name: config}, name)  # type: ignore[arg-type]
+                self._tuner = LoraModel(self.model, {name: config}, name)
             else:
                 self._tuner.peft_config[name] = config
                 self._tuner.inject_adapter(self.model, name)

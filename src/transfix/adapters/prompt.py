@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
+from transfix.adapters.architecture import embedding_table
 from transfix.adapters.prefix import KeysValues
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ class PromptEmbedding(nn.Module):
     def __init__(self, tokens: int, hidden: int, device: torch.device):
         super().__init__()
         self.tokens = tokens
-        self.embedding: Float[Tensor, "prefix hidden"] = nn.Parameter(
-            torch.zeros(tokens, hidden, dtype=torch.float32, device=device)
-        )
+        self.embedding = nn.Parameter(torch.zeros(tokens, hidden, dtype=torch.float32, device=device))
 
 
 class PromptPass:
@@ -61,7 +60,7 @@ class PromptPass:
         self.recorded, self._stamp = {}, stamp
         for name in names:
             prompt = self.embeddings[name]
-            dtype = self.seam.body.get_input_embeddings().weight.dtype
+            dtype = embedding_table(self.seam.body).dtype
             positions = torch.arange(prompt.tokens, device=device)[None]
             with self.seam.using((name,), None), self._recording(name):
                 self.seam.body(
@@ -111,10 +110,10 @@ class PromptPass:
         flagged = [m for m in self.seam.body.modules() if getattr(m, "gradient_checkpointing", False)]
         self.recording = name
         for module in flagged:
-            module.gradient_checkpointing = False
+            setattr(module, "gradient_checkpointing", False)  # noqa: B010
         try:
             yield
         finally:
             self.recording = None
             for module in flagged:
-                module.gradient_checkpointing = True
+                setattr(module, "gradient_checkpointing", True)  # noqa: B010

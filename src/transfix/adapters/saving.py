@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from torch import nn
 from transformers import PreTrainedModel
 
+from transfix.adapters import architecture
 from transfix.adapters.methods import AnyPart, Part
 from transfix.errors import TransfixError
 
@@ -53,7 +54,7 @@ def config_hash(model: PreTrainedModel) -> str:
 
 def weight_samples(model: PreTrainedModel) -> list[float]:
     """A few of the base's own weights, which tell two models of one shape apart (base from instruct, say)."""
-    table = model.get_input_embeddings().weight.detach().flatten()
+    table = architecture.embedding_table(model).detach().flatten()
     index = torch.linspace(0, table.numel() - 1, _SAMPLES, dtype=torch.float64).long()
     return [round(float(value), 8) for value in table[index.to(table.device)].float().cpu()]
 
@@ -219,7 +220,7 @@ def _check_base(source: Path, base: _Base, model: PreTrainedModel) -> None:
             f"{source}: this adapter was trained on {there!r} (configuration {base.config_hash}), "
             f"the model here is {here!r} (configuration {config_hash(model)}). Load the base it was trained on."
         )
-    table = model.get_input_embeddings().weight
+    table = architecture.embedding_table(model)
     if base.weights is not None and table.is_floating_point() and not table.is_meta:
         pairs = zip(base.weights, weight_samples(model), strict=True)
         if not all(math.isclose(a, b, rel_tol=0.02, abs_tol=1e-4) for a, b in pairs):

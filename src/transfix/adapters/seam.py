@@ -255,7 +255,9 @@ class LayerSeam(nn.Module):
         gates = torch.stack(
             [query.new_zeros(heads, dtype=torch.float32) if p is None else p.gates(heads) for p in found]
         )
-        keys, values, exists = _stack([p and p.prefix.keys_values(query.dtype, decoding=tokens == 1) for p in found])
+        keys, values, exists = _stack(
+            [None if p is None else p.prefix.keys_values(query.dtype, decoding=tokens == 1) for p in found]
+        )
         rows = self.seam.row_index(batch, query.device)
         visible = None
         if rows is None:

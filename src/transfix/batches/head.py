@@ -38,11 +38,11 @@ def focused_head(
         index = words.to(hidden.device)
         if type(head) is not nn.Linear:
             return torch.as_tensor(whole(wanted))[..., index]
-        bias = head.bias[index] if head.bias is not None else None
-        return nn.functional.linear(wanted, head.weight[index], bias)
+        bias: Tensor | None = head.bias  # torch types it as if every linear layer had one
+        return nn.functional.linear(wanted, head.weight[index], None if bias is None else bias[index])
 
     own = vars(head).get("forward")  # a hook's, for example of accelerate
-    head.forward = focused  # type: ignore[method-assign]
+    head.forward = focused
     try:
         yield
     finally:

@@ -62,7 +62,7 @@ def _shares(model: PreTrainedModel) -> bool:
 
 
 def _asks(model: PreTrainedModel) -> bool:
-    size = model.get_input_embeddings().weight.shape[0]
+    size = int(model.get_output_embeddings().weight.shape[0])
     trunk = tuple((7 * place + 3) % size for place in range(4))
     rows = [Sequence(index, (*trunk, (11 * index + 5) % size, (13 * index + 8) % size), 2) for index in range(3)]
     training = model.training
