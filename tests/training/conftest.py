@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -103,6 +104,8 @@ def _model() -> PreTrainedModel:
 def prepared(tmp_path: Path) -> Callable[..., AdapterTrainer]:
     """A trainer of an adapter on a fresh model: `prepared(PrefixTuning(...), LoRA(...), steps=..., learning_rate=...)`."""
 
+    made = itertools.count()
+
     def make(
         *parts: Part,
         steps: Sequence[list[list[Tree]]] | None = None,
@@ -113,7 +116,7 @@ def prepared(tmp_path: Path) -> Callable[..., AdapterTrainer]:
     ) -> AdapterTrainer:
         adapter = attach(_model(), *(parts or (PrefixTuning(tokens=3),)), seed=1)
         plan = _steps() if steps is None else steps
-        settings = {**DEFAULTS, "output": output or tmp_path / "checkpoints", **changes}
+        settings = {**DEFAULTS, "output": output or tmp_path / f"checkpoints-{next(made)}", **changes}
         settings["evaluate_every"] = settings["evaluate_every"] or len(plan)
         choices = Choices(_rows()[1], WORDS, PAD)
         return AdapterTrainer(adapter, plan, choices, Settings(**settings), develop, callbacks)

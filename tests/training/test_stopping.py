@@ -108,7 +108,12 @@ def test_a_learning_rate_that_is_far_too_high(prepared: Prepared, rate: float) -
 
 def test_a_last_step_that_breaks_it(prepared: Prepared, steps: Steps) -> None:
     """No loss is computed after the last step."""
-    made = prepared(steps=steps()[:1], learning_rate=1e39)
+
+    class Breaks(TrainerCallback):
+        def on_step_end(self, *args: Any, optimizer: Any, **kwargs: Any) -> None:
+            optimizer.param_groups[0]["params"][0].data.fill_(float("nan"))
+
+    made = prepared(steps=steps()[:1], callbacks=[Breaks()])
     with pytest.raises(TransfixError, match="after 1 steps: the sum of a learned tensor is"):
         made.run()
 

@@ -103,7 +103,7 @@ def test_gradient_checkpointing_changes_nothing(prepared: Prepared, tensors: Ten
     for on in (False, True):
         trainer = prepared(PrefixTuning(tokens=3), LoRA(rank=2), gradient_checkpointing=on)
         trainer.run()
-        assert trainer.adapter.model.is_gradient_checkpointing == on
+        assert trainer.adapter.model.is_activation_checkpointing == on
         ends.append(tensors(trainer))
     for name, tensor in ends[0].items():
         torch.testing.assert_close(ends[1][name], tensor, atol=1e-5, rtol=1e-4)

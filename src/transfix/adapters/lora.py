@@ -50,6 +50,10 @@ class LoraHost:
                 self._tuner.peft_config[name] = config
                 self._tuner.inject_adapter(self.model, name)
         self._names.append(name)
+        for layer in self._layers():
+            layer.train(
+                self.model.training
+            )  # new modules are in training mode, and would drop out in a model that is not
         found, own = {}, re.compile(rf"(\.lora_[AB])\.{name}\.")  # not just the name: a module may be called so
         for path, parameter in self.model.named_parameters():
             if own.search(path):

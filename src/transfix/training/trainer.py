@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from transfix import batches
@@ -131,6 +131,7 @@ class AdapterTrainer(Trainer):
             self.state = state
             self._load_from_checkpoint(str(found))
         else:
+            set_seed(self.settings.seed)  # dropout must not depend on what this process did before
             self.train(resume_from_checkpoint=str(found) if found else None)
         for tensor in self.adapter.parameters():  # the last step's update is in no loss
             self._require_finite(float(tensor.detach().sum()), "the sum of a learned tensor")
@@ -167,13 +168,16 @@ class AdapterTrainer(Trainer):
         """AdamW over the adapter's parameter groups."""
         if self.optimizer is None:
             groups = self.adapter.parameter_groups(self.settings.learning_rate)
+            rate = max((group["lr"] for group in groups), default=0.0)
+            if rate > torch.finfo(torch.float32).max / 10:  # AdamW's first step divides it by 1 - 0.9
+                raise TransfixError(f"learning rate {rate:g}: steps beyond float32. Lower the learning rate.")
             self.optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
         return self.optimizer
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Accuracy and loss on the development rows; keeps the best adapter if early stopping is on."""
         assert self.develop is not None
-        metrics = {f"eval_{name}": value for name, value in self.develop().items()}
+        metrics = {f"eval_{name}": float(value) for name, value in self.develop().items()}
         self._require_finite(metrics["eval_loss"], "the loss on the development rows")
         earlier = [_rank(entry) for entry in self.state.log_history if "eval_accuracy" in entry]
         if self.settings.early_stopping and all(_rank(metrics) > rank for rank in earlier):
