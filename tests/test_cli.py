@@ -271,7 +271,7 @@ def test_evaluate(fake: Callable[..., list[Any]], run: Path) -> None:
     call("evaluate", run)
     assert calls[1][1:] == (None, None, None)
     call("evaluate", run, "--languages", "all")
-    assert calls[2][2] is None
+    assert calls[2][2] == ["all"]
 
 
 @pytest.mark.parametrize(

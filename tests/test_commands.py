@@ -106,6 +106,28 @@ def test_the_whole_way(write: Callable[..., None], tiny_model: Path) -> None:
     assert "4, hidden size 32" in done("inspect", tiny_model).stdout
 
 
+def test_languages_of_an_evaluation(write: Callable[..., None]) -> None:
+    write(adapter="base", train=None, evaluate={"task": "xnli", "languages": ["de"], "limit": 1})
+    done("train", "spec.yaml")
+    run = only_run()
+    message = refused("evaluate", run, "--languages", "yo")
+    assert "languages" in message
+    assert "xnli has no rows in yor_Latn" in message
+    done("evaluate", run, "--languages", "all")
+    assert len(list((run / "predictions" / "xnli").glob("*.parquet"))) == 15
+
+
+def test_a_page_does_not_replace_a_file_of_the_user(write: Callable[..., None]) -> None:
+    write(adapter="base", train=None, evaluate={"task": "xnli", "languages": ["de"], "limit": 1})
+    done("train", "spec.yaml")
+    done("evaluate", only_run())
+    before = Path("spec.yaml").read_bytes()
+    assert "exists and is no page of transfix" in refused("report", "runs", "--html", "spec.yaml")
+    assert Path("spec.yaml").read_bytes() == before
+    done("report", "runs", "--html", "page.html")
+    done("report", "runs", "--html", "page.html")
+
+
 def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "transfix", *arguments]

@@ -188,6 +188,7 @@ def report(
     """Print the table of all runs and write a self-contained page, computed from the predictions."""
     from transfix import report as reports
     from transfix.atomic import write_file
+    from transfix.errors import TransfixError
 
     found = reports.collect(directory, _texts)
     if markdown:
@@ -195,6 +196,10 @@ def report(
     else:
         _console().print(reports.terminal(found))
     target = html or directory / "report.html"
+    if target.is_file() and b"transfix report" not in target.read_bytes():
+        raise TransfixError(
+            f"{target} exists and is no page of transfix: name another file with --html, or move it away."
+        )
     write_file(target, reports.page(found))
     typer.echo(f"Page: {target}", err=markdown)
 
@@ -216,7 +221,7 @@ def quickstart(
 
     from transfix.experiments import quickstart as example
 
-    given: dict[str, Any] = {"rows": rows, "limit": limit, "languages": codes}
+    given: dict[str, Any] = {"rows": rows, "limit": limit, "languages": None if codes == ["all"] else codes}
     example.main(directory, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -238,12 +243,14 @@ def main() -> None:
 
 
 def _codes(given: list[str] | None) -> list[str] | None:
-    """FLORES-style codes from `--languages de,sw --languages zh-TW`; None, which is all, if none or `all` is given."""
+    """FLORES-style codes from `--languages de,sw --languages zh-TW`; None if none is given, ["all"] for `all`."""
     from transfix import languages
 
     names = [name.strip() for entry in given or () for name in entry.split(",") if name.strip()]
-    if not names or names == ["all"]:
+    if not names:
         return None
+    if "all" in names:
+        return ["all"]
     return list(dict.fromkeys(languages.get(name).code for name in names))
 
 

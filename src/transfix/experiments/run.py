@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfix import atomic, data, languages, tasks
 from transfix.data import Example
-from transfix.errors import TransfixError
+from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.experiments.progress import Display
 from transfix.experiments.spec import RunSpec
 from transfix.experiments.spec_parts import Evaluation, OnTask, Train
@@ -331,14 +331,32 @@ def _evaluations(
     known = list(spec.evaluate)
     chosen = known if names is None else [e for e in known if e.task in names]
     missing = [name for name in names or () if all(e.task != name for e in known)]
-    chosen += [Evaluation(task=name) for name in missing]
+    chosen += [_checked({"task": name}) for name in missing]
     if not chosen:
         raise TransfixError(
             "there is nothing to measure: name a task (--task xnli), or add `evaluate:` to the specification."
         )
-    updates = {"languages": tuple(codes) if codes else None, "limit": limit}
+    languages_asked = "all" if codes is not None and list(codes) == ["all"] else tuple(codes) if codes else None
+    updates = {"languages": languages_asked, "limit": limit}
     given = {name: value for name, value in updates.items() if value is not None}
-    return [Evaluation.model_validate({**e.model_dump(), **given}) for e in chosen]
+    return [_checked({**e.model_dump(), **given}) for e in chosen]
+
+
+def _checked(content: dict[str, Any]) -> Evaluation:
+    """An evaluation as it was asked for on the command line.
+
+    Raises:
+        ProblemsError: with everything that its task does not allow.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return Evaluation.model_validate(content)
+    except ValidationError as error:
+        problems = [
+            Problem(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()
+        ]
+        raise ProblemsError(f"{content['task']} cannot be measured like this:", problems) from error
 
 
 def _evaluate(session: Session, evaluation: Evaluation, display: Display) -> None:
