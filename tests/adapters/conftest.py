@@ -27,12 +27,11 @@ from transformers import (
 from transfix import Adapter, Base, FullFineTuning, LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, attach
 from transfix.adapters.methods import Part
 
-VOCABULARY, WINDOW, LAYERS = 64, 6, 3  # sequences are longer than the sliding window
+VOCABULARY, WINDOW = 64, 6  # sequences are longer than the sliding window
 
 _SHAPE: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
-    "num_hidden_layers": LAYERS,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "vocab_size": VOCABULARY,
@@ -42,19 +41,21 @@ _SHAPE: dict[str, Any] = {
     "eos_token_id": 2,
     "initializer_range": 0.2,  # so that attention is not flat and adapters matter
 }
-_GEMMA_LAYERS = ["sliding_attention", "full_attention", "sliding_attention"]
+_GEMMA_LAYERS = ["sliding_attention", "full_attention", "sliding_attention"]  # as many of them as there are layers
 
-BUILDERS: dict[str, Callable[[], PreTrainedModel]] = {
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**_SHAPE)),
-    "mistral": lambda: MistralForCausalLM(MistralConfig(**_SHAPE, sliding_window=WINDOW)),
-    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**_SHAPE, head_dim=16)),
-    "gemma3": lambda: Gemma3ForCausalLM(
-        Gemma3TextConfig(**_SHAPE, head_dim=16, sliding_window=WINDOW, layer_types=_GEMMA_LAYERS)
+BUILDERS: dict[str, Callable[[int], PreTrainedModel]] = {
+    "llama": lambda n: LlamaForCausalLM(LlamaConfig(**_SHAPE, num_hidden_layers=n)),
+    "mistral": lambda n: MistralForCausalLM(MistralConfig(**_SHAPE, num_hidden_layers=n, sliding_window=WINDOW)),
+    "qwen3": lambda n: Qwen3ForCausalLM(Qwen3Config(**_SHAPE, num_hidden_layers=n, head_dim=16)),
+    "gemma3": lambda n: Gemma3ForCausalLM(
+        Gemma3TextConfig(
+            **_SHAPE, num_hidden_layers=n, head_dim=16, sliding_window=WINDOW, layer_types=_GEMMA_LAYERS[:n]
+        )
     ),
-    "gpt2": lambda: GPT2LMHeadModel(
+    "gpt2": lambda n: GPT2LMHeadModel(
         GPT2Config(
             n_embd=32,
-            n_layer=LAYERS,
+            n_layer=n,
             n_head=4,
             n_positions=64,
             vocab_size=VOCABULARY,
@@ -71,18 +72,18 @@ BUILDERS: dict[str, Callable[[], PreTrainedModel]] = {
 
 METHODS: dict[str, tuple[Part, ...]] = {
     "prefix": (PrefixTuning(tokens=3),),
-    "prefix-norm": (PrefixTuning(tokens=3, layers=2, norm="layer"),),
+    "prefix-norm": (PrefixTuning(tokens=3, layers=1, norm="layer"),),
     "prefix-free": (PrefixTuning(tokens=3, projection="none"),),
     "llama": (LlamaAdapter(tokens=3),),
-    "llama-layer": (LlamaAdapter(tokens=3, layers=(0, 2), gate="per_layer"),),
+    "llama-layer": (LlamaAdapter(tokens=3, layers=(0,), gate="per_layer"),),
     "llama-tanh": (LlamaAdapter(tokens=3, tanh=True, norm="layer"),),
     "soft": (SoftPrompt(tokens=3),),
     "lora": (LoRA(rank=2),),
-    "lora-linear": (LoRA(rank=2, targets="all_linear", layers=2),),
+    "lora-linear": (LoRA(rank=2, targets="all_linear", layers=1),),
     "full": (FullFineTuning(),),
     "base": (Base(),),
     "prefix+lora": (PrefixTuning(tokens=3), LoRA(rank=2)),
-    "soft+prefix": (SoftPrompt(tokens=2), PrefixTuning(tokens=3, layers=2)),
+    "soft+prefix": (SoftPrompt(tokens=2), PrefixTuning(tokens=3, layers=1)),
     "llama+lora": (LlamaAdapter(tokens=3), LoRA(rank=2)),
 }
 ON_THE_SEAM = [name for name in METHODS if not {"lora", "full", "base"} & {part.method for part in METHODS[name][:1]}]
@@ -100,9 +101,9 @@ def _one_thread() -> Iterator[None]:
 
 
 @cache
-def _built(architecture: str) -> PreTrainedModel:
+def _built(architecture: str, layers: int) -> PreTrainedModel:
     torch.manual_seed(0)
-    model = BUILDERS[architecture]()
+    model = BUILDERS[architecture](layers)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():  # norms and biases start at 0 or 1: a mistake with them would not show
@@ -113,13 +114,13 @@ def _built(architecture: str) -> PreTrainedModel:
     return model.eval()
 
 
-def _build(architecture: str) -> PreTrainedModel:
-    return copy.deepcopy(_built(architecture))
+def _build(architecture: str, layers: int = 2) -> PreTrainedModel:
+    return copy.deepcopy(_built(architecture, layers))
 
 
 @pytest.fixture
-def build() -> Callable[[str], PreTrainedModel]:
-    """A fresh tiny model of an architecture, always with the same weights."""
+def build() -> Callable[..., PreTrainedModel]:
+    """A fresh tiny model of an architecture, by default of two layers, always with the same weights."""
     return _build
 
 
@@ -133,6 +134,12 @@ def architecture(request: pytest.FixtureRequest) -> str:
 def model(architecture: str) -> PreTrainedModel:
     """A tiny model of the architecture, in eval mode."""
     return _build(architecture)
+
+
+@pytest.fixture
+def three_layers(architecture: str) -> PreTrainedModel:
+    """The same with three layers, for tests of which layers are adapted."""
+    return _build(architecture, 3)
 
 
 @pytest.fixture(params=list(METHODS))
@@ -172,6 +179,18 @@ def randomise() -> Callable[..., Adapter]:
 @cache
 def _adapted(architecture: str, method: str) -> Adapter:
     return _randomise(attach(_build(architecture), *METHODS[method]))
+
+
+@pytest.fixture
+def adapted() -> Callable[[str, str], Adapter]:
+    """The `shared_adapter` of an architecture and a method."""
+    return _adapted
+
+
+@pytest.fixture
+def shared_adapter(architecture: str, method: str) -> Adapter:
+    """The method, randomised, for tests that change nothing: they share it, which saves its making."""
+    return _adapted(architecture, method)
 
 
 @pytest.fixture

@@ -107,14 +107,14 @@ def trace(model: PreTrainedModel) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("case", list(REFUSED))
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"], indirect=True)
-def test_a_refused_attach_leaves_no_trace(model: PreTrainedModel, case: str, ids: Tensor) -> None:
+def test_a_refused_attach_leaves_no_trace(three_layers: PreTrainedModel, case: str, ids: Tensor) -> None:
     parts, settings, message = REFUSED[case]
-    next(iter(model.parameters())).requires_grad_(False)
-    before, expected = trace(model), model(ids).logits
+    next(iter(three_layers.parameters())).requires_grad_(False)
+    before, expected = trace(three_layers), three_layers(ids).logits
     with pytest.raises(TransfixError, match=message):
-        attach(model, *parts, **settings)
-    assert trace(model) == before
-    assert torch.equal(model(ids).logits, expected)
+        attach(three_layers, *parts, **settings)
+    assert trace(three_layers) == before
+    assert torch.equal(three_layers(ids).logits, expected)
 
 
 @pytest.mark.parametrize("first", [LoRA(rank=2), PrefixTuning(tokens=2), SoftPrompt(tokens=2), Base()])

@@ -81,28 +81,29 @@ def test_a_method_that_starts_at_zero_trains_its_zero_tensors_first(
             assert torch.equal(tensor, start[name]) != expected, (step, name)
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("method", TRAINABLE, indirect=True)
 def test_activation_checkpointing_leaves_the_gradients_alone(
-    adapter: Adapter, method: str, ids: Tensor, reentrant: bool, assert_close: Callable[..., None]
+    adapter: Adapter, method: str, ids: Tensor, assert_close: Callable[..., None]
 ) -> None:
     model = adapter.model.train()
     model.config.use_cache = False
     expected = gradients(adapter, ids)
     assert expected.keys() == adapter.tensors().keys()
-    model.activation_checkpointing_enable({"use_reentrant": reentrant})
-    if reentrant:
-        model.enable_input_require_grads()  # reentrant checkpointing needs an input with a gradient, whatever the method
-        if "soft" in method:  # its states are shared by all layers, which reentrant checkpointing cannot express
-            with pytest.raises(RuntimeError, match="second time"):
-                gradients(adapter, ids)
-            return
-    found = gradients(adapter, ids)
-    assert found.keys() == expected.keys()
-    for name in expected:
-        assert_close(found[name], expected[name])
+    for reentrant in (False, True):
+        model.activation_checkpointing_enable({"use_reentrant": reentrant})
+        if reentrant:
+            model.enable_input_require_grads()  # which reentrant checkpointing needs, whatever the method
+            if "soft" in method:  # its states are shared by all layers, which reentrant checkpointing cannot express
+                with pytest.raises(RuntimeError, match="second time"):
+                    gradients(adapter, ids)
+                return
+        found = gradients(adapter, ids)
+        assert found.keys() == expected.keys()
+        for name in expected:
+            assert_close(found[name], expected[name])
 
 
+@pytest.mark.parametrize("architecture", ["mistral", "gemma3", "gpt2"], indirect=True)
 @pytest.mark.parametrize("method", ["prefix", "llama", "soft", "lora", "soft+prefix"], indirect=True)
 def test_two_forwards_before_one_backward(adapter: Adapter, ids: Tensor, assert_close: Callable[..., None]) -> None:
     """A loss summed over two batches: the recomputed activations are those of each batch."""
@@ -121,6 +122,7 @@ def test_two_forwards_before_one_backward(adapter: Adapter, ids: Tensor, assert_
         assert_close(found[name], expected[name])
 
 
+@pytest.mark.parametrize("architecture", ["mistral", "gemma3", "gpt2"], indirect=True)
 @pytest.mark.parametrize("method", ["prefix", "llama", "soft", "soft+prefix"], indirect=True)
 def test_backward_after_the_adapter_was_changed(
     adapter: Adapter,
@@ -145,6 +147,7 @@ def test_backward_after_the_adapter_was_changed(
         assert_close(parameter.grad, expected[name])
 
 
+@pytest.mark.parametrize("architecture", ["gemma3", "gpt2"], indirect=True)
 @pytest.mark.parametrize("method", TRAINABLE, indirect=True)
 def test_bfloat16_base_with_float32_adapter(
     model: PreTrainedModel, parts: Sequence[Part], method: str, ids: Tensor, randomise: Callable[..., Adapter]
@@ -161,9 +164,9 @@ def test_bfloat16_base_with_float32_adapter(
     found = gradients(adapter, ids)
     assert found.keys() == adapter.tensors().keys()
     assert all(bool(gradient.isfinite().all()) and bool(gradient.any()) for gradient in found.values())
-    assert model.generate(ids, max_new_tokens=3, do_sample=False).shape == (2, 15)
 
 
+@pytest.mark.parametrize("architecture", ["qwen3", "gpt2"], indirect=True)
 @pytest.mark.parametrize("method", TRAINABLE, indirect=True)
 def test_autocast(adapter: Adapter, ids: Tensor) -> None:
     """Mixed precision as trainers do it: float32 weights, bfloat16 products."""

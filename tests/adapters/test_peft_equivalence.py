@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from transfix import Adapter, LlamaAdapter, PrefixTuning, attach
 
-Build = Callable[[str], PreTrainedModel]
+Build = Callable[..., PreTrainedModel]
 P = 3
 # PEFT 0.21 asks transformers 5.23 by a name that is on its way out
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is d
 def test_adaption_prompt(
     build: Build, layers: int, ids: Tensor, randomise: Callable[..., Adapter], assert_close: Any
 ) -> None:
-    adapter = randomise(attach(build("llama"), LlamaAdapter(tokens=P, layers=layers, gate="per_layer")))
+    adapter = randomise(attach(build("llama", 3), LlamaAdapter(tokens=P, layers=layers, gate="per_layer")))
     peft = get_peft_model(
-        build("llama"), AdaptionPromptConfig(adapter_len=P, adapter_layers=layers, task_type="CAUSAL_LM")
+        build("llama", 3), AdaptionPromptConfig(adapter_len=P, adapter_layers=layers, task_type="CAUSAL_LM")
     )
     tensors = adapter.tensors()
     with torch.no_grad():
@@ -44,13 +44,13 @@ def test_prefix_tuning(
     """PEFT puts the prefix into the KV cache, where it takes up positions: its tokens stand at P, P+1, ... although its
     prefix keys are not rotated (as if all of them stood at 0). Ours takes up none, so that the comparison passes those
     positions explicitly; without them the two differ wherever positions matter."""
-    model = build(architecture)
+    model = build(architecture, 3)
     adapter = randomise(attach(model, PrefixTuning(tokens=P, projection="none")))
     tensors = {name: tensor.detach() for name, tensor in adapter.tensors().items()}
     G, _, h = tensors["prefix.0.keys"].shape
     settings: dict[str, Any] = {"num_virtual_tokens": P, "task_type": "CAUSAL_LM", "num_layers": 3, "token_dim": G * h}
     settings |= {"num_attention_heads": G, "num_transformer_submodules": 1}
-    peft = get_peft_model(copy.deepcopy(build(architecture)), PrefixTuningConfig(**settings)).eval()
+    peft = get_peft_model(copy.deepcopy(build(architecture, 3)), PrefixTuningConfig(**settings)).eval()
     stacked = torch.stack(
         [tensors[f"prefix.{n}.{kind}"] for n in range(3) for kind in ("keys", "values")]
     )  # (2L, G, P, h)

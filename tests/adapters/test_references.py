@@ -109,16 +109,15 @@ def reference(base: PreTrainedModel, adapter: Adapter, ids: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("formula", list(FORMULAS))
 def test_a_method_is_its_formula(
-    model: PreTrainedModel,
+    three_layers: PreTrainedModel,
     formula: str,
     ids: Tensor,
     randomise: Callable[..., Adapter],
-    build: Callable[[str], PreTrainedModel],
 ) -> None:
-    base = copy.deepcopy(model)
-    adapter = randomise(attach(model, *FORMULAS[formula]))
+    base = copy.deepcopy(three_layers)
+    adapter = randomise(attach(three_layers, *FORMULAS[formula]))
     with torch.no_grad():
-        found, expected = model(ids).logits, reference(base, adapter, ids)
+        found, expected = three_layers(ids).logits, reference(base, adapter, ids)
     torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-5)
 
 

@@ -35,6 +35,7 @@ def started(model: PreTrainedModel, *parts: Part, **settings: Any) -> dict[str, 
     return found
 
 
+@pytest.mark.parametrize("architecture", ["qwen3", "gpt2"], indirect=True)
 def test_the_seed_decides_and_nothing_else(model: PreTrainedModel, parts: tuple[Part, ...], method: str) -> None:
     torch.manual_seed(77)
     first = started(copy.deepcopy(model), *parts)

@@ -14,8 +14,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from transfix import Adapter, PrefixTuning, attach
 
-TRAINABLE = ["prefix", "prefix-norm", "prefix-free", "llama", "llama-tanh", "soft", "lora", "lora-linear", "full"]
-TRAINABLE += ["prefix+lora", "soft+prefix", "llama+lora"]
+TRAINABLE = ["prefix", "prefix-free", "llama-tanh", "soft", "lora", "full", "soft+prefix", "llama+lora"]
 pytestmark = [
     # on a machine without an accelerator the default of pinned memory has nothing to pin
     pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true:UserWarning"),
@@ -45,7 +44,7 @@ def test_two_steps_with_defaults(adapter: Adapter, ids: Tensor, tmp_path: Path) 
     assert (tmp_path / "checkpoint-2").is_dir()
 
 
-@pytest.mark.parametrize("architecture", ["gemma3", "gpt2"], indirect=True)
+@pytest.mark.parametrize("architecture", ["gemma3"], indirect=True)
 @pytest.mark.parametrize("method", ["soft+prefix", "llama+lora"], indirect=True)
 def test_with_activation_checkpointing(adapter: Adapter, ids: Tensor, tmp_path: Path) -> None:
     twin = copy.deepcopy(adapter)
