@@ -392,3 +392,29 @@ def test_what_is_not_trained_says_so(spec: Spec, store: RunStore, tmp_path: Path
     with pytest.raises(TransfixError, match="not trained yet"):
         experiment.predict(run, tmp_path / "rows.jsonl", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_rows_that_changed_under_the_same_path_make_another_run(
+    spec: Spec, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.tsv"
+    rows = [
+        f"It rained {n} times.\tIt rained.\tentailment\nIt rained {n} times.\tIt snowed.\tneutral\n" for n in range(20)
+    ]
+    path.write_text("".join(rows[:15]))
+    settings = {"data": {"files": str(path)}, "rows": 6, "development_rows": 0}
+    first = experiment.train(spec(train=settings), store)
+    copied = tmp_path / "copied.tsv"
+    copied.write_bytes(path.read_bytes())
+    path.write_text("".join(rows[5:]))
+    second = experiment.train(spec(train=settings), store)
+    assert first.path != second.path
+    assert (first.adapter_dir / "adapter.json").exists(), "what was trained on the old rows is kept"
+    trained = [(run.adapter_dir / "adapter.safetensors").read_bytes() for run in (first, second)]
+    assert trained[0] != trained[1]
+    with pytest.raises(TransfixError, match="not those this run was started with"):
+        experiment.train(RunSpec.load(first.path / "spec.yaml"), store)
+    path.write_bytes(copied.read_bytes())
+    monkeypatch.setattr(experiment, "load_model", no_model)
+    again = experiment.train(RunSpec.load(first.path / "spec.yaml"), store)
+    assert again.path == first.path, "with the old rows back it is the old run, and done"

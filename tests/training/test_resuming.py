@@ -152,3 +152,22 @@ def test_what_is_left_of_a_torn_checkpoint_is_removed(start: Callable[..., Adapt
     again.run()
     assert_same_end(unbroken, again)
     assert {path.name for path in (tmp_path / "torn").iterdir()} == {"checkpoint-8"}
+
+
+def test_the_time_of_every_process_counts(
+    start: Callable[..., AdapterTrainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: now[0])
+
+    class Ticks(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            now[0] += 10
+
+    unbroken = start(tmp_path / "unbroken", callbacks=[Ticks(), Archive(tmp_path / "archive")])
+    unbroken.run()
+    assert unbroken.seconds == 80
+    now[0] += 1000  # nobody works
+    resumed = start(tmp_path / "archive" / "5", callbacks=[Ticks()])
+    resumed.run()
+    assert resumed.seconds == 80

@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfix import atomic, data, languages, tasks
-from transfix.data import Example
+from transfix.data import Example, FilesSource, benchmarks
+from transfix.data.digests import files_digest
+from transfix.data.files import find
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.experiments.progress import Display
 from transfix.experiments.spec import RunSpec
@@ -118,13 +119,37 @@ def predict(run: Run, source: Path, target: Path, display: Display | None = None
 def resolve(spec: RunSpec) -> RunSpec:
     """The specification with `auto` replaced by what this machine does best.
 
-    Full fine-tuning keeps its weights in float32: steps are too small for bfloat16's eight bits.
+    Full fine-tuning keeps its weights in float32: steps are too small for bfloat16's eight bits. Files of training rows get
+    their digest, so that a run is named by what it is trained on and not by where that lies.
+
+    Raises:
+        TransfixError: the specification has a digest (it is a run's own) and the files have changed since.
     """
     from transfix.models.loading import choose_device, choose_dtype
 
     device = choose_device(spec.device)
     wanted = "float32" if spec.dtype == "auto" and spec.method == "full" else spec.dtype
-    return spec.resolved(dtype=str(choose_dtype(wanted, device)).removeprefix("torch."), device=str(device))  # type: ignore[arg-type]
+    digest = _rows_digest(spec.train)
+    if spec.train and spec.train.rows_digest not in (None, digest):
+        raise TransfixError(
+            f"the files of train.data ({spec.train.data}) are not those this run was started with: their digest is "
+            f"{digest}, the specification says {spec.train.rows_digest}. Bring the old files back, or take rows_digest "
+            "out of your copy of the specification to train on the new ones in a run of their own."
+        )
+    dtype = str(choose_dtype(wanted, device)).removeprefix("torch.")
+    return spec.resolved(dtype=dtype, device=str(device), rows_digest=digest)  # type: ignore[arg-type]
+
+
+def _rows_digest(settings: Train | None) -> str | None:
+    """See `Train.rows_digest`; None for rows that are in no files of the user's."""
+    if settings is None or not isinstance(settings.data, FilesSource):
+        return None
+    task = _task(settings)
+    split = settings.split or task.train_split or task.default_split
+    codes = task.languages if isinstance(settings.languages, str) else settings.languages
+    benchmark = benchmarks.get(task.name)
+    files = {find(settings.data, benchmark, code, benchmark.split(split)): None for code in codes}
+    return files_digest(files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +288,6 @@ def _train(run: Run, settings: Train, display: Display) -> None:
     per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
     done = training.trainer.newest_checkpoint(run.checkpoints_dir)
     finished = int(done.name.rsplit("-", 1)[1]) if done else 0
-    began = time.monotonic()
     with display.bar(f"Training {spec.title}", sum(per_step), sum(per_step[:finished])) as bar:
         trainer = training.AdapterTrainer(
             adapter,
@@ -274,7 +298,7 @@ def _train(run: Run, settings: Train, display: Display) -> None:
             [Told(bar, per_step), *tensorboard(run.path / "logs")],
         )
         trainer.run()
-    seconds = time.monotonic() - began
+    seconds = trainer.seconds
     if settings.early_stopping and trainer.best_dir.exists():
         from transfix.adapters.saving import fill, read_tensors
 
@@ -294,7 +318,7 @@ def _train(run: Run, settings: Train, display: Display) -> None:
             "tokens_without_sharing_per_epoch": sum(len(e.tokens) for e in encoded),
             "steps": trainer.state.global_step,
             "seconds": round(seconds, 2),
-            "examples_per_second": round(sum(per_step[finished : trainer.state.global_step]) / max(seconds, 1e-9), 3),
+            "examples_per_second": round(sum(per_step[: trainer.state.global_step]) / max(seconds, 1e-9), 3),
             "resumed_at_step": finished,
             "final_loss": next((entry["loss"] for entry in reversed(history) if "loss" in entry), None),
             "development": [

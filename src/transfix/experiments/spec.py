@@ -163,10 +163,18 @@ class RunSpec(Frozen):
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def resolved(self, *, dtype: Dtype | None = None, device: str | None = None) -> Self:
-        """The specification with what `auto` came to. The data type is part of a run's identity, the device is not."""
-        given = {key: value for key, value in (("dtype", dtype), ("device", device)) if value is not None}
-        return self.model_validate({**self.model_dump(mode="json"), **given})
+    def resolved(
+        self, *, dtype: Dtype | None = None, device: str | None = None, rows_digest: str | None = None
+    ) -> Self:
+        """The specification with what `auto` came to, and the digest of its training rows' files.
+
+        The data type and the digest are part of a run's identity, the device is not.
+        """
+        content = self.model_dump(mode="json")
+        content |= {key: value for key, value in (("dtype", dtype), ("device", device)) if value is not None}
+        if rows_digest is not None:
+            content["train"]["rows_digest"] = rows_digest
+        return self.model_validate(content)
 
     def check_data(self) -> None:
         """Finds out, before hours of work, whether all rows are there: files, languages, splits. Reads no row.

@@ -152,6 +152,8 @@ class Train(OnTask):
         evaluate_every: steps between two evaluations on the development rows; 0 is the end of each epoch.
         early_stopping: how many evaluations without a better result end the training; `None` never does.
         checkpoint_every: steps between two checkpoints.
+        rows_digest: of the files that the rows are read from. Filled in when a run is started, so that rows that changed
+            under the same path make another run; leave it out.
     """
 
     languages: Languages = ("eng_Latn",)
@@ -170,6 +172,7 @@ class Train(OnTask):
     early_stopping: Count | None = None
     checkpoint_every: Count = 50
     gradient_checkpointing: bool = False
+    rows_digest: str | None = None
 
     @model_validator(mode="after")
     def _rows_to_train_on(self) -> Self:

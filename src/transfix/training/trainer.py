@@ -6,9 +6,11 @@ was killed and resumed or not. A checkpoint is a directory that appears whole or
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from transfix.errors import TransfixError
 from transfix.evaluation.scoring import word_logits
 
 CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
+CLOCK = "seconds.json"
 LOG_EVERY = 10
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -107,6 +110,7 @@ class AdapterTrainer(Trainer):
         self.settings = settings
         self.develop = develop
         self.stopping = EarlyStopping(settings.early_stopping)
+        self._earlier, self._began = 0.0, time.monotonic()
         super().__init__(
             model=adapter.model,
             args=_arguments(settings, len(steps), develop is not None, adapter.model.device),
@@ -126,6 +130,8 @@ class AdapterTrainer(Trainer):
         for leftover in self.settings.output.glob(".staging*"):
             shutil.rmtree(leftover)
         found = newest_checkpoint(self.settings.output)
+        self._earlier = json.loads((found / CLOCK).read_text()) if found and (found / CLOCK).exists() else 0.0
+        self._began = time.monotonic()
         state = TrainerState.load_from_json(str(found / TRAINER_STATE_NAME)) if found else None
         if state is not None and self.stopping.reached(state):  # killed between its last checkpoint and its end
             self.state = state
@@ -135,6 +141,11 @@ class AdapterTrainer(Trainer):
             self.train(resume_from_checkpoint=str(found) if found else None)
         for tensor in self.adapter.parameters():  # the last step's update is in no loss
             self._require_finite(float(tensor.detach().sum()), "the sum of a learned tensor")
+
+    @property
+    def seconds(self) -> float:
+        """How long training took, in all processes that worked on it, up to now (work that a kill undid not counted)."""
+        return self._earlier + time.monotonic() - self._began
 
     @property
     def best_dir(self) -> Path:
@@ -210,6 +221,7 @@ class AdapterTrainer(Trainer):
             for file in (staging / name).iterdir():
                 file.rename(staging / file.name)
             (staging / name).rmdir()
+            (staging / CLOCK).write_text(json.dumps(self.seconds))
 
         self._replace(self.settings.output / name, write)
         for path in self.settings.output.iterdir():
