@@ -128,6 +128,47 @@ def test_a_page_does_not_replace_a_file_of_the_user(write: Callable[..., None]) 
     done("report", "runs", "--html", "page.html")
 
 
+@pytest.fixture
+def quickstart(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """The quickstart on the tiny model, on a few rows."""
+    from transfix.models import registry
+
+    monkeypatch.setattr(registry, "ensure", lambda model, say=None: tiny_model)
+    return lambda *options: done("quickstart", "--dir", "here", "--limit", 3, "--languages", "de", *options)
+
+
+def test_the_quickstart_compares_the_runs_it_was_asked_for(quickstart: Callable[..., None]) -> None:
+    """Runs with other settings stay in the same directory, and out of the table."""
+    quickstart("--rows", 6)
+    first = Path("here/report.md").read_text()
+    assert "| Language | n | Base model | Prefix tuning | LoRA |" in first
+    quickstart("--rows", 9)
+    assert len(list(Path("here/runs").iterdir())) == 5
+    second = Path("here/report.md").read_text()
+    assert "| Language | n | Base model | Prefix tuning | LoRA |" in second
+    assert "| Rows seen in training |  | 0 | 9 | 9 |" in second
+    quickstart("--rows", 6)
+    assert "| Rows seen in training |  | 0 | 6 | 6 |" in Path("here/report.md").read_text()
+    page = Path("here/report.html").read_text()
+    for run in Path("here/runs").iterdir():
+        asked = (yaml.safe_load((run / "spec.yaml").read_text())["train"] or {}).get("rows", 6) == 6
+        assert (run.name in page) == asked
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_the_quickstart_does_not_replace_a_file_of_the_user(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It says so at once, before it looks for the model."""
+    from transfix.models import registry
+
+    monkeypatch.setattr(registry, "ensure", lambda model, say=None: pytest.fail("too late"))
+    Path("here").mkdir()
+    Path("here", name).write_text("mine")
+    message = refused("quickstart", "--dir", "here")
+    assert f"here/{name} exists and is no page of transfix: name another directory with --dir" in message
+    assert Path("here", name).read_text() == "mine"
+    assert "cannot be written" in refused("quickstart", "--dir", f"here/{name}")
+
+
 def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "transfix", *arguments]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transfix import cli_task
 from transfix.cli_failures import reported
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(cli_task.app)
 
 RunsDir = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The directory of the runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -93,15 +96,17 @@ def evaluate(
     from transfix import tasks
     from transfix.experiments.store import Run
 
-    names = [tasks.get(name).name for name in task] if task else None
     codes = _codes(languages)
     found = Run.find(run, runs)
-    _ = found.spec  # a damaged specification is reported before anything heavy is loaded
+    results = {evaluation.result for evaluation in found.spec.evaluate}  # a damaged specification is reported here
+    for name in task or ():
+        if name not in results:
+            tasks.get(name)
 
     from transfix.experiments import run as experiment
     from transfix.report import collect, terminal
 
-    experiment.evaluate(found, names, codes, limit)
+    experiment.evaluate(found, task or None, codes, limit)
     _console().print(terminal(collect(found.path)))
 
 
@@ -187,8 +192,6 @@ def report(
 ) -> None:
     """Print the table of all runs and write a self-contained page, computed from the predictions."""
     from transfix import report as reports
-    from transfix.atomic import write_file
-    from transfix.errors import TransfixError
 
     found = reports.collect(directory, _texts)
     if markdown:
@@ -196,11 +199,7 @@ def report(
     else:
         _console().print(reports.terminal(found))
     target = html or directory / "report.html"
-    if target.is_file() and b"transfix report" not in target.read_bytes():
-        raise TransfixError(
-            f"{target} exists and is no page of transfix: name another file with --html, or move it away."
-        )
-    write_file(target, reports.page(found))
+    reports.write(target, reports.page(found), "name another file with --html")
     typer.echo(f"Page: {target}", err=markdown)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM, PreTrainedModel
 
@@ -25,7 +25,8 @@ from transfix import (
     use,
 )
 from transfix.adapters import UnsupportedModelError, support
-from transfix.adapters.methods import Part
+from transfix.adapters.methods import AnyPart, Part
+from transfix.errors import ProblemsError
 
 Build = Callable[[str], PreTrainedModel]
 
@@ -152,19 +153,57 @@ def test_an_unknown_part(build: Build) -> None:
         attach(build("llama"), Ia3())
 
 
-def test_settings_that_cannot_be(build: Build) -> None:
-    for settings in (
-        {"tokens": 0},
-        {"layers": 0},
-        {"layers": "top"},
-        {"layers": (-1,)},
-        {"init_scale": 0.0},
-        {"depth": 3},
-    ):
-        with pytest.raises(ValidationError, match=next(iter(settings))):
-            PrefixTuning(**settings)
-    with pytest.raises(ValidationError, match="norm: layer needs projection: base"):
-        PrefixTuning(projection="none", norm="layer")
+IMPOSSIBLE: dict[str, tuple[Callable[[], Part], tuple[str, ...]]] = {
+    "a number": (lambda: PrefixTuning(tokens=0), ("PrefixTuning", "tokens: 0 is not allowed", "at least 1")),
+    "a rate": (lambda: SoftPrompt(learning_rate=-1.0), ("SoftPrompt", "learning_rate: -1.0", "greater than 0")),
+    "no number": (lambda: LoRA(rank="big"), ("LoRA", "rank: 'big'", "(allowed: a valid integer)")),  # type: ignore[arg-type]
+    "a choice": (lambda: LlamaAdapter(gate="each"), ("gate: 'each'", "'per_head' or 'per_layer'")),  # type: ignore[arg-type]
+    "no layer": (lambda: PrefixTuning(layers=0), ("layers: 0", "(allowed: all or a whole number L")),
+    "a word": (lambda: PrefixTuning(layers="top"), ("layers: 'top'", "the top L layers")),  # type: ignore[arg-type]
+    "below the first": (lambda: LoRA(layers=(-1,)), ("layers: (-1,)", "a list of layer indices from 0")),
+    "a projection": (lambda: LoRA(targets=("q", "z")), ("targets: ('q', 'z')", "all_linear, or a list of q")),  # type: ignore[arg-type]
+    "unknown": (
+        lambda: PrefixTuning(depth=3),  # type: ignore[call-arg]
+        ("depth: there is no such setting", "(allowed: learning_rate, tokens, init"),
+    ),
+    "together": (
+        lambda: PrefixTuning(projection="none", norm="layer"),
+        ("PrefixTuning", "norm: layer needs projection: base"),
+    ),
+    "all at once": (
+        lambda: PrefixTuning(tokens=0, layers="top", init_scale=0.0, depth=3),  # type: ignore[arg-type,call-arg]
+        ("tokens: 0", "layers: 'top'", "init_scale: 0.0", "depth: "),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(IMPOSSIBLE))
+def test_settings_that_cannot_be(case: str) -> None:
+    """One line a setting with its value and what is allowed, and nothing of the library that found it."""
+    make, parts = IMPOSSIBLE[case]
+    with pytest.raises(ProblemsError) as caught:
+        make()
+    message = str(caught.value)
+    for part in parts:
+        assert part in message
+    assert len(caught.value.problems) == message.count("\n") == (4 if case == "all at once" else 1)
+    assert "pydantic" not in message.lower()
+    assert caught.value.__cause__ is None
+
+
+def test_parts_inside_a_pydantic_model_raise_its_own_error() -> None:
+    """A specification reports all of its fields in one error, with the path of each."""
+
+    class Specification(BaseModel):
+        parts: tuple[AnyPart, ...]
+        seed: int
+
+    with pytest.raises(ValidationError) as caught:
+        Specification.model_validate({"parts": [{"method": "prefix", "tokens": 0}, {"method": "lora"}], "seed": "x"})
+    assert [error["loc"] for error in caught.value.errors()] == [("parts", 0, "prefix", "tokens"), ("seed",)]
+    with pytest.raises(ValidationError):
+        PrefixTuning.model_validate({"tokens": 0})
+    assert Specification(parts=(PrefixTuning(tokens=3),), seed=1).parts == (PrefixTuning(tokens=3),)
 
 
 def test_unsupported_architectures_say_what_still_works(ids: Tensor) -> None:

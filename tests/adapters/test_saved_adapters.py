@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from transfix import (
     attach,
     load_adapter,
 )
-from transfix.adapters import AdapterFileError
+from transfix.adapters import AdapterFileError, saving
 from transfix.adapters.methods import Part
 
 Build = Callable[[str], PreTrainedModel]
@@ -107,6 +108,157 @@ def test_loading_and_saving_again_changes_nothing(
     assert sorted(path.name for path in first.iterdir()) == ["adapter.json", "adapter.safetensors"]
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def _killed_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, this many files are renamed and no more."""
+    done = 0
+    replace = Path.replace
+
+    def until(path: Path, target: Path) -> Path:
+        nonlocal done
+        if done == steps:
+            raise Killed
+        done += 1
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", until)
+
+
+def _visible(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+@pytest.mark.parametrize("second", [PrefixTuning(tokens=2), PrefixTuning(tokens=3), LoRA(rank=2)])
+def test_a_killed_save_leaves_the_old_adapter_or_the_new_one(
+    tmp_path: Path, randomise: Randomise, steps: int, second: Part
+) -> None:
+    """Also where both have tensors of the same names and shapes, so that a mix would load."""
+    ids = torch.arange(3, 9)[None]
+    (tmp_path / "adapter.safetensors.txt").write_text("mine")
+    (tmp_path / "notes").mkdir()
+    expected = []
+    for number, part in enumerate((PrefixTuning(tokens=2), second)):
+        adapter = randomise(attach(_llama(), part), seed=number)
+        expected.append(adapter.model(ids).logits)
+        if number == 0:
+            adapter.save(tmp_path)
+            continue
+        with pytest.MonkeyPatch.context() as patched:
+            _killed_after(steps, patched)
+            with pytest.raises(Killed) if steps < 3 else nullcontext():
+                adapter.save(tmp_path)
+    model = _llama()
+    found = load_adapter(model, tmp_path)
+    assert torch.equal(model(ids).logits, expected[steps >= 2])
+    assert found.parts == ((PrefixTuning(tokens=2), second)[steps >= 2],)
+    adapter.save(tmp_path)  # goes through, and cleans up
+    assert _visible(tmp_path) == ["adapter.json", "adapter.safetensors", "adapter.safetensors.txt", "notes"]
+    assert (tmp_path / "adapter.safetensors.txt").read_text() == "mine"
+    model = _llama()
+    load_adapter(model, tmp_path)
+    assert torch.equal(model(ids).logits, expected[1])
+
+
+def test_the_first_save_killed_is_whole_or_absent(tmp_path: Path, randomise: Randomise) -> None:
+    adapter = randomise(attach(_llama(), PrefixTuning(tokens=2)))
+    for steps in (0, 1, 2):
+        with pytest.MonkeyPatch.context() as patched:
+            _killed_after(steps, patched)
+            with pytest.raises(Killed):
+                adapter.save(tmp_path / str(steps))
+        if steps < 2:
+            _refused(_llama(), tmp_path / str(steps), "adapter.json: no such file")
+    loaded = load_adapter(_llama(), tmp_path / "2")
+    assert torch.equal(loaded.tensors()["prefix.0.embedding"], adapter.tensors()["prefix.0.embedding"])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("look", range(4))
+def test_a_reader_sees_one_save_while_another_is_written(
+    tmp_path: Path, randomise: Randomise, monkeypatch: pytest.MonkeyPatch, begun: bool, look: int
+) -> None:
+    """A save, or the last step of one, happens just before one of the reader's looks at the files."""
+    old, new = (randomise(attach(_llama(), PrefixTuning(tokens=2)), seed=seed) for seed in (0, 1))
+    old.save(tmp_path)
+    if begun:
+        with pytest.MonkeyPatch.context() as patched:
+            _killed_after(2, patched)
+            with pytest.raises(Killed):
+                new.save(tmp_path)
+    record, tensors, looks = saving._record, saving.read_tensors, 0
+
+    def just_before(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        def reading(path: Path) -> Any:
+            nonlocal looks
+            if looks == look:
+                new.save(tmp_path)
+            looks += 1
+            return read(path)
+
+        return reading
+
+    monkeypatch.setattr(saving, "_record", just_before(record))
+    monkeypatch.setattr(saving, "read_tensors", just_before(tensors))
+    found = load_adapter(_llama(), tmp_path).tensors()["prefix.0.embedding"]
+    expected = new if begun or look < 2 else old  # without a save there are two looks
+    assert torch.equal(found, expected.tensors()["prefix.0.embedding"])
+
+
+def test_processes_may_save_the_same_adapter_at_once(
+    tmp_path: Path, randomise: Randomise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the processes of a training on several devices do; here the second saves just before the first's last step."""
+    adapter = randomise(attach(_llama(), PrefixTuning(tokens=2)))
+    replace = Path.replace
+    inside = False
+
+    def again(path: Path, target: Path) -> Path:
+        nonlocal inside
+        if target.name == "adapter.safetensors" and not inside:
+            inside = True
+            adapter.save(tmp_path)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", again)
+    adapter.save(tmp_path)
+    assert inside
+    assert _visible(tmp_path) == ["adapter.json", "adapter.safetensors"]
+    load_adapter(_llama(), tmp_path)
+
+
+def test_adapters_without_a_digest_still_load(tmp_path: Path) -> None:
+    attach(_llama(), PrefixTuning(tokens=2)).save(tmp_path)
+    record = json.loads((tmp_path / "adapter.json").read_text())
+    del record["digest"]
+    (tmp_path / "adapter.json").write_text(json.dumps(record))
+    load_adapter(_llama(), tmp_path)
+
+
+def test_a_name_that_is_taken(tmp_path: Path, randomise: Randomise) -> None:
+    model, ids = _llama(), torch.arange(3, 9)[None]
+    first = randomise(attach(model, PrefixTuning(tokens=2)))
+    directory = first.save(tmp_path / "adapter")
+    expected = model(ids).logits
+    with pytest.raises(AdapterFileError) as caught:
+        load_adapter(model, directory)
+    assert str(caught.value) == (
+        f"{directory}: an adapter named 'default' is already attached: give this one another name "
+        "(name='default-2'), or take that one off first (its detach())."
+    )
+    assert torch.equal(model(ids).logits, expected)
+    second = load_adapter(model, directory, name="default-2")  # as the message says
+    with pytest.raises(TransfixError, match="name='default-3'"):
+        load_adapter(model, directory)
+    first.detach()
+    load_adapter(model, directory)
+    second.detach()
+    assert torch.equal(model(ids).logits, expected)
+
+
 def test_relative_learning_rates_survive_loading(tmp_path: Path, build: Build, randomise: Randomise) -> None:
     for part in (
         PrefixTuning(tokens=2, learning_rate_scale="relative"),
@@ -167,7 +319,13 @@ def _edit(directory: Path, **changes: Any) -> None:
 def _tensors(directory: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
     tensors = load_file(directory / "adapter.safetensors")
     change(tensors)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, directory / "adapter.safetensors")
+    _put(directory, tensors)
+
+
+def _put(directory: Path, tensors: dict[str, Tensor]) -> None:
+    """Other tensors, with the record of their digest."""
+    save_file(tensors, directory / "adapter.safetensors")
+    _edit(directory, digest=saving.digest(tensors))
 
 
 def _truncate(directory: Path, share: float) -> None:
@@ -199,6 +357,12 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights that are none": (lambda d: _edit(d, base=_base(d) | {"weights": [1.0]}), "base"),
     "a name that is none": (lambda d: _edit(d, name=3), "name"),
     "a name with a dot": (lambda d: _edit(d, name="a.b"), "name 'a.b'"),
+    "a digest that is none": (lambda d: _edit(d, digest="0123"), "digest"),
+    "another digest": (lambda d: _edit(d, digest="0" * 64), "not of the same save"),
+    "tensors of another save": (
+        lambda d: save_file({"prefix.0.embedding": torch.zeros(2, 32)}, d / "adapter.safetensors"),
+        "not of the same save. Copy both from one place",
+    ),
     "more layers": (lambda d: _edit(d, parts=[PART | {"layers": 9}]), "9 layers"),
     "fewer tensors": (lambda d: _tensors(d, lambda t: t.pop("prefix.0.embedding")), "Missing.*prefix.0.embedding"),
     "more tensors": (lambda d: _tensors(d, lambda t: t.update(x=torch.zeros(1))), "Unknown.*x"),
@@ -225,7 +389,7 @@ def test_spoilt_files_are_refused(tmp_path: Path, fault: str) -> None:
 @pytest.mark.parametrize("part", [FullFineTuning(), LoRA(rank=2), LlamaAdapter(tokens=2), SoftPrompt(tokens=2)])
 def test_tensors_of_another_method_are_refused(tmp_path: Path, part: Part) -> None:
     directory = attach(_llama(), part).save(tmp_path / "adapter")
-    save_file({"prefix.0.embedding": torch.zeros(2, 32)}, directory / "adapter.safetensors")
+    _put(directory, {"prefix.0.embedding": torch.zeros(2, 32)})
     _refused(_llama(), directory, "Missing")
 
 

@@ -33,12 +33,12 @@ os.chdir(place)
 sys.stdout = sys.stderr = open("log", "a", buffering=1)
 from transfix.cli import app
 from transfix.experiments import run
-whole = run._train
+whole = run.learn
 def counted(*args):
     with open("began", "a") as file:
         file.write(f"{os.getpid()}\\n")
     whole(*args)
-run._train = counted
+run.learn = counted
 for command in (["train", "spec.yaml"], ["evaluate", os.listdir("runs")[0] if os.path.isdir("runs") else ""]):
     if command[0] == "evaluate":
         command[1] = "runs/" + [name for name in os.listdir("runs") if not name.startswith(".")][0]

@@ -19,6 +19,7 @@ from transfix.adapters.adapter import Host
 from transfix.data import Example
 from transfix.errors import TransfixError
 from transfix.evaluation import scoring
+from transfix.experiments import answering
 from transfix.experiments import run as experiment
 from transfix.experiments.progress import Display
 from transfix.experiments.spec import RunSpec
@@ -53,13 +54,13 @@ def store(tmp_path: Path) -> RunStore:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of all rows that a model is asked, as `language/id`."""
     found: list[str] = []
-    whole = experiment.Session.answers
+    whole = answering.Session.answers
 
-    def answers(session: Any, task: Any, examples: Sequence[Example], advance: Any = None) -> Any:
+    def answers(session: Any, task: Any, examples: Sequence[Example], *more: Any) -> Any:
         found.extend(f"{row.language}/{row.id}" for row in examples)
-        return whole(session, task, examples, advance)
+        return whole(session, task, examples, *more)
 
-    monkeypatch.setattr(experiment.Session, "answers", answers)
+    monkeypatch.setattr(answering.Session, "answers", answers)
     return found
 
 
@@ -134,7 +135,7 @@ def test_the_second_time_nothing_is_done(spec: Spec, store: RunStore, monkeypatc
     run = experiment.train(spec(), store)
     metrics = experiment.evaluate(run)
     before = contents(run)
-    monkeypatch.setattr(experiment, "load_model", no_model)
+    monkeypatch.setattr(answering, "load_model", no_model)
     again = experiment.train(spec(), store)
     assert again.path == run.path
     assert experiment.evaluate(again) == metrics
@@ -197,12 +198,12 @@ def test_another_question_is_asked_anew(spec: Spec, store: RunStore, asked: list
     run = experiment.train(spec("base", None), store)
     experiment.evaluate(run)
     before = run.predictions("xnli", "deu_Latn")
-    other = {"task": "xnli", "languages": ["en", "de"], "limit": 6, "template": "{premise} So {hypothesis}?"}
+    other = {"task": "xnli", "languages": ["en", "de"], "limit": 6, "template": "{{premise}} So {{hypothesis}}?"}
     again = experiment.train(spec("base", None, evaluate=[other]), store)
     assert again.path == run.path
     metrics = experiment.evaluate(again)
     assert len(asked) == 24
-    assert metrics["xnli"]["template"] == "{premise} So {hypothesis}?"
+    assert metrics["xnli"]["template"] == "{{premise}} So {{hypothesis}}?"
     now = again.predictions("xnli", "deu_Latn")
     assert before is not None
     assert now is not None
@@ -280,7 +281,8 @@ def test_early_stopping_gives_the_best_adapter(spec: Spec, store: RunStore, monk
 
 
 def test_long_prompts_are_cut_and_counted(spec: Spec, store: RunStore) -> None:
-    run = experiment.train(spec(train={"max_tokens": 16}), store)
+    evaluation = [{"task": "xnli", "languages": ["en", "de"], "limit": 6, "max_tokens": 16}]
+    run = experiment.train(spec(train={"max_tokens": 16}, evaluate=evaluation), store)
     training = run.read_json("training.json")
     assert training is not None
     assert training["truncated"] == 18
@@ -291,9 +293,8 @@ def test_long_prompts_are_cut_and_counted(spec: Spec, store: RunStore) -> None:
 
 def test_an_instruction_in_front_does_not_make_steps_larger(spec: Spec, store: RunStore) -> None:
     """All prompts begin alike, so all could share; a step still has about the rows that were asked for."""
-    template = (
-        "Read both sentences, then say whether the first one implies the second one.\n{premise}\n{hypothesis}\nAnswer:"
-    )
+    instruction = "Read both sentences, then say whether the first one implies the second one."
+    template = instruction + "\n{{premise}}\n{{hypothesis}}\nAnswer:"
     run = experiment.train(
         spec(train={"template": template, "rows": 40, "batch_rows": 5, "development_rows": 0}), store
     )
@@ -371,7 +372,7 @@ def test_predict(spec: Spec, store: RunStore, tmp_path: Path) -> None:
 def test_predict_does_not_overwrite(
     spec: Spec, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "load_model", no_model)
+    monkeypatch.setattr(answering, "load_model", no_model)
     run = experiment.train(spec("base", None), store)
     some(tmp_path / "rows.jsonl")
     (tmp_path / "out.jsonl").write_text("precious")
@@ -415,6 +416,6 @@ def test_rows_that_changed_under_the_same_path_make_another_run(
     with pytest.raises(TransfixError, match="not those this run was started with"):
         experiment.train(RunSpec.load(first.path / "spec.yaml"), store)
     path.write_bytes(copied.read_bytes())
-    monkeypatch.setattr(experiment, "load_model", no_model)
+    monkeypatch.setattr(answering, "load_model", no_model)
     again = experiment.train(RunSpec.load(first.path / "spec.yaml"), store)
     assert again.path == first.path, "with the old rows back it is the old run, and done"

@@ -29,7 +29,7 @@ adapter:
 train:
   task: mnli
   data: {files: "rows/{lang}.tsv", columns: {premise: s1}, labels: {0: entailment}}
-  template: "{premise} — {hypothesis}\\n# so:"
+  template: "{{premise}} — {{hypothesis}}\\n# so:"
   verbaliser: {entailment: yes, neutral: maybe, contradiction: no}
   languages: [en, no]
   rows: 1e3
@@ -145,13 +145,17 @@ def test_overrides() -> None:
             "evaluate.limit=5",
             "evaluate.0.languages=[de, sw]",
             "train.data={files: x.tsv}",
-            'train.template="{premise}={hypothesis}"',
+            'train.template="{{premise}}={{hypothesis}}"',
             "seed=3",
         ],
     )
     assert spec.adapter == (PrefixTuning(tokens=20), LoRA(rank=2))
     assert spec.train is not None
-    assert (spec.train.learning_rate, spec.train.rows, spec.train.template) == (1e-3, None, "{premise}={hypothesis}")
+    assert (spec.train.learning_rate, spec.train.rows, spec.train.template) == (
+        1e-3,
+        None,
+        "{{premise}}={{hypothesis}}",
+    )
     assert (spec.evaluate[0].limit, spec.evaluate[0].languages, spec.seed) == (5, ("deu_Latn", "swh_Latn"), 3)
     assert source == changed(adapter=["prefix", "lora"], evaluate=[{"task": "xnli"}]), "the given mapping is left alone"
 
@@ -269,7 +273,7 @@ def test_numbers_are_no_text() -> None:
 def test_a_template_and_a_verbaliser_fit_the_task() -> None:
     words = {"entailment": "yes", "neutral": "yes", "other": "no"}
     found = problems(
-        changed(train={"task": "mnli", "template": "{premise} {hypotesis}", "verbaliser": words}), "seed=-1"
+        changed(train={"task": "mnli", "template": "{{premise}} {{hypotesis}}", "verbaliser": words}), "seed=-1"
     )
     assert "contradiction" in found.pop("train.verbaliser")
     assert "'other'" in found.pop("train.verbaliser.other")
@@ -277,7 +281,9 @@ def test_a_template_and_a_verbaliser_fit_the_task() -> None:
     assert set(found) == {"train.template", "seed"}
 
 
-@pytest.mark.parametrize("template", ["{premise", "{}", "{0} {1}", "{premise} {hypothesis} {label}", "no texts"])
+@pytest.mark.parametrize(
+    "template", ["{{premise", "{{}}", "{{0}} {{1}}", "{{premise}} {{hypothesis}} {{label}}", "no texts"]
+)
 def test_templates_that_are_none(template: str) -> None:
     assert set(problems(changed(train={"task": "mnli", "template": template}))) == {"train.template"}
 

@@ -158,9 +158,18 @@ def test_what_is_no_language_model_is_told(tmp_path: Path, config: PretrainedCon
     ("content", "message"),
     [
         ("{", "not valid JSON"),
-        ('{"model_type": "no_such_type"}', "no_such_type"),
-        ('{"model_type": "llama", "num_attention_heads": "many"}', "num_attention_heads"),
-        ('{"model_type": "llama", "hidden_size": 100, "num_attention_heads": 0}', "cannot be loaded"),
+        ("", "config.json is not valid JSON: it is empty. Download or save it again"),
+        ("<html>", "not valid JSON"),
+        ('{"model_type": "no_such_type"}', r"architecture 'no_such_type' .* transformers \S+ does not know. Take a"),
+        ('{"model_type": "lama"}', "'lama' .*Did you mean 'llama'?"),
+        ('{"model_type": "new", "auto_map": {"AutoConfig": "new.Config"}}', r"\(new\) needs code .* never runs. Take"),
+        ('{"model_type": "llama", "num_attention_heads": "many"}', "num_attention_heads is 'many'; expected a whole"),
+        ('{"model_type": "llama", "hidden_size": 100, "num_attention_heads": 0}', "num_attention_heads is 0"),
+        ('{"model_type": "llama", "hidden_size": 100, "num_attention_heads": 3}', "cannot be loaded: .*not a multiple"),
+        (
+            '{"model_type": "llama", "hidden_act": "nope"}',
+            r"cannot be loaded: KeyError: 'nope'. Its config.json may be",
+        ),
     ],
 )
 def test_a_bad_configuration_is_told(tmp_path: Path, content: str, message: str) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import socket
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import huggingface_hub
 import pytest
 import torch
 import transformers
-from huggingface_hub import constants, errors
+from huggingface_hub import close_session, constants, errors
 from safetensors.torch import load_file, save_file
 
 from transfix.errors import TransfixError
 from transfix.models import hub, loading
+from transfix.models.inspect import inspect
 from transfix.models.loading import automatic_dtype, choose_device, choose_dtype, load
 
 CPU = torch.device("cpu")
@@ -150,9 +153,16 @@ def test_missing_weights_are_not_made_up(tiny_llama: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_size": 32}, "cannot be loaded: .*(shape|size|mismatch)"),
-        ({"hidden_size": "many"}, "cannot be loaded: .*hidden_size"),
-        ({"model_type": "no_such_type"}, "cannot be loaded: .*no_such_type"),
+        (
+            {"hidden_size": 32},
+            r"30 weights have another shape .* lm_head.weight: \(9, 16\) in the file, \(9, 32\) by the config.* Restore",
+        ),
+        ({"hidden_size": "many"}, "config.json: hidden_size is 'many'; expected a whole number"),
+        ({"num_attention_heads": 3}, "cannot be loaded: .*not a multiple.* Its config.json may be damaged"),
+        ({"hidden_act": "nope"}, "cannot be loaded: KeyError: 'nope'. Its config.json may be damaged"),
+        ({"model_type": "no_such_type"}, r"architecture 'no_such_type' .* transformers \S+ does not know. Take a"),
+        ({"model_type": "lama"}, "'lama' .*Did you mean 'llama'?"),
+        ({"model_type": "new", "auto_map": {"AutoConfig": "new.Config"}}, r"\(new\) needs code .* transfix never runs"),
         ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, r"\(bert\) is an encoder; .* need a decoder"),
         ({"model_type": "t5"}, r"\(t5\) is an encoder-decoder"),
         ({"model_type": "vit"}, "is no causal language model"),
@@ -165,20 +175,75 @@ def test_a_configuration_that_does_not_fit_is_told(tiny_llama: Path, change: dic
         load(tiny_llama, device="cpu")
 
 
-def test_a_model_without_tokenizer_is_told(tiny_llama: Path) -> None:
-    for path in tiny_llama.glob("tokenizer*"):
-        path.unlink()
-    with pytest.raises(TransfixError, match=r"cannot be loaded: .*tokenizer"):
+TOKENIZER_FAULTS: list[tuple[str, str | None, str]] = [
+    ("tokenizer.json", None, r"has no tokenizer \(tokenizer.json, .*save_pretrained\(directory\)"),
+    ("tokenizer.json", "", r"tokenizer\.json is not valid JSON: it is empty. Download or save it again"),
+    ("tokenizer.json", '{"version": "1.0", "mod', r"tokenizer\.json is not valid JSON: .*line 1, column"),
+    ("tokenizer.json", "[]", r"tokenizer\.json holds a JSON list"),
+    ("tokenizer.json", '{"version": "1.0"}', r"tokenizer\.json is no tokenizer that can be read: .* save it again"),
+    ("tokenizer.json", "version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer.*git lfs pull"),
+    ("tokenizer_config.json", "{", r"tokenizer_config\.json is not valid JSON"),
+    ("tokenizer_config.json", "[]", r"tokenizer_config\.json holds a JSON list"),
+    ("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["x.Y", null]}}', "tokenizer of model .* never runs"),
+    ("tokenizer_config.json", None, r"no padding and no end token: name one .* tokenizer_config\.json \(is that file"),
+]
+
+
+@pytest.mark.parametrize(("file", "content", "message"), TOKENIZER_FAULTS)
+def test_a_tokenizer_that_cannot_be_read_is_told(
+    tiny_llama: Path, file: str, content: str | None, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tiny_llama / file).unlink()
+    if content is not None:
+        (tiny_llama / file).write_text(content)
+    capfd.readouterr()
+    with pytest.raises(TransfixError, match=message) as caught:
         load(tiny_llama, device="cpu")
+    assert str(tiny_llama) in str(caught.value)
+    assert capfd.readouterr() == ("", "")  # nothing but the message
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "model.safetensors"])
+def test_a_damaged_file_in_the_hub_s_cache_is_told(tiny_llama: Path, hub_cache: Path, file: str) -> None:
+    (tiny_llama / file).write_bytes((tiny_llama / file).read_bytes()[:-20])
+    in_hub_cache(tiny_llama, hub_cache, "someone/tiny")
+    folder = hub_cache / "models--someone--tiny"
+    with pytest.raises(TransfixError, match=rf"{file}.* To download it again, delete {folder} first"):
+        load("someone/tiny", device="cpu")
+
+
+def test_an_unreachable_hub_is_told_once(
+    hub_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hub is asked, through a proxy that nobody listens at; its library's retries are not the user's business."""
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "handlers", [caplog.handler])
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    close_session()  # made before, it would have other proxies
+    for ask in (lambda name: load(name, device="cpu"), inspect):
+        with pytest.raises(TransfixError, match=r"the hub at .* cannot be reached"):
+            ask("someone/tiny")
+    assert caplog.records == []
+    close_session()
 
 
 def test_progress_settings_are_given_back(tiny_llama: Path) -> None:
     log = transformers.utils.logging
-    before = log.get_verbosity(), log.is_progress_bar_enabled()
+
+    def settings() -> tuple[int, bool, int]:
+        return log.get_verbosity(), log.is_progress_bar_enabled(), huggingface_hub.logging.get_verbosity()
+
+    before = settings()
     load(tiny_llama, device="cpu")
+    (tiny_llama / "tokenizer.json").write_text("")
     with pytest.raises(TransfixError):
-        load(tiny_llama / "nothing")
-    assert (log.get_verbosity(), log.is_progress_bar_enabled()) == before
+        load(tiny_llama)
+    assert settings() == before
 
 
 def _answer(status: int) -> httpx2.Response:
@@ -193,16 +258,22 @@ def _answer(status: int) -> httpx2.Response:
         (errors.RevisionNotFoundError("none", response=_answer(404)), r"revision v9.* this revision does not"),
         (errors.LocalEntryNotFoundError("offline"), r"cannot be reached.*HF_HOME.*local directory"),
         (socket.gaierror(-2, "Name or service not known"), "cannot be reached"),
-        (ValueError("the file is\nbroken"), "cannot be loaded: the file is broken"),
-        (ValueError(), "cannot be loaded: ValueError"),
+        (ValueError("the file is\nbroken."), r"cannot be loaded: the file is broken\. Its config.json may be"),
+        (ValueError(), r"cannot be loaded: ValueError\. Its"),
+        (KeyError("swish"), r"cannot be loaded: KeyError: 'swish'\. Its config.json may be"),
     ],
 )
 def test_every_failure_of_the_hub_has_its_message(cause: Exception, message: str) -> None:
     error = OSError("We couldn't connect to the hub")  # how transformers wraps them
     error.__cause__ = cause
-    raised = cause if isinstance(cause, ValueError) else error
+    raised = cause if isinstance(cause, ValueError | KeyError) else error
     with pytest.raises(TransfixError, match=message):
         raise hub.explain("someone/model", "v9", raised)
+
+
+def test_what_is_not_installed_is_said_and_nothing_else() -> None:
+    found = hub.explain("someone/model", None, ImportError("It needs optimum (`pip install optimum`)"))
+    assert str(found) == "model 'someone/model' cannot be loaded: It needs optimum (`pip install optimum`)."
 
 
 def test_reachability_is_asked_once_and_quickly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,22 @@ def test_numbers_come_from_the_predictions(store: Any) -> None:
         assert others["accuracy"] == pytest.approx(np.mean(means[1:]))
 
 
+def test_only_some_runs(store: Any) -> None:
+    """The others do not move a number, a label or a note."""
+    folder = store.three_methods()
+    alone = report.collect(folder)
+    store.run("lora-gemma-3-270m-dddddddddddd", "lora", 0.4, 0.4, seed=6, languages=store.xnli[:3])
+    (folder / "torn" / "predictions").mkdir(parents=True)
+    names = [path.name for path in folder.iterdir() if path.name[-1] in "abc"]
+    found = report.collect(folder, only=names)
+    assert report.markdown(found) == report.markdown(alone)
+    assert [label for label, _ in found.runs] == ["Base model", "LLaMA-Adapter", "LoRA"]
+    assert found.notes == ()
+    assert report.markdown(report.collect(folder)) != report.markdown(alone)
+    with pytest.raises(TransfixError, match="has no run nothing"):
+        report.collect(folder, only=[*names, "nothing"])
+
+
 def test_languages_are_english_first_then_by_the_best_method(study: Path) -> None:
     (task,) = report.collect(study).tasks
     lora = task.methods[2]

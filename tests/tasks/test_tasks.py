@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from transfix import tasks
@@ -11,8 +13,9 @@ WORDS = {"entailment": " true", "neutral": " unknown", "contradiction": " false"
 
 
 def test_the_tasks() -> None:
-    assert tasks.names() == ("mnli", "xnli", "afrixnli")
-    mnli, xnli, afrixnli = (tasks.get(name) for name in tasks.names())
+    assert tasks.names()[:3] == ("mnli", "xnli", "afrixnli")
+    assert {"xquad", "mgsm", "belebele", "flores_to_english", "xlsum"} < set(tasks.names())
+    mnli, xnli, afrixnli = (tasks.get(name) for name in tasks.names()[:3])
     assert {task.family for task in (mnli, xnli, afrixnli)} == {"nli"}
     assert {task.kind for task in (mnli, xnli, afrixnli)} == {"choice"}
     assert xnli.classes == ("entailment", "neutral", "contradiction")
@@ -23,11 +26,46 @@ def test_the_tasks() -> None:
     assert mnli.template == xnli.template == afrixnli.template
 
 
-def test_unknown_task() -> None:
-    with pytest.raises(tasks.UnknownTaskError, match=r"unknown task 'nope': \(allowed: mnli, xnli, afrixnli\)"):
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_built_in_task_can_ask_in_all_its_languages(name: str) -> None:
+    task = tasks.get(name)
+    fields = {field: f"<{field}>" for field in task.fields} | {
+        "target_language": "German",
+        "source_language": "English",
+    }
+    for form in task.forms:
+        asked = task.with_options(template=form)
+        codes = [
+            code for code in task.languages if form == "default" or code in {*asked.form.prompt, *asked.form.labels}
+        ]
+        assert (
+            codes
+            or task.name in ("mnli", "afrixnli", "gsm8k", "afrimgsm", "squad", "squadshifts", "tydiqa", "mlqa")
+            or ("default" in asked.form.prompt)
+        )
+        for code in codes:
+            gold = task.classes[0] if task.classes else "7"
+            example = Example("x", code, {key: fields[key] for key in task.fields}, gold)
+            whole = asked.prompt(example) + asked.target(example)
+            assert all(fields[key] in whole for key in task.fields if "language" not in key), (form, code)
+            assert "{" not in whole
+
+
+def test_splits_of_the_built_in_tasks_are_the_benchmarks() -> None:
+    for name in tasks.names():
+        task = tasks.get(name)
+        assert task.benchmark.split(task.default_split)
+        assert task.train_split is None or task.benchmark.split(task.train_split)
+        assert set(task.fields) == set(task.benchmark.fields)
+
+
+def test_unknown_task(tmp_path: Path) -> None:
+    with pytest.raises(tasks.UnknownTaskError, match=r"unknown task 'nope': \(allowed: mnli, xnli, afrixnli,"):
         tasks.get("nope")
     with pytest.raises(tasks.UnknownTaskError, match="did you mean xnli"):
         tasks.get("XNLi")
+    with pytest.raises(tasks.UnknownTaskError, match="does not exist"):
+        tasks.get(str(tmp_path / "task.yaml"))
 
 
 def test_prompt() -> None:
@@ -40,10 +78,10 @@ def test_prompt() -> None:
 
 def test_options() -> None:
     task = tasks.get("xnli")
-    other = task.with_options(template="{{{premise}}} => {hypothesis}?", verbaliser=WORDS)
-    assert other.prompt(Example("x", "eng_Latn", {"premise": "a", "hypothesis": "b"}, None)) == "{a} => b?"
+    other = task.with_options(template="{ {{premise}} } => {{hypothesis}}?", verbaliser=WORDS)
+    assert other.prompt(Example("x", "eng_Latn", {"premise": "a", "hypothesis": "b"}, None)) == "{ a } => b?"
     assert other.verbaliser == WORDS
-    assert (task.with_options(), task.with_options(template="{premise}{hypothesis}").verbaliser) == (
+    assert (task.with_options(), task.with_options(template="{{premise}}{{hypothesis}}").verbaliser) == (
         task,
         task.verbaliser,
     )
@@ -53,13 +91,33 @@ def test_options() -> None:
 @pytest.mark.parametrize(
     ("template", "what"),
     [
-        ("{premise}", "placeholder {hypothesis} is missing in '{premise}' (allowed: {premise}, {hypothesis})"),
-        ("{premise} {hypotheses} {hypothesis}", "unknown placeholder {hypotheses}"),
-        ("{premise} {} {hypothesis}", "unknown placeholder {}"),
-        ("{premise.__class__} {hypothesis} {premise}", "unknown placeholder {premise.__class__}"),
-        ("{premise!r} {hypothesis}", "{premise} has a format or conversion"),
-        ("{premise} {hypothesis:>9}", "{hypothesis} has a format or conversion"),
-        ("{premise} {hypothesis", "is not a template: expected '}' before end of string"),
+        (
+            "{{premise}}",
+            "placeholder {{hypothesis}} is missing in '{{premise}}' (allowed: {{premise}}, {{hypothesis}})",
+        ),
+        ("{premise} {hypothesis}", "placeholder {{premise}} is missing"),
+        ("{{premise}} {{hypotheses}} {{hypothesis}}", "unknown placeholder {{hypotheses}}"),
+        ("{{premise}} {{}} {{hypothesis}}", "is no template"),
+        ("{{premise}} {{hypothesis", "is no template"),
+        ("{{premise.__class__}} {{hypothesis}}", "attributes are not allowed in a template"),
+        ("{{premise['__class__']}} {{hypothesis}}", "subscripts are not allowed in a template"),
+        ("{{premise.upper()}} {{hypothesis}}", "calls are not allowed in a template"),
+        ("{{premise|attr('__class__')}} {{hypothesis}}", "unknown filter 'attr'"),
+        ("{{premise|format(hypothesis)}}", "unknown filter 'format'"),
+        (
+            "{% for i in range(1000000000) %}{{premise}}{{hypothesis}}{% endfor %}",
+            "loops are not allowed in a template",
+        ),
+        ("{{premise * 1000000000}} {{hypothesis}}", "arithmetic are not allowed in a template"),
+        ("{% set x = premise %}{{x}} {{hypothesis}}", "assignments are not allowed in a template"),
+        ("{% macro m() %}{{premise}}{% endmacro %}{{hypothesis}}", "macros are not allowed in a template"),
+        ("{% include 'task.yaml' %}{{premise}} {{hypothesis}}", "includes are not allowed in a template"),
+        ("{% import 'os' as os %}{{premise}} {{hypothesis}}", "imports are not allowed in a template"),
+        ("{{self}} {{premise}} {{hypothesis}}", "unknown placeholder {{self}}"),
+        ("{{cycler}} {{premise}} {{hypothesis}}", "unknown placeholder {{cycler}}"),
+        ("{{premise}} {{hypothesis}}" + "x" * 200_000, "more than the 100,000 that are allowed"),
+        ("{{premise}} {{hypothesis}}" + "{{" + "(" * 5000 + "premise" + ")" * 5000 + "}}", "is no template"),
+        ("no-such-form", "xnli has no template 'no-such-form' (allowed: default, lm-eval)"),
     ],
 )
 def test_bad_templates(template: str, what: str) -> None:
@@ -86,8 +144,8 @@ def test_bad_verbalisers(change: dict[str, str | None], what: str) -> None:
 
 def test_all_problems_at_once() -> None:
     with pytest.raises(tasks.TaskError) as error:
-        tasks.get("xnli").with_options(template="{a}", verbaliser={"b": "c"})
-    assert len(error.value.problems) == 3 + 4
-    problems = tasks.get("xnli").problems("{a}", {"b": "c"})
+        tasks.get("xnli").with_options(template="{{a}}", verbaliser={"b": "c"})
+    assert len(error.value.problems) == 1 + 4
+    problems = tasks.get("xnli").problems("{{a}}", {"b": "c"})
     assert tuple(problems) == error.value.problems
     assert tasks.get("xnli").problems() == []

@@ -89,14 +89,14 @@ def test_all_bad_words_at_once(byte_level: PreTrainedTokenizerFast) -> None:
 
 def test_word_that_merges_with_the_prompt(byte_level: PreTrainedTokenizerFast) -> None:
     """A template that ends in a space swallows the word's: the prompt's last token changes."""
-    task = TASK.with_options("{premise}\n{hypothesis}\nAnswer: ", words("yes", "maybe", "no"))
+    task = TASK.with_options("{{premise}}\n{{hypothesis}}\nAnswer: ", words("yes", "maybe", "no"))
     with pytest.raises(tasks.VerbaliserError, match=r"'yes' merges with the end of the prompt.*end the template with"):
         tasks.check_verbaliser(task, byte_level)
 
 
 def test_merging_is_found_on_the_rows_that_do_it(byte_level: PreTrainedTokenizerFast) -> None:
     """A template that ends in a text is as good as the last character of every text."""
-    task = TASK.with_options("{premise}\n{hypothesis}", words("yes", "maybe", "no"))
+    task = TASK.with_options("{{premise}}\n{{hypothesis}}", words("yes", "maybe", "no"))
     with pytest.raises(tasks.VerbaliserError, match="merges with the end"):
         tasks.check_verbaliser(task, byte_level)
 

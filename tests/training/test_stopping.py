@@ -15,7 +15,7 @@ from transfix import FullFineTuning
 from transfix.adapters.saving import read_tensors
 from transfix.batches import Tree
 from transfix.errors import TransfixError
-from transfix.training import AdapterTrainer, trainer
+from transfix.training import AdapterTrainer, objectives, trainer
 
 Prepared = Callable[..., AdapterTrainer]
 Steps = Callable[..., list[list[list[Tree]]]]
@@ -83,13 +83,13 @@ def test_without_early_stopping_nothing_is_kept(prepared: Prepared, steps: Steps
 
 
 def test_a_loss_that_is_not_a_number(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, calls = trainer.word_logits, []
+    whole, calls = objectives.word_logits, []
 
     def third_is_broken(*args: Any) -> Tensor:
         calls.append(None)
         return whole(*args) * (float("nan") if len(calls) == 3 else 1.0)
 
-    monkeypatch.setattr(trainer, "word_logits", third_is_broken)
+    monkeypatch.setattr(objectives, "word_logits", third_is_broken)
     made = prepared(checkpoint_every=1)
     with pytest.raises(TransfixError, match=r"after 2 steps: the loss is nan.*learning rate \(0\.02 now\)"):
         made.run()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +253,10 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
     if not parts:
         raise TransfixError("attach: name at least one part, e.g. attach(model, PrefixTuning(tokens=10)).")
     if name in host.adapters:
-        raise TransfixError(f"an adapter named {name!r} is already attached: detach it, or give this one another name.")
+        raise TransfixError(
+            f"an adapter named {name!r} is already attached: give this one another name (name={_free(host, name)!r}), "
+            "or take that one off first (its detach())."
+        )
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise TransfixError(f"adapter name {name!r}: use letters, digits, - and _ only.")
     if hasattr(nn.ModuleDict(), name):
@@ -272,6 +276,11 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
         raise TransfixError(
             "full fine-tuning changes the weights under the adapters already attached; detach them first."
         )
+
+
+def _free(host: Host, name: str) -> str:
+    """The first name like `name` that no adapter of this model has."""
+    return next(other for number in count(2) if (other := f"{name}-{number}") not in host.adapters)
 
 
 def _initialise(host: Host, bindings: list[Binding], tokenizer: Callable[..., Any] | None, seed: int) -> None:

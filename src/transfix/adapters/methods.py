@@ -5,11 +5,17 @@ Nothing here imports torch, so that a specification can be checked and a help pa
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-Layers = Literal["all"] | Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=0)], ...]
+from transfix.errors import Problem, ProblemsError
+
+Layers = Annotated[
+    Literal["all"] | Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=0)], ...],
+    Field(description="all or a whole number L (the top L layers) or a list of layer indices from 0"),
+]
 """Which layers are adapted: `all`, a number L (the **top** L layers), or an explicit tuple of layer indices from 0."""
 
 Init = Literal["normal", "text", "zero"]
@@ -22,11 +28,25 @@ class Part(BaseModel):
 
     Attributes:
         learning_rate: overrides the trainer's for this part.
+
+    Raises:
+        ProblemsError: with every setting that cannot be. (As a field of a specification a part raises pydantic's
+            `ValidationError` instead, like every other field.)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     method: str
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            problems = _problems(type(self), settings, error)
+            raise ProblemsError(f"{type(self).__name__} cannot be made like this:", problems) from None
+
+    # without this mark pydantic would call __init__ for the parts of a specification too
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 class _Prefix(Part):
@@ -105,7 +125,10 @@ class LoRA(Part):
     rank: Annotated[int, Field(ge=1)] = 4
     alpha: Annotated[float, Field(gt=0)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: tuple[Literal["q", "k", "v", "o"], ...] | Literal["all_linear"] = ("q", "k", "v")
+    targets: Annotated[
+        tuple[Literal["q", "k", "v", "o"], ...] | Literal["all_linear"],
+        Field(description="all_linear, or a list of q, k, v or o"),
+    ] = ("q", "k", "v")
     layers: Layers = "all"
 
 
@@ -132,3 +155,24 @@ METHODS: dict[str, type[Part]] = {
     "full": FullFineTuning,
     "base": Base,
 }
+
+
+def _problems(part: type[Part], given: Mapping[str, Any], error: ValidationError) -> list[Problem]:
+    """One problem a setting; each member of a union has reported its own failure."""
+    found: dict[str, Problem] = {}
+    for detail in error.errors(include_url=False, include_input=False):
+        name = str(detail["loc"][0]) if detail["loc"] else ""
+        field = part.model_fields.get(name)
+        if not name:
+            problem = Problem(name, detail["msg"].removeprefix("Value error, "))
+        elif field is None:
+            allowed = ", ".join(key for key in part.model_fields if key != "method")
+            problem = Problem(name, "there is no such setting", allowed)
+        elif name not in given:
+            problem = Problem(name, "is missing")
+        else:
+            limit = detail["msg"].removeprefix("Input should be ").partition(", unable to")[0]
+            allowed = field.description or limit.replace("greater than or equal to", "at least")
+            problem = Problem(name, f"{given[name]!r} is not allowed", allowed)
+        found.setdefault(name, problem)
+    return list(found.values())

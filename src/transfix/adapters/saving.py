@@ -1,4 +1,14 @@
-"""An adapter on disk: `adapter.json` says what it is and for which base, `adapter.safetensors` holds its tensors."""
+"""An adapter on disk: `adapter.json` says what it is and for which base, `adapter.safetensors` holds its tensors.
+
+Whenever a save is interrupted, the directory holds the adapter before it or the new one, never a mix. The record has a
+digest of its tensors, and replacing it is the one step that counts:
+
+    1. the new tensors are written beside the old ones, as `adapter.safetensors.DIGEST`
+    2. the new record takes the place of `adapter.json`   <- from here on it is the new adapter
+    3. the new tensors take the place of `adapter.safetensors`
+
+A reader who comes between 2 and 3 finds the tensors of the record under the name of step 1.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +16,9 @@ import hashlib
 import json
 import math
 import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +37,8 @@ if TYPE_CHECKING:
 
     from transfix.adapters.adapter import Adapter
 
+RECORD = "adapter.json"
+TENSORS = "adapter.safetensors"
 FORMAT = 1
 _SHAPE_KEYS = (
     "model_type",
@@ -39,6 +54,7 @@ _SHAPE_KEYS = (
     "tie_word_embeddings",
 )
 _SAMPLES = 32
+_WAITING = re.compile(re.escape(TENSORS) + r"\.[0-9a-f]{16}")
 
 
 class AdapterFileError(TransfixError):
@@ -59,8 +75,17 @@ def weight_samples(model: PreTrainedModel) -> list[float]:
     return [round(float(value), 8) for value in table[index.to(table.device)].float().cpu()]
 
 
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values of tensors, in the order of their names (64 hex digits)."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
 def save(adapter: Adapter, directory: str | Path) -> Path:
-    """Writes an adapter; each file is complete or absent.
+    """Writes an adapter, in the place of one that is there. Other files of the directory are left alone.
 
     Raises:
         AdapterFileError: if the directory cannot be written.
@@ -70,6 +95,7 @@ def save(adapter: Adapter, directory: str | Path) -> Path:
     target = Path(directory)
     model = adapter.model
     tensors = {name: parameter.detach().contiguous().cpu() for name, parameter in adapter.tensors().items()}
+    own = digest(tensors)
     record = {
         "format": FORMAT,
         "name": adapter.name,
@@ -81,12 +107,19 @@ def save(adapter: Adapter, directory: str | Path) -> Path:
             "weights": None if _is_full(adapter) else weight_samples(model),
         },
         "shapes": {name: list(tensor.shape) for name, tensor in tensors.items()},
+        "digest": own,
         "versions": {package: _version(package) for package in ("transfix", "torch", "transformers", "peft")},
     }
     try:
         target.mkdir(parents=True, exist_ok=True)
-        _write(target / "adapter.safetensors", to_bytes(tensors))
-        _write(target / "adapter.json", json.dumps(record, indent=2, ensure_ascii=False).encode())
+        waiting = _waiting(target, own)
+        _write(waiting, to_bytes(tensors))
+        _write(target / RECORD, json.dumps(record, indent=2, ensure_ascii=False).encode())
+        with suppress(FileNotFoundError):  # another process, that saved the same adapter, was first
+            waiting.replace(target / TENSORS)
+        for left in target.glob(f"{TENSORS}.*"):  # of saves that were killed
+            if _WAITING.fullmatch(left.name) and left != waiting:
+                left.unlink(missing_ok=True)
     except OSError as error:
         raise AdapterFileError(f"{target}: the adapter could not be written: {error.strerror or error}.") from error
     return target
@@ -107,14 +140,14 @@ def load_adapter(
         tokenizer: not needed; accepted so that a call can look like `attach`.
 
     Raises:
-        AdapterFileError: if a file is missing, torn or not an adapter's, or the adapter belongs to another base.
+        AdapterFileError: if a file is missing, torn or not an adapter's, the adapter belongs to another base, or the
+            model has one of that name already.
     """
     from transfix.adapters.adapter import attach
 
     source = Path(directory)
-    record = _record(source / "adapter.json")
+    record, tensors = _read(source)
     _check_base(source, record.base, model)
-    tensors = read_tensors(source / "adapter.safetensors")
     try:
         adapter = attach(model, *(_without_text(part) for part in record.parts), name=name or record.name)
     except TransfixError as error:
@@ -163,12 +196,10 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
-        raise AdapterFileError(
-            f"{path}: no such file. An adapter is a directory with adapter.json and adapter.safetensors."
-        )
     try:
         return dict(load_file(path))
+    except FileNotFoundError as error:
+        raise _missing(path) from error
     except (SafetensorError, OSError, ValueError) as error:
         raise AdapterFileError(
             f"{path}: not a whole safetensors file ({path.stat().st_size} bytes: {error}). Copy or train it again."
@@ -190,15 +221,46 @@ class _Record(BaseModel):
     name: str
     parts: Annotated[list[AnyPart], Field(min_length=1)]
     base: _Base
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # adapters of before had none
+
+
+def _waiting(directory: Path, of: str) -> Path:
+    """Where the tensors with the digest `of` are until their record has taken its place."""
+    return directory / f"{TENSORS}.{of[:16]}"
+
+
+def _read(directory: Path) -> tuple[_Record, dict[str, torch.Tensor]]:
+    """The record and the tensors of one save, even while another process saves into the same directory."""
+    record = _record(directory / RECORD)
+    while True:
+        settled = directory / TENSORS
+        places = [settled]
+        if record.digest:  # twice the first, because step 3 may come between the two looks
+            places += [_waiting(directory, record.digest), settled]
+        for path in places:
+            try:
+                tensors = read_tensors(path)
+            except AdapterFileError as error:
+                wrong = error
+                continue
+            if record.digest in (None, digest(tensors)):
+                return record, tensors
+            wrong = AdapterFileError(
+                f"{directory}: {RECORD} and {TENSORS} are not of the same save. Copy both from one place, or train the "
+                "adapter again."
+            )
+        before, record = record, _record(directory / RECORD)
+        if record == before:
+            raise wrong
 
 
 def _record(path: Path) -> _Record:
-    if not path.is_file():
-        raise AdapterFileError(
-            f"{path}: no such file. An adapter is a directory with adapter.json and adapter.safetensors."
-        )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise AdapterFileError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise AdapterFileError(f"{path}: not valid JSON: {error}. Copy or train the adapter again.") from error
     if not isinstance(record, dict) or not {"format", "parts", "base", "name"} <= record.keys():
@@ -210,6 +272,10 @@ def _record(path: Path) -> _Record:
     except ValidationError as error:
         problems = [f"{'.'.join(str(step) for step in found['loc'])}: {found['msg']}" for found in error.errors()]
         raise AdapterFileError(f"{path}: {'; '.join(problems)}.") from error
+
+
+def _missing(path: Path) -> AdapterFileError:
+    return AdapterFileError(f"{path}: no such file. An adapter is a directory with {RECORD} and {TENSORS}.")
 
 
 def _check_base(source: Path, base: _Base, model: PreTrainedModel) -> None:

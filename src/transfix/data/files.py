@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfix.data.benchmarks import Benchmark
+from transfix.data.benchmarks import ENGLISH, LANGUAGE, Benchmark
+from transfix.data.documents import open_document
 from transfix.data.example import BadRows, DataError, Rows
-from transfix.data.rows import LANGUAGE, Reading, examples
-from transfix.data.sources import FilesSource
-from transfix.data.tables import open_table
+from transfix.data.lines import peek
+from transfix.data.pairs import check_side, open_pairs
+from transfix.data.rows import Places, Reading, read_table
+from transfix.data.sources import FilesSource, Format
+from transfix.data.tables import Table, open_table
 
 
 def read_files(source: FilesSource, reading: Reading) -> Rows:
@@ -17,13 +20,30 @@ def read_files(source: FilesSource, reading: Reading) -> Rows:
     Raises:
         DataError: if no file matches, or with everything wrong in the file that does.
     """
-    path = find(source, reading.benchmark, reading.language, reading.split)
+    path, *english = find_all(source, reading.benchmark, reading.language, reading.split)
     reading.check(str(path))
     bad = BadRows(str(path))
-    headerless = tuple(reading.benchmark.columns)
-    table = open_table(path, source.format, headerless, reading.known_columns(), bad)
-    found, dropped = examples(table, reading, bad)
-    return Rows(found, str(path), table.layout, dropped)
+    if english:
+        table = open_pairs(path, english[0], reading.benchmark, reading.language)
+    else:
+        table = _open(path, source.format, reading.benchmark, reading.known_columns(), bad)
+    return read_table(table, reading, bad)
+
+
+def find_all(source: FilesSource, benchmark: Benchmark, language: str, split: str) -> tuple[Path, ...]:
+    """All files that the rows of a language and split are read from: for translation the English one too.
+
+    Raises:
+        DataError: if one does not exist, naming all paths that were tried; if both sides of a pair are one file.
+    """
+    path = find(source, benchmark, language, split)
+    if benchmark.parallel is None:
+        return (path,)
+    check_side(benchmark, language)
+    english = find(source, benchmark, ENGLISH, split)
+    if path == english:
+        raise DataError(f"{path}: is the English file too; write `{{lang}}` in the path, for the two files of a pair")
+    return path, english
 
 
 def find(source: FilesSource, benchmark: Benchmark, language: str, split: str) -> Path:
@@ -32,14 +52,7 @@ def find(source: FilesSource, benchmark: Benchmark, language: str, split: str) -
     Raises:
         DataError: naming all paths that were tried.
     """
-    codes = [code for code in benchmark.codes(language) if "/" not in code]
-    paths = list(
-        dict.fromkeys(
-            source.files.replace("{split}", split_name).replace("{lang}", code)
-            for split_name in benchmark.split_names(split)
-            for code in codes
-        )
-    )
+    paths = _candidates(source, benchmark, language, split)
     for path in paths:
         if Path(path).expanduser().is_file():
             return Path(path).expanduser()
@@ -50,8 +63,45 @@ def find(source: FilesSource, benchmark: Benchmark, language: str, split: str) -
     raise DataError(f"no file for {language} ({split}) matches {source.files!r}; tried, in {Path.cwd()}: {tried}")
 
 
+def _candidates(source: FilesSource, benchmark: Benchmark, language: str, split: str) -> list[str]:
+    codes = [code for code in benchmark.codes(language) if "/" not in code]
+    patterns = [source.files]
+    companion = benchmark.companions.get(split)
+    if companion is not None and Path(source.files).name != companion:
+        # A pattern that does not say which split it is would give the rows of another one.
+        patterns = patterns if "{split}" in source.files else []
+        patterns.append(str(Path(source.files).with_name(companion)))
+    paths = (
+        pattern.replace("{split}", split_name).replace("{lang}", code)
+        for pattern in patterns
+        for split_name in benchmark.split_names(split)
+        for code in codes
+    )
+    return list(dict.fromkeys(paths))
+
+
 def has_language_column(path: Path, source: FilesSource, benchmark: Benchmark) -> bool:
     """Whether the rows of a file say their language, so that one file can serve several."""
     known = frozenset(name for names in benchmark.columns.values() for name in names) | set(source.columns.values())
-    table = open_table(path, source.format, tuple(benchmark.columns), known | {LANGUAGE}, BadRows(str(path)))
-    return source.columns.get(LANGUAGE, LANGUAGE) in table.columns
+    table = _open(path, source.format, benchmark, known | {LANGUAGE}, BadRows(str(path)))
+    usual = benchmark.columns.get(LANGUAGE, (LANGUAGE,))
+    names = (source.columns[LANGUAGE],) if LANGUAGE in source.columns else usual
+    if any(name in table.columns for name in names):
+        return True
+    if benchmark.language_of is None:
+        return False
+    reading = Reading(benchmark, benchmark.languages[0], benchmark.splits[0], source.columns, source.labels)
+    places = Places(table, reading, str(path))
+    first = next(table.records, None)
+    return first is not None and places.language(places.values(first)) is not None
+
+
+def _open(path: Path, format: Format, benchmark: Benchmark, known_columns: frozenset[str], bad: BadRows) -> Table:
+    if benchmark.document is not None and format in ("auto", "json"):
+        _, first = peek(path)
+        if format == "json" or first.lstrip().startswith(("{", "[")):
+            row_columns = known_columns & {name for names in benchmark.columns.values() for name in names}
+            table = open_document(path, benchmark.document, row_columns, bad, is_sure=format == "json")
+            if table is not None:
+                return table
+    return open_table(path, format, benchmark.tsv_columns, known_columns, bad, benchmark.quoted_tsv)

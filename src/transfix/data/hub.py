@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from transfix.data.benchmarks import Benchmark, HubHome
+from transfix.data.benchmarks import ENGLISH, IDENTIFIER, LANGUAGE, Benchmark, HubHome
 from transfix.data.example import BadRows, DataError, Rows
-from transfix.data.rows import LANGUAGE, Reading, examples
+from transfix.data.pairs import TARGET, check_side, pair
+from transfix.data.rows import Reading, read_table
 from transfix.data.sources import HubSource
 from transfix.data.tables import Record, Table
 
 BATCH = 1000
+TEXT = "text"
+"""The column of a dataset of sentences in one language."""
 
 
 def read_hub(source: HubSource, reading: Reading) -> Rows:
@@ -20,21 +23,62 @@ def read_hub(source: HubSource, reading: Reading) -> Rows:
     Raises:
         DataError: if it cannot be reached or has no such configuration, split or columns; or with all bad rows.
     """
-    if problem := check_languages(source, reading.benchmark, reading.language):
-        raise DataError(f"{problem} (allowed: {', '.join(reading.benchmark.languages)})")
-    home = reading.benchmark.hub.get(source.hub, HubHome())
-    config = source.config or home.config
-    if config is not None:
-        own_code = reading.benchmark.own_code(reading.language)
-        config = config.replace("{lang}", own_code).replace("{split}", reading.split)
-    split = source.split or reading.split
-    name = f"{source}{f', config {config}' if config else ''}, split {split}"
+    benchmark = reading.benchmark
+    check_hub(source, benchmark, reading.language)
+    home = benchmark.hub.get(source.hub, HubHome())
+    config = _config(source.config or home.configs.get(reading.split, home.config), reading, reading.language)
+    split = source.split or home.splits.get(reading.split, reading.split)
+    name = _name(source, config, split)
     reading.check(name)
     dataset = _load(source, config, split, name)
-    bad = BadRows(name, unit="row")
-    table = _table(dataset, reading)
-    found, dropped = examples(table, reading, bad)
-    return Rows(found, name, table.layout, dropped)
+    if benchmark.parallel is None:
+        table = _table(dataset, reading)
+    else:
+        pattern = next((each for each in (source.config, home.config) if each and "{lang}" in each), None)
+        table = _pairs(dataset, source, _config(pattern, reading, ENGLISH), split, name, reading)
+    return read_table(table, reading, BadRows(name, unit="row"))
+
+
+def _config(pattern: str | None, reading: Reading, language: str) -> str | None:
+    if pattern is None:
+        return None
+    return pattern.replace("{lang}", reading.benchmark.own_code(language)).replace("{split}", reading.split)
+
+
+def _name(source: HubSource, config: str | None, split: str) -> str:
+    return f"{source}{f', config {config}' if config else ''}, split {split}"
+
+
+def _pairs(
+    dataset: Any, source: HubSource, english_config: str | None, split: str, name: str, reading: Reading
+) -> Table:
+    """The pairs of a FLORES dataset: both sentences of a row in one dataset, or one dataset a language."""
+    benchmark, language = reading.benchmark, reading.language
+    columns = tuple(dataset.features)
+    sentences = (f"sentence_{ENGLISH}", f"sentence_{benchmark.own_code(language)}")
+    if set(sentences) <= set(columns):
+        sides = ((row.values[sentences[0]], row.values[sentences[1]]) for row in _records(dataset))
+    elif TEXT in columns and english_config is not None:
+        english = _load(source, english_config, split, _name(source, english_config, split))
+        if len(english) != len(dataset):
+            raise DataError(f"{name}: has {len(dataset):,} rows, but its English configuration has {len(english):,}")
+        rows = [
+            [(row.values.get(IDENTIFIER), row.values.get(TEXT)) for row in _records(side)]
+            for side in (english, dataset)
+        ]
+        if any(one[0] != other[0] for one, other in zip(*rows, strict=True)):
+            raise DataError(f"{name}: its ids are not those of its English configuration, row by row")
+        sides = ((one[1], other[1]) for one, other in zip(*rows, strict=True))
+    else:
+        raise DataError(
+            f"{name}: has the columns {', '.join(columns)}; expected {' and '.join(sentences)}, or {TEXT!r} with a "
+            "configuration for each language (`config:` with {lang})"
+        )
+    records = (
+        Record(number, pair(benchmark, language, english_text, other))
+        for number, (english_text, other) in enumerate(sides)
+    )
+    return Table("hub dataset, sentence pairs", (*benchmark.fields, TARGET), records, is_typed=True)
 
 
 def _load(source: HubSource, config: str | None, split: str, name: str) -> Any:
@@ -95,11 +139,11 @@ def _translations(dataset: Any, reading: Reading) -> Iterator[Record]:
         for code in codes:
             if all(code in by_language for by_language in texts.values()):
                 chosen = {field: by_language[code] for field, by_language in texts.items()}
-                yield Record(record.number, {**record.values, **chosen, LANGUAGE: code})
+                yield Record(record.where, {**record.values, **chosen, LANGUAGE: code})
                 break
         else:
             for code in texts[reading.benchmark.fields[0]]:
-                yield Record(record.number, {**record.values, LANGUAGE: code})
+                yield Record(record.where, {**record.values, LANGUAGE: code})
 
 
 def _by_language(value: Any) -> dict[str, str]:
@@ -108,8 +152,14 @@ def _by_language(value: Any) -> dict[str, str]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def check_languages(source: HubSource, benchmark: Benchmark, language: str) -> str | None:
-    """What is wrong with asking a known hub dataset for `language`, if anything; nothing is fetched."""
-    if source.hub in benchmark.hub and language not in benchmark.languages:
-        return f"{source.hub} has no {language}"
-    return None
+def check_hub(source: HubSource, benchmark: Benchmark, language: str) -> None:
+    """Raise `DataError` if a language cannot be asked of a dataset; nothing is fetched."""
+    if benchmark.files_only is not None:
+        raise DataError(benchmark.files_only)
+    home = benchmark.hub.get(source.hub)
+    if home is not None:
+        allowed = [code for code in benchmark.languages if code not in home.missing]
+        if language not in allowed:
+            raise DataError(f"{source.hub} has no {language} (allowed: {', '.join(allowed)})")
+    if benchmark.parallel is not None:
+        check_side(benchmark, language)

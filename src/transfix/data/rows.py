@@ -1,16 +1,15 @@
-"""Turns the rows of a table into examples of a benchmark: finds its columns, checks its texts, maps its labels."""
+"""Turns the rows of a table into examples of a benchmark: finds its columns, checks its texts, reads its gold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from transfix.data.benchmarks import Benchmark
-from transfix.data.example import BadRows, DataError, Example
+from transfix.data.benchmarks import IDENTIFIER, LABEL, LANGUAGE, Benchmark, Values
+from transfix.data.example import BadRowError, BadRows, DataError, Example, Rows
+from transfix.data.golds import Classes, Numbers, Texts, gold_reader
 from transfix.data.tables import Record, Table
 from transfix.errors import Problem
-
-LANGUAGE, IDENTIFIER = "language", "id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,7 @@ class Reading:
         columns: the table's name for a field, `label`, `language` or `id`, where it is not a usual one.
         labels: the class for a label of the table, where it is not the class name.
         limit: the number of examples wanted; the rows after them are still checked (but not those of the hub).
+        skips_bad_rows: bad rows are left out and counted, instead of none being read.
     """
 
     benchmark: Benchmark
@@ -30,6 +30,7 @@ class Reading:
     columns: Mapping[str, str]
     labels: Mapping[str, str]
     limit: int | None = None
+    skips_bad_rows: bool = False
 
     def known_columns(self) -> frozenset[str]:
         """All column names that have a meaning here."""
@@ -38,13 +39,13 @@ class Reading:
 
     def check(self, name: str) -> None:
         """Raise `DataError` if `columns` or `labels` name what the benchmark does not have."""
-        fields = [*self.benchmark.columns, LANGUAGE, IDENTIFIER]
+        fields = list(dict.fromkeys([*self.benchmark.columns, LANGUAGE, IDENTIFIER]))
         problems = [
             Problem(f"columns.{field}", f"{self.benchmark.name} has no field {field!r}", ", ".join(fields))
             for field in self.columns
             if field not in fields
         ] + [
-            Problem(f"labels.{label}", f"{cls!r} is not a class", ", ".join(self.benchmark.classes))
+            Problem(f"labels.{label}", f"{cls!r} is not a class", ", ".join(self.benchmark.classes) or "no labels here")
             for label, cls in self.labels.items()
             if cls not in self.benchmark.classes
         ]
@@ -52,135 +53,216 @@ class Reading:
             raise DataError(f"{name}: its columns or labels are not described correctly", problems)
 
 
-def examples(table: Table, reading: Reading, bad: BadRows) -> tuple[list[Example], int]:
-    """The table's examples in the wanted language, and how many rows without a gold label were dropped.
+class Places:
+    """Where a table has what the benchmark reads: its column for every field, the label, and more if it is there.
 
     Raises:
-        DataError: with all bad rows; or if a column is missing, or no row is left.
+        DataError: if a column is missing that every row needs.
     """
-    places = _places(table, reading, bad.name)
-    to_class = _Labels(table, reading)
+
+    def __init__(self, table: Table, reading: Reading, name: str) -> None:
+        benchmark = reading.benchmark
+        self._language_of = benchmark.language_of
+        named = {**benchmark.columns, **{field: (column,) for field, column in reading.columns.items()}}
+        self._names = {LANGUAGE: (LANGUAGE,), **named}
+        packed = {
+            field
+            for column, fields in benchmark.packed.items()
+            if any(alias in table.columns for alias in named.get(column, ()))
+            for field in fields
+        }
+        usual = named.get(IDENTIFIER, ())
+        self.have_ids = IDENTIFIER in packed or any(column in table.columns for column in usual)
+        needed = [field for field in (*benchmark.fields, LABEL) if field not in packed]
+        required = dict.fromkeys([*needed, *reading.columns])
+        self._columns: dict[str, str] = {}
+        problems: list[Problem] = []
+        for field in required:
+            present = [column for column in named[field] if column in table.columns]
+            if present:
+                self._columns[field] = present[0]
+            else:
+                looked_for = " or ".join(map(repr, named[field]))
+                problems.append(Problem(f"column {field}", f"missing, looked for {looked_for}"))
+        if problems:
+            title = (
+                f"{name}: columns are missing. Read as {table.layout} with columns "
+                f"{', '.join(table.columns) or 'none'}. "
+                f"Name the file's own columns with `columns: {{{benchmark.fields[0]}: NAME}}`"
+            )
+            raise DataError(title, problems)
+        self._others = [field for field in self._names if field not in self._columns]
+        self._taken = frozenset(self._columns.values())
+        has_language = any(column in table.columns for column in self._names[LANGUAGE])
+        self.say_language = has_language or self._language_of is not None
+
+    def values(self, record: Record) -> Values:
+        """A row by the benchmark's own names. A column that is one field's is not read as another's too."""
+        values = {field: record.values[column] for field, column in self._columns.items() if column in record.values}
+        for field in self._others:
+            for column in self._names[field]:
+                if column in record.values and column not in self._taken:
+                    values[field] = record.values[column]
+                    break
+        return values
+
+    def language(self, values: Values) -> str | None:
+        """The language a row says it is in."""
+        if LANGUAGE in values:
+            return str(values[LANGUAGE])
+        return self._language_of(values) if self._language_of is not None else None
+
+    def column(self, field: str) -> str:
+        """The table's name of a field, for messages."""
+        return self._columns.get(field, field)
+
+
+def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
+    """The table's examples in the wanted language.
+
+    Raises:
+        DataError: with all bad rows, unless they are skipped; or if a column is missing, or no row is left.
+    """
+    places = Places(table, reading, bad.name)
+    labels = {} if reading.benchmark.prepare else reading.labels  # else they are applied before `prepare`
+    gold = gold_reader(reading.benchmark, labels, table.class_names, table.is_typed)
     codes = frozenset(reading.benchmark.codes(reading.language))
     other_languages: dict[str, int] = {}
     found: list[Example] = []
+    first_with: dict[str, int | str] = {}
     index, dropped = -1, 0
-    for record in table.records:
-        if LANGUAGE in places:
-            value = str(record.values.get(places[LANGUAGE]))
-            if value not in codes:
-                other_languages[value] = other_languages.get(value, 0) + 1
-                continue
+    for record in _numbered(table.records, bad, counts_lost=not places.say_language):
+        if isinstance(record, int):
+            index += record
+            continue
+        values = places.values(record)
+        language = places.language(values)
+        if language is not None and language not in codes:
+            other_languages[language] = other_languages.get(language, 0) + 1
+            continue
         index += 1  # counts rows of this language, dropped and bad ones too, so that parallel rows share an id
         is_wanted = reading.limit is None or len(found) < reading.limit
         if not is_wanted and table.is_typed:
             break
-        problems = bad.count
-        texts = {field: _text(record, places[field], field, bad) for field in reading.benchmark.fields}
-        label = to_class(record, places["label"], bad)
-        if bad.count > problems or not is_wanted:
+        example, problems = _example(record, values, index, places, gold, reading)
+        if example is not None and example.id in first_with:
+            problems = [
+                f"the id {example.id!r} stands on more than one row (first: {bad.place(first_with[example.id])})"
+            ]
+        for what in problems:
+            bad.add(record.where, what + _header_hint(record, bad, what))
+        if problems:
             continue
-        if label is None:
-            dropped += 1
+        if example is None:
+            dropped += is_wanted
             continue
-        identifier = f"{reading.split}-{index:05d}"
-        if IDENTIFIER in places:
-            identifier = str(record.values.get(places[IDENTIFIER]))
-        found.append(Example(identifier, reading.language, texts, label))
-    _check_unique(found, bad.name)
+        first_with[example.id] = record.where
+        if is_wanted:
+            found.append(example)
     fields = ", ".join(reading.benchmark.fields)
-    bad.raise_if_any(f"{fields} (not empty) and label ({to_class.allowed}), read as {table.layout}")
+    expected = f"{fields} (not empty) and label ({gold.allowed}), read as {table.layout}"
+    bad.raise_if_any(expected, reading.skips_bad_rows)
     if not found:
-        raise DataError(_nothing_found(bad.name, reading, dropped, other_languages))
-    return found, dropped
+        has_language = index >= 0 or not other_languages
+        raise DataError(_nothing_found(bad, reading, dropped, {} if has_language else other_languages), bad.problems)
+    return Rows(found, bad.name, table.layout, dropped, bad.rows, bad.problems)
 
 
-def _places(table: Table, reading: Reading, name: str) -> dict[str, str]:
-    """The table's column for every field, for the label, and for language and id if it has them."""
-    places: dict[str, str] = {}
-    problems: list[Problem] = []
-    for field, usual in reading.benchmark.columns.items():
-        names = (reading.columns[field],) if field in reading.columns else usual
-        present = [column for column in names if column in table.columns]
-        if present:
-            places[field] = present[0]
-        else:
-            problems.append(Problem(f"column {field}", f"missing, looked for {' or '.join(map(repr, names))}"))
-    for field in (LANGUAGE, IDENTIFIER):
-        column = reading.columns.get(field)
-        if column is not None and column not in table.columns:
-            problems.append(Problem(f"column {field}", f"missing, looked for {column!r}"))
-        elif column is not None:
-            places[field] = column
-    if LANGUAGE not in places and LANGUAGE in table.columns:
-        places[LANGUAGE] = LANGUAGE
+def _numbered(records: Iterator[Record], bad: BadRows, counts_lost: bool) -> Iterator[Record | int]:
+    """The records, and between them how many rows could not even be taken apart (if they are of the wanted language)."""
+    known = bad.rows
+    for record in records:
+        if counts_lost and bad.rows > known:
+            yield bad.rows - known
+        yield record
+        known = bad.rows
+
+
+def _example(
+    record: Record,
+    values: Values,
+    index: int,
+    places: Places,
+    gold: Numbers | Texts | Classes,
+    reading: Reading,
+) -> tuple[Example | None, list[str]]:
+    """A row as an example, or everything that is wrong with it; neither if its annotators agreed on no label."""
+    benchmark = reading.benchmark
+    problems = [] if record.problem is None else [record.problem]
+    if not problems and benchmark.prepare is not None:
+        label = str(values.get(LABEL))
+        try:
+            values = benchmark.prepare({**values, LABEL: reading.labels[label]} if label in reading.labels else values)
+        except BadRowError as error:
+            problems.append(str(error))
     if problems:
-        title = (
-            f"{name}: columns are missing. Read as {table.layout} with columns {', '.join(table.columns) or 'none'}. "
-            "Name the file's own columns with `columns: {premise: NAME}`"
-        )
-        raise DataError(title, problems)
-    return places
-
-
-def _text(record: Record, column: str, field: str, bad: BadRows) -> str:
-    """The text as it is: not stripped, not normalised."""
-    value = record.values.get(column)
-    if isinstance(value, str) and value.strip():
-        return value
-    if value is None and column not in record.values:
-        bad.add(record.number, f"{column!r} is missing")
-    elif value is None or isinstance(value, str):
-        bad.add(record.number, f"empty {field}")
-    else:
-        bad.add(record.number, f"{field} is {value!r}, not a text")
-    return ""
-
-
-class _Labels:
-    """Maps a table's labels to classes. A mapping given by the user replaces the usual spellings and integers."""
-
-    def __init__(self, table: Table, reading: Reading) -> None:
-        classes = reading.benchmark.classes
-        aliases = {} if reading.labels else reading.benchmark.label_aliases
-        by_name = {**{cls: cls for cls in classes}, **aliases, **reading.labels}
-        by_number: dict[str, str] = {}
-        if table.class_names is not None:
-            by_number = {str(number): by_name[name] for number, name in enumerate(table.class_names) if name in by_name}
-        elif not reading.labels:
-            by_number = {str(number): cls for number, cls in enumerate(classes)}
-        self._classes = {**by_number, **by_name}
-        self._no_gold = {"-", "-1"} if table.is_typed else {"-"}
-        self.allowed = ", ".join([*by_name, *by_number])
-
-    def __call__(self, record: Record, column: str, bad: BadRows) -> str | None:
-        """The class of a row; `None` if its annotators agreed on none."""
-        value = record.values.get(column)
-        is_label = isinstance(value, str | int) and not isinstance(value, bool)
-        name = str(value)
-        if is_label and name in self._classes:
-            return self._classes[name]
-        if is_label and name in self._no_gold:
-            return None
-        if value is None:
-            bad.add(record.number, f"{column!r} is missing" if column not in record.values else "empty label")
+        return None, problems
+    texts: dict[str, str] = {}
+    for field in (*benchmark.fields, *benchmark.optional):
+        try:
+            text = _text(values, field, places, benchmark)
+        except BadRowError as error:
+            problems.append(str(error))
         else:
-            hint = " (a header? name its columns with `columns:`)" if record.number == 1 and bad.unit == "line" else ""
-            bad.add(record.number, f"label {value!r} is not one of the classes{hint}")
+            texts.update({} if text is None else {field: text})
+    answer = None
+    try:
+        answer = gold(_present(values, LABEL, places), texts)
+    except BadRowError as error:
+        problems.append(str(error))
+    identifier = f"{reading.split}-{index:05d}"
+    if IDENTIFIER in values or places.have_ids:
+        try:
+            identifier = _identifier(_present(values, IDENTIFIER, places))
+        except BadRowError as error:
+            problems.append(str(error))
+    if problems or answer is None:
+        return None, problems
+    return Example(identifier, reading.language, texts, *answer), problems
+
+
+def _text(values: Values, field: str, places: Places, benchmark: Benchmark) -> str | None:
+    """The text as it is: not stripped, not normalised; `None` if an optional one is absent."""
+    is_absent = values.get(field) in (None, "") or str(values[field]).isspace()
+    if is_absent and field in benchmark.optional:
         return None
+    value = _present(values, field, places)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and benchmark.gold == "number":
+        return str(value)
+    if not isinstance(value, str):
+        raise BadRowError(f"{field} is {value!r}, not a text")
+    if is_absent:
+        raise BadRowError(f"empty {field}")
+    return value
 
 
-def _check_unique(found: list[Example], name: str) -> None:
-    seen: set[str] = set()
-    for example in found:
-        if example.id in seen:
-            raise DataError(f"{name}: the id {example.id!r} stands on more than one row; ids must be unique")
-        seen.add(example.id)
+def _present(values: Values, field: str, places: Places) -> object:
+    """The value of a field that must be there."""
+    if field not in values:
+        raise BadRowError(f"{places.column(field)!r} is missing")
+    if values[field] is None or values[field] == "":
+        raise BadRowError(f"empty {field}")
+    return values[field]
 
 
-def _nothing_found(name: str, reading: Reading, dropped: int, other_languages: Mapping[str, int]) -> str:
+def _identifier(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise BadRowError(f"id is {value!r}, not a text or a whole number")
+    return str(value)
+
+
+def _header_hint(record: Record, bad: BadRows, what: str) -> str:
+    is_likely = record.where == 1 and bad.unit == "line" and what.startswith("label ")
+    return " (a header? name its columns with `columns:`)" if is_likely else ""
+
+
+def _nothing_found(bad: BadRows, reading: Reading, dropped: int, other_languages: Mapping[str, int]) -> str:
     if other_languages:
         counts = ", ".join(f"{value} ({count:,})" for value, count in list(other_languages.items())[:40])
-        return f"{name}: no rows in {reading.language}; the languages of its rows: {counts}"
+        return f"{bad.name}: no rows in {reading.language}; the languages of its rows: {counts}"
+    if bad.rows:
+        return f"{bad.name}: none of its rows can be used; {bad.rows:,} are bad"
     if dropped:
-        return f"{name}: none of its {dropped:,} rows has a gold label"
-    return f"{name}: has no rows"
+        return f"{bad.name}: none of its {dropped:,} rows has a gold label"
+    return f"{bad.name}: has no rows"

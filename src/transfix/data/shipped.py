@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from transfix.data.benchmarks import Benchmark
+from transfix.data.benchmarks import ENGLISH, IDENTIFIER, LABEL, Benchmark, Values
 from transfix.data.example import DataError, Example, Rows
+from transfix.data.pairs import TARGET, pair
 
 DIRECTORY = Path(__file__).parent / "snapshot"
 MANIFEST = "manifest.json"
+ROW, ANSWERS, TEXT = "row", "answers", "text"
 
 
 class Shipped(BaseModel):
-    """One shipped set: a parquet file with the columns `row`, `label`, and every text as `FIELD_OWNCODE`.
+    """One shipped set: a parquet file with a row an example.
+
+    Its columns are `id`, or `row`, the row's number in the split it is from; `label`, or `answers` as a list of texts;
+    and the fields. A column that differs by language is there once for each, as `FIELD_OWNCODE`. Translation has
+    `text_OWNCODE` for both of its sides.
 
     Attributes:
         benchmark, split: what the rows are served as.
@@ -87,16 +95,48 @@ def read_shipped(benchmark: Benchmark, language: str, split: str, limit: int | N
     import pyarrow.parquet as pq
 
     found = shipped(benchmark, split, language)
-    own_code = benchmark.own_code(language)
     path = DIRECTORY / found.file
-    texts = [f"{field}_{own_code}" for field in benchmark.fields]
     try:
-        table = pq.read_table(path, columns=["row", "label", *texts])
+        with pq.ParquetFile(path) as file:
+            places = _places(benchmark, language, file.schema_arrow.names)
+            table = file.read(columns=list(places.values()), use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: the shipped file is not readable ({error}); install transfix again") from error
     columns = table.slice(0, limit).to_pydict()
-    examples = [
-        Example(f"{found.id_prefix}-{row:05d}", language, dict(zip(benchmark.fields, values, strict=True)), label)
-        for row, label, *values in zip(*(columns[name] for name in ("row", "label", *texts)), strict=True)
-    ]
+    texts = zip(*(columns[column] for column in places.values()), strict=True)
+    rows = (dict(zip(places, values, strict=True)) for values in texts)
+    examples = list(_examples(rows, benchmark, language, found.id_prefix))
     return Rows(examples, f"snapshot: {found.description}", "snapshot parquet")
+
+
+def _places(benchmark: Benchmark, language: str, columns: Sequence[str]) -> dict[str, str]:
+    """What the file has for a language -> its column."""
+    fields = (*benchmark.fields, *benchmark.optional)
+    own_code = benchmark.own_code(language)
+    names = {name: [f"{name}_{own_code}", name] for name in (ROW, IDENTIFIER, LABEL, ANSWERS, *fields)}
+    if benchmark.parallel is not None:
+        names |= {ENGLISH: [f"{TEXT}_{benchmark.own_code(ENGLISH)}"], TEXT: [f"{TEXT}_{own_code}"]}
+    return {
+        name: next(column for column in usual if column in columns)
+        for name, usual in names.items()
+        if any(column in columns for column in usual)
+    }
+
+
+def _examples(rows: Iterator[Values], benchmark: Benchmark, language: str, id_prefix: str) -> Iterator[Example]:
+    fields = (*benchmark.fields, *benchmark.optional)
+    for stored in rows:
+        row: dict[str, Any] = dict(stored)
+        if benchmark.parallel is not None:
+            row.update(pair(benchmark, language, row[ENGLISH], row[TEXT]))
+            row[ANSWERS] = [row[TARGET]]
+        elif benchmark.gold == "number":
+            row[ANSWERS] = [row[LABEL]]
+        answers = tuple(row.get(ANSWERS, ()))
+        yield Example(
+            id=row[IDENTIFIER] if IDENTIFIER in row else f"{id_prefix}-{row[ROW]:05d}",
+            language=language,
+            fields={field: row[field] for field in fields if row.get(field) is not None},
+            label=row[LABEL] if LABEL in row else answers[0],
+            answers=answers,
+        )

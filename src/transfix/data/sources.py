@@ -23,7 +23,7 @@ from pydantic import (
 from transfix.data.example import DataError
 from transfix.errors import Problem
 
-Format = Literal["auto", "tsv", "csv", "jsonl", "parquet"]
+Format = Literal["auto", "tsv", "csv", "jsonl", "json", "parquet"]
 PLACEHOLDERS = ("lang", "split")
 SOURCES = "`snapshot`, `{files: path/test-{lang}.tsv}` or `{hub: facebook/xnli}`"
 
@@ -68,8 +68,10 @@ class FilesSource(BaseModel):
     Attributes:
         files: a path; `{lang}` stands for the language (tried as the benchmark's own code, the FLORES-style code and
             the aliases, the first file that exists is read), `{split}` for the split. A path without `{lang}` is one
-            file for all languages if it has a `language` column, and a file of one language if not.
-        format: `auto` detects it from the content.
+            file for all languages if it has a `language` column, and a file of one language if not. For translation
+            `{lang}` finds the English side too; the exemplars of MGSM (its split `train`) are read from the
+            `exemplars.json` beside the path.
+        format: `auto` detects it from the content; `json` is a file that is one JSON document, as SQuAD's.
         columns: where the file's column names are not the benchmark's: {premise: s1}. `id` may be mapped too; without
             it an example's id is its row number.
         labels: where the file's labels are not the class names: {"0": entailment}.

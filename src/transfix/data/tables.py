@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import json
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar, cast
 
 from transfix.data.example import BadRows, DataError
+from transfix.data.lines import decoded_lines, json_object, peek, shortened, text_lines, without_blank
 from transfix.data.sources import Format
 
-T = TypeVar("T")
-
-GZIP_MAGIC, PARQUET_MAGIC, UTF8_BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
-UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+PARQUET_MAGIC = b"PAR1"
 LAYOUTS = (
     "tab-separated {columns} without header, tsv or csv with a header, jsonl (one object a line), or parquet; "
     "text files may be gzipped"
@@ -26,10 +20,17 @@ LAYOUTS = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A row as the file has it: its line or row number, and its values by column name."""
+    """A row as the file has it.
 
-    number: int
+    Attributes:
+        where: its line or row number, or its path in a JSON document.
+        values: by column name.
+        problem: why it cannot be used, if it could not even be taken apart.
+    """
+
+    where: int | str
     values: Mapping[str, object]
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,12 @@ class Table:
 
 
 def open_table(
-    path: Path, format: Format, headerless: tuple[str, ...], known_columns: frozenset[str], bad: BadRows
+    path: Path,
+    format: Format,
+    headerless: tuple[str, ...],
+    known_columns: frozenset[str],
+    bad: BadRows,
+    is_quoted: bool = False,
 ) -> Table:
     """Open a file of rows.
 
@@ -62,11 +68,12 @@ def open_table(
         headerless: the columns of a tab-separated file without header.
         known_columns: names by which a first line is recognised as a header.
         bad: where rows that cannot be parsed are reported.
+        is_quoted: cells of tab-separated files may be quoted, as in csv; else quotation marks are part of the text.
 
     Raises:
         DataError: if the file is empty, unreadable, or in no known layout.
     """
-    magic, first = _peek(path)
+    magic, first = peek(path)
     if format == "auto":
         format = _detect(path, magic, first, known_columns, headerless)
     if format == "parquet":
@@ -77,45 +84,14 @@ def open_table(
     if format == "jsonl":
         return _jsonl(path, headerless, bad)
     if format == "csv":
-        return _csv(path, bad)
-    return _tsv(path, first, headerless, known_columns, bad)
-
-
-def text_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
-    """The lines of a text file, numbered from 1, without their line ends (LF or CR LF and nothing else).
-
-    Lines that are not UTF-8 are reported and left out; empty lines are reported unless nothing follows them.
-    """
-    return _without_blank(_decoded(path, bad), lambda line: not line.strip(), bad)
-
-
-def json_object(text: str) -> dict[str, object] | str:
-    """The JSON object in `text`, or what is wrong with it."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        return f"not valid JSON: {error.msg} at column {error.colno}"
-    except (ValueError, RecursionError) as error:
-        return f"not usable JSON: {error}"
-    return value if isinstance(value, dict) else f"a JSON {type(value).__name__}, not an object"
-
-
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        zipped = file.read(2) == GZIP_MAGIC
-    return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
-
-
-def _peek(path: Path) -> tuple[bytes, str]:
-    """The first four bytes and the first line (decoding errors are found when rows are read)."""
-    try:
-        with _open(path) as file:
-            line = file.readline(1 << 24)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    if line.startswith(UTF16_BOMS):
-        raise DataError(f"{path}: is UTF-16 text; save it as UTF-8")
-    return line[:4], line.removeprefix(UTF8_BOM).decode("utf-8", errors="replace").rstrip("\r\n")
+        return _quoted(path, None, ",", bad)
+    if format == "json":
+        raise DataError(f"{path}: `format: json` is for benchmarks whose files are one JSON document")
+    header = tuple(first.split("\t"))
+    has_header = len(known_columns.intersection(header)) >= 2
+    if is_quoted:
+        return _quoted(path, None if has_header else headerless, "\t", bad)
+    return _tsv(path, header if has_header else headerless, has_header, bad)
 
 
 def _detect(path: Path, magic: bytes, first: str, known_columns: frozenset[str], headerless: tuple[str, ...]) -> Format:
@@ -129,34 +105,7 @@ def _detect(path: Path, magic: bytes, first: str, known_columns: frozenset[str],
         return "csv"
     layouts = LAYOUTS.format(columns=", ".join(headerless))
     hint = " (a JSON array: write one object a line)" if first.startswith("[") else ""
-    raise DataError(f"{path}:1: in no known layout{hint}: {_shortened(first)!r}; expected {layouts}")
-
-
-def _decoded(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
-    try:
-        with _open(path) as file:
-            for number, raw in enumerate(file, start=1):
-                line = raw.removeprefix(UTF8_BOM) if number == 1 else raw
-                try:
-                    yield number, line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-                except UnicodeDecodeError as error:
-                    bad.add(number, f"not UTF-8: byte 0x{line[error.start]:02x} at column {error.start + 1}")
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read to its end: {error}") from error
-
-
-def _without_blank(
-    items: Iterable[tuple[int, T]], is_blank: Callable[[T], bool], bad: BadRows
-) -> Iterator[tuple[int, T]]:
-    blanks: list[int] = []
-    for number, item in items:
-        if is_blank(item):
-            blanks.append(number)
-            continue
-        for blank in blanks:
-            bad.add(blank, "empty line")
-        blanks.clear()
-        yield number, item
+    raise DataError(f"{path}:1: in no known layout{hint}: {shortened(first)!r}; expected {layouts}")
 
 
 def _layout(form: str, columns: Iterable[str]) -> str:
@@ -164,12 +113,8 @@ def _layout(form: str, columns: Iterable[str]) -> str:
     return f"{form}, official XNLI/MNLI columns (gold_label, sentence1, sentence2)" if official else form
 
 
-def _tsv(path: Path, first: str, headerless: tuple[str, ...], known_columns: frozenset[str], bad: BadRows) -> Table:
+def _tsv(path: Path, columns: tuple[str, ...], has_header: bool, bad: BadRows) -> Table:
     # Without quoting: quotation marks in these files are part of the text.
-    header = tuple(first.split("\t"))
-    has_header = len(known_columns.intersection(header)) >= 2
-    columns = header if has_header else headerless
-
     def records() -> Iterator[Record]:
         for number, line in text_lines(path, bad):
             if has_header and number == 1:
@@ -185,35 +130,41 @@ def _tsv(path: Path, first: str, headerless: tuple[str, ...], known_columns: fro
     return Table(_layout(form, columns), columns, records())
 
 
-def _csv(path: Path, bad: BadRows) -> Table:
+def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad: BadRows) -> Table:
+    """A csv file, or a tsv file whose cells are quoted as those of csv; `headerless` names columns that no header does."""
+    separated = "comma-separated" if delimiter == "," else "tab-separated"
+    name = "csv" if delimiter == "," else "tsv"
     starts: list[int] = []
 
     def lines() -> Iterator[str]:
-        for number, line in _decoded(path, bad):
+        for number, line in decoded_lines(path, bad):
             starts.append(number)
             yield line + "\n"
 
     def rows() -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader(lines(), strict=True)
+        reader = csv.reader(lines(), delimiter=delimiter, strict=True)
         begin = 0  # lines read before this row: a quoted text may span lines
         try:
             for row in reader:
                 yield starts[begin], row
                 begin = len(starts)
         except csv.Error as error:
-            bad.add(starts[min(begin, len(starts) - 1)], f"not valid csv from here: {error}")
+            where = starts[min(begin, len(starts) - 1)]
+            bad.add(where, f"not valid {name} from here: {error}", ends_reading=True)
 
-    numbered = _without_blank(rows(), lambda row: not row, bad)
-    columns = tuple(next(numbered, (1, []))[1])
+    numbered = without_blank(rows(), lambda row: not row, bad)
+    columns = tuple(next(numbered, (1, []))[1]) if headerless is None else headerless
 
     def records() -> Iterator[Record]:
         for number, cells in numbered:
             if len(cells) == len(columns):
                 yield Record(number, dict(zip(columns, cells, strict=True)))
             else:
-                bad.add(number, f"{len(cells)} comma-separated columns, expected {len(columns)} as in the header")
+                expected = f"{len(columns)} as in the header" if headerless is None else f"{len(columns)}"
+                bad.add(number, f"{len(cells)} {separated} columns, expected {expected}")
 
-    return Table(_layout("csv with header", columns), columns, records())
+    form = f"{name} with header" if headerless is None else f"{name} without header ({', '.join(columns)})"
+    return Table(_layout(form, columns), columns, records())
 
 
 def _jsonl(path: Path, usual_columns: tuple[str, ...], bad: BadRows) -> Table:
@@ -265,7 +216,3 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> tuple[str, ...] | None:
         feature = feature.get(key) if isinstance(feature, dict) else None
     names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(map(str, names)) if isinstance(names, list) else None
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transfix.data.example import BadRows, DataError
-from transfix.data.tables import json_object, text_lines
+from transfix.data.lines import json_object, text_lines
 
 
 def read_unlabelled(path: str | Path, fields: Sequence[str] = ()) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""Choices scored in one forward an example: the log-probability of each class's label word after the prompt."""
+"""Choices scored in one forward an example: the log-probability of each class's label word, or of whole continuations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from transfix import batches
 from transfix.batches import Batch, Encoded
 from transfix.errors import TransfixError
 
+CHUNK = 256
+"""Positions whose logits over the whole vocabulary are in float32 at a time."""
+
 TOKENS = 2048
 """Tokens in a forward. More brings nothing on a CPU and little on a GPU, and costs padding."""
 
@@ -26,6 +29,14 @@ def word_logits(
         inputs = batch.inputs(model.device, batches.mask_dtype(model))
         logits: Tensor = model(**inputs, use_cache=False, **options).logits[0]
     return logits.float()
+
+
+def target_logits(model: PreTrainedModel, batch: Batch) -> Float[Tensor, "reads vocabulary"]:
+    """The logits of the whole vocabulary at the batch's reads, in the model's dtype, in the order of `batch.indices`."""
+    with batches.focused_head(model, batch.reads):
+        inputs = batch.inputs(model.device, batches.mask_dtype(model))
+        logits: Tensor = model(**inputs, use_cache=False).logits[0]
+    return logits
 
 
 def score_choices(
@@ -69,3 +80,62 @@ def score_choices(
             "use dtype bfloat16 or float32, or train with a lower learning rate."
         )
     return scores
+
+
+def log_likelihoods(
+    model: PreTrainedModel,
+    continuations: Sequence[tuple[tuple[int, ...], int]],
+    pad: int,
+    advance: Callable[[int], object] | None = None,
+    budget: int = TOKENS // 2,
+) -> tuple[Float[Tensor, " continuations"], list[bool]]:
+    """The summed log-probability of continuations of any length, and whether greedy decoding would write each.
+
+    Continuations that begin with the same tokens (the options of a row) share them.
+
+    Args:
+        model: with the adapter to be measured active; put into evaluation mode.
+        continuations: (tokens of context and continuation, how many of the last belong to the continuation).
+        pad: the padding token.
+        advance: told after each forward how many continuations it finished.
+        budget: tokens in a forward.
+
+    Returns:
+        (continuations,) in float32 on the CPU; and for each whether every token of it is the likeliest one.
+
+    Raises:
+        TransfixError: if a score is no number, as it happens in float16.
+    """
+    model.eval()
+    totals = torch.zeros(len(continuations), dtype=torch.float32)
+    greedy = torch.ones(len(continuations), dtype=torch.bool)
+    sequences = [batches.Sequence(index, tokens[:-1], reads) for index, (tokens, reads) in enumerate(continuations)]
+    with torch.inference_mode():
+        for group in batches.evaluation_batches(batches.shared(model, sequences, budget), budget):
+            batch = batches.collate(group, pad)
+            logits = target_logits(model, batch)
+            wanted = [
+                token for index in _runs(batch.indices) for token in continuations[index][0][-continuations[index][1] :]
+            ]
+            targets, rows = torch.tensor(wanted, device=logits.device), torch.tensor(batch.indices)
+            for start in range(0, len(rows), CHUNK):
+                part = slice(start, start + CHUNK)
+                scores = logits[part].float()
+                own = scores.log_softmax(-1).gather(1, targets[part, None])[:, 0]
+                totals.index_add_(0, rows[part], own.cpu())
+                missed = rows[part][(scores.argmax(-1) != targets[part]).cpu()]
+                greedy[missed] = False
+            if advance is not None:
+                advance(sum(len(tree.sequences) for tree in group))
+    if not bool(totals.isfinite().all()):
+        row = int((~totals.isfinite()).nonzero()[0])
+        raise TransfixError(
+            f"the score of continuation {row + 1} is {totals[row]} in {str(model.dtype)[6:]}: "
+            "use dtype bfloat16 or float32, or train with a lower learning rate."
+        )
+    return totals, greedy.tolist()
+
+
+def _runs(indices: Sequence[int]) -> list[int]:
+    """The indices with repetitions of neighbours left out: each sequence once, in the order of its reads."""
+    return [index for place, index in enumerate(indices) if place == 0 or indices[place - 1] != index]

@@ -68,7 +68,8 @@ def main(
         languages: codes; `None` is all 15.
 
     Raises:
-        TransfixError: if the packaged model is not installed, or the directory cannot be written.
+        TransfixError: if the packaged model is not installed, or the directory cannot be written or has a
+            `report.html` or `report.md` of the user's own.
     """
     from rich.console import Console
 
@@ -79,6 +80,11 @@ def main(
     display = Display()
     specs = specifications(rows, limit, languages)
     store = RunStore(directory / "runs")
+    page, table = directory / "report.html", directory / "report.md"
+    otherwise = "name another directory with --dir"
+    atomic.make_directory(directory)
+    for path in (page, table):  # before the minutes of training, not after them
+        report.require_own(path, otherwise)
     packaged = registry.MODELS[MODEL]
     display.say(f"Base model: {packaged.title}. {packaged.licence}")
     display.say(
@@ -95,10 +101,10 @@ def main(
     def texts(task: str, language: str, meta: Any) -> dict[str, Any]:
         return {row.id: row.fields for row in data.load(task, meta["data"], language, meta["split"], limit)}
 
-    found = report.collect(store.root, texts)
-    page = directory / "report.html"
-    atomic.write_file(page, report.page(found))
-    atomic.write_file(directory / "report.md", report.markdown(found))
+    # runs of other settings may be in the directory too: one table compares the same ones only
+    found = report.collect(store.root, texts, only={run.name for run in runs})
+    report.write(page, report.page(found), otherwise)
+    report.write(table, report.markdown(found), otherwise)
     Console(highlight=False).print(report.terminal(found))
     display.say(f"Page: {page.resolve()}")
     display.say(f"Took {(time.monotonic() - began) / 60:.1f} minutes. Runs: {store.root}")

@@ -28,7 +28,7 @@ from transfix.adapters.methods import METHODS, AnyPart, Part
 from transfix.data.sources import FilesSource, HubSource
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.experiments import spec_errors, spec_yaml
-from transfix.experiments.spec_parts import Evaluation, Frozen, Train
+from transfix.experiments.spec_parts import Evaluation, Exemplars, Exposure, Frozen, Train
 from transfix.experiments.titles import part_title
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -104,9 +104,9 @@ class RunSpec(Frozen):
     def _results_do_not_collide(cls, evaluations: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
         for index, second in enumerate(evaluations):
             for earlier, first in enumerate(evaluations[:index]):
-                if second.task == first.task and _overlap(first.languages, second.languages):
-                    what = f"entries {earlier} and {index} both evaluate {first.task}"
-                    raise ValueError(f"{what} in the same language; a run keeps one result for each: make it two runs")
+                if second.result == first.result and _overlap(first.languages, second.languages):
+                    what = f"entries {earlier} and {index} both evaluate {first.result}"
+                    raise ValueError(f"{what} in the same language: give one of them a name of its own (name: ...)")
         return evaluations
 
     @classmethod
@@ -192,7 +192,7 @@ class RunSpec(Frozen):
             split = part.split or (task.train_split if part is self.train else None) or task.default_split
             codes = task.languages if isinstance(part.languages, str) else part.languages
             try:
-                data.check(part.task, part.data, codes, split)
+                data.check(task.benchmark, part.data, codes, split)
             except data.DataError as error:
                 where = "train.data" if part is self.train else f"evaluate[{index}].data"
                 problems += [Problem(where, error.title)] if not error.problems else []
@@ -241,8 +241,12 @@ def _model_at(path: spec_errors.Path, data: Mapping[str, Any]) -> type[BaseModel
             return RunSpec
         case ("train",):
             return Train
+        case ("train", "exposure"):
+            return Exposure
         case ("evaluate", int()):
             return Evaluation
+        case ("evaluate", int(), "few_shot"):
+            return Exemplars
         case ("adapter", int(index)):
             part = data["adapter"][index]
             return METHODS.get(str(part.get("method"))) if isinstance(part, Mapping) else None

@@ -5,7 +5,7 @@ Tasks and languages are looked up when a specification is read, not when this mo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -44,12 +44,14 @@ def _language(code: str) -> str:
 
 
 def _task_name(name: str) -> str:
+    """The name of a built-in task, or the path of a task file as it was given."""
     from transfix import tasks
 
     try:
-        return tasks.get(name).name
+        task = tasks.get(name)
     except TransfixError as error:
         raise ValueError(_line(error)) from error
+    return name if task.origin else task.name
 
 
 def _one_or_many(value: Any) -> Any:
@@ -72,28 +74,38 @@ class OnTask(Frozen):
     """What is asked, of which rows.
 
     Attributes:
-        task: its name.
-        data: where the rows come from: `snapshot`, `{files: ...}` or `{hub: ...}`.
+        task: its name, or the path of a task file.
+        data: where the rows come from: `snapshot`, `{files: ...}` or `{hub: ...}`; left out, the task's own.
         split: `None` is the task's default.
-        template: the prompt, with the task's fields in braces; `None` is the task's own.
-        verbaliser: for every class the word that stands for it; `None` is the task's own.
+        template: the name of one of the task's templates, or a prompt with the task's fields as `{{field}}`; `None` is the
+            task's own.
+        verbaliser: for every class the word that stands for it; `None` is the template's.
+        on_bad_rows: `error` names all bad rows and stops, `skip` leaves them out and counts them.
     """
 
+    purpose: ClassVar[Literal["train", "test"]] = "test"
     task: Annotated[str, AfterValidator(_task_name)]
-    data: DataSource = SnapshotSource()
+    data: DataSource = Field(default=None, validate_default=True)
     split: str | None = None
     template: str | None = None
     verbaliser: dict[str, str] | None = None
+    on_bad_rows: Literal["error", "skip"] = "error"
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _own_data(cls, source: Any, info: ValidationInfo) -> Any:
+        if source is not None:
+            return source
+        task = _task_of(info)
+        return SnapshotSource() if task is None else task.source(cls.purpose)
 
     @field_validator("split")
     @classmethod
     def _split_exists(cls, split: str | None, info: ValidationInfo) -> str | None:
         task = _task_of(info)
         if split is not None and task is not None and not isinstance(info.data.get("data"), FilesSource):
-            from transfix.data import benchmarks
-
             try:
-                return benchmarks.get(task.name).split(split)
+                return task.benchmark.split(split)
             except TransfixError as error:
                 raise ValueError(str(error)) from error
         return split
@@ -138,13 +150,52 @@ def _task_of(info: ValidationInfo) -> Task | None:
     return tasks.get(info.data["task"]) if "task" in info.data else None
 
 
+class Exemplars(Frozen):
+    """Rows with their answers, shown before each question (few-shot prompting).
+
+    Attributes:
+        shots: how many.
+        language: `english`, `target` (the language that is asked in), or a language.
+        task: whose rows they are; `None` is the task's usual source of exemplars.
+        data, split: where they come from; never the split that is measured.
+        seed: of the draw; balanced over the classes of a choice.
+    """
+
+    shots: Count
+    language: Literal["english", "target"] | LanguageCode | None = None
+    task: Annotated[str, AfterValidator(_task_name)] | None = None
+    data: DataSource | None = None
+    split: str | None = None
+    seed: CountOrNone = 0
+
+
+class Exposure(Frozen):
+    """Labelled rows of other languages, trained on besides the English ones.
+
+    Attributes:
+        rows: how many of each language.
+        languages: which.
+        task: whose rows they are; `None` is the one that is trained on.
+        data, split: where they come from.
+    """
+
+    rows: Count
+    languages: Annotated[
+        tuple[LanguageCode, ...], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, str) else v)
+    ]
+    task: Annotated[str, AfterValidator(_task_name)] | None = None
+    data: DataSource | None = None
+    split: str | None = None
+
+
 class Train(OnTask):
     """How an adapter is trained.
 
     Attributes:
         rows: how many labelled rows are used; `None` is all.
         development_rows: rows kept apart, to evaluate on while training.
-        max_tokens: prompts longer than this are cut in the middle of the context, and counted.
+        exposure: labelled rows of other languages to train on besides.
+        max_tokens: prompts longer than this are cut in the middle of the context, and counted; `None` is the task's own.
         learning_rate: parts of the adapter may override it.
         batch_rows: rows an optimiser step.
         batch_tokens: tokens a forward pass; a step with more is accumulated over several.
@@ -156,10 +207,12 @@ class Train(OnTask):
             under the same path make another run; leave it out.
     """
 
+    purpose: ClassVar[Literal["train", "test"]] = "train"
     languages: Languages = ("eng_Latn",)
     rows: Count | None = 3000
     development_rows: CountOrNone = 200
-    max_tokens: Annotated[int, Field(ge=8)] = 256
+    exposure: Exposure | None = None
+    max_tokens: Annotated[int, Field(ge=8)] = Field(default=None, validate_default=True)
     epochs: Count = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-2
     batch_rows: Count = 16
@@ -173,6 +226,12 @@ class Train(OnTask):
     checkpoint_every: Count = 50
     gradient_checkpointing: bool = False
     rows_digest: str | None = None
+
+    @field_validator("max_tokens", mode="before")
+    @classmethod
+    def _own_length(cls, tokens: Any, info: ValidationInfo) -> Any:
+        task = _task_of(info)
+        return (256 if task is None else task.max_tokens) if tokens is None else tokens
 
     @model_validator(mode="after")
     def _rows_to_train_on(self) -> Self:
@@ -196,7 +255,27 @@ class Evaluation(OnTask):
     Attributes:
         languages: `all` of the task, or some; codes, aliases and names are accepted and stored as FLORES-style codes.
         limit: rows a language, the first ones; `None` is all.
+        name: what the results are kept as, so that one task can be measured in several ways; `None` is the task's name.
+        few_shot: rows with their answers, shown before each question.
+        max_tokens: longer prompts are cut in the middle, and counted; `None` is what the model can read.
+        max_new_tokens: of a generated answer; `None` is the template's.
+        temperature, top_p: of sampling; temperature 0 takes the likeliest token (greedy).
+        generation_seed: of sampling.
     """
 
     languages: Languages = "all"
     limit: Count | None = None
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")] | None = None
+    few_shot: Exemplars | None = None
+    max_tokens: Annotated[int, Field(ge=8)] | None = None
+    max_new_tokens: Count | None = None
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    generation_seed: CountOrNone = 0
+
+    @property
+    def result(self) -> str:
+        """What the results are kept as."""
+        from transfix import tasks
+
+        return self.name or tasks.get(self.task).name

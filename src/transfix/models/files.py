@@ -1,17 +1,34 @@
-"""Checks a model directory before anything is loaded from it, so that a damaged file is named as such."""
+"""Checks the files of a model directory, so that a damaged one is named as such, with what to do about it."""
 
 from __future__ import annotations
 
 import json
 import struct
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from transfix.errors import Problem, ProblemsError, TransfixError
 
 CONFIG = "config.json"
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+AGAIN = "Download or save it again."
+_INDEX = ".index.json"
+_WEIGHTS = ("model.safetensors", f"model.safetensors{_INDEX}", "pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
+"""Where transformers looks for weights, in its order."""
+_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+_TOKENIZERS = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+)
+_TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _LARGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors format
+_LFS_POINTER = b"version https://git-lfs"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -21,16 +38,20 @@ def read_json(path: Path) -> dict[str, Any]:
         TransfixError: the file is missing, is not JSON (with line and column), or is no object.
     """
     try:
+        _refuse_pointer(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TransfixError(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TransfixError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise TransfixError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise TransfixError(f"{path} is not valid JSON: it is no UTF-8 text (byte {error.start}). {AGAIN}") from error
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise TransfixError(f"{path} is not valid JSON: {error.msg} ({where}).") from error
+        what = f"{error.msg} (line {error.lineno}, column {error.colno})" if error.doc.strip() else "it is empty"
+        raise TransfixError(f"{path} is not valid JSON: {what}. {AGAIN}") from error
     if not isinstance(content, dict):
-        raise TransfixError(f"{path} holds a JSON {type(content).__name__}, expected an object.")
+        kind = "null" if content is None else type(content).__name__
+        raise TransfixError(f"{path} holds a JSON {kind}, expected an object. {AGAIN}")
     return content
 
 
@@ -38,10 +59,15 @@ def read_config(directory: Path) -> dict[str, Any]:
     """The directory's config.json.
 
     Raises:
-        TransfixError: it is missing, not JSON, or does not name a model type.
+        TransfixError: it is missing, not JSON, does not name a model type, or gives sizes that are none.
     """
     path = directory / CONFIG
     if not path.is_file():
+        if any((directory / name).is_file() for name in ("adapter.json", "adapter_config.json")):
+            raise TransfixError(
+                f"{directory} holds an adapter, not a model. Give the base model it was trained on; `load_adapter` puts "
+                "an adapter of transfix on it."
+            )
         raise TransfixError(
             f"{directory} holds no {CONFIG}, so it is no model directory. Give the directory that save_pretrained "
             "wrote, or that was downloaded from the hub."
@@ -49,7 +75,24 @@ def read_config(directory: Path) -> dict[str, Any]:
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
         raise TransfixError(f"{path} has no model_type, so the architecture is unknown. Is it another program's file?")
+    check_sizes(config, str(path))
     return config
+
+
+def check_sizes(config: Mapping[str, Any], where: str) -> None:
+    """Check the sizes that every transformer has; a list (one a layer) is left to the architecture.
+
+    Raises:
+        TransfixError: with all that are no whole number, or below 1.
+    """
+    given = {name: config.get(name) for name in _SIZES}
+    wrong = [
+        f"{name} is {size!r}"
+        for name, size in given.items()
+        if isinstance(size, str | float | bool) or (isinstance(size, int) and size < 1)
+    ]
+    if wrong:
+        raise TransfixError(f"{where}: {', '.join(wrong)}; expected a whole number, at least 1. {AGAIN}")
 
 
 def check_directory(directory: Path) -> None:
@@ -59,30 +102,46 @@ def check_directory(directory: Path) -> None:
         TransfixError: with all damaged or missing files at once.
     """
     read_config(directory)
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        shards = read_json(index).get("weight_map")
-        if not isinstance(shards, dict) or not shards:
-            raise TransfixError(f"{index} has no weight_map. Download or save the model again.")
-        names = sorted({str(shard) for shard in shards.values()})
-    else:
-        names = [name for name in _WEIGHTS if (directory / name).is_file()][:1]
-        if not names and not (directory / "pytorch_model.bin.index.json").is_file():
-            raise TransfixError(
-                f"{directory} has a {CONFIG} but no weights (model.safetensors, or an index with its parts). "
-                "`transfix inspect` needs none; everything else does."
-            )
-    problems = []
-    for name in names:
-        if name.endswith(".safetensors"):
-            try:
-                check_safetensors(directory / name)
-            except TransfixError as error:
-                problems.append(Problem("", str(error)))
-    if len(problems) == 1:
-        raise TransfixError(problems[0].what)
-    if problems:
-        raise ProblemsError(f"{directory}: {len(problems)} weight files are damaged or missing", problems)
+    if (generation := directory / "generation_config.json").is_file():
+        read_json(generation)
+    check_weights(directory)
+
+
+def check_weights(directory: Path) -> None:
+    """Check the weight files of a model directory, without reading their tensors.
+
+    Raises:
+        TransfixError: with all damaged or missing files at once.
+    """
+    first = next((name for name in _WEIGHTS if (directory / name).is_file()), None)
+    if first is None:
+        raise TransfixError(
+            f"{directory} has a {CONFIG} but no weights (model.safetensors, or an index with its parts). "
+            "`transfix inspect` needs none; everything else does."
+        )
+    paths = _shards(directory / first) if first.endswith(_INDEX) else [directory / first]
+    check = check_safetensors if first.startswith("model.safetensors") else _check_pickle
+    _check_all(directory, "weight files are damaged or missing", [(check, path) for path in paths])
+
+
+def check_tokenizer(directory: Path) -> None:
+    """Check a tokenizer that transformers could not load: what its files show.
+
+    Raises:
+        TransfixError: with all damaged files at once, or if there are none.
+    """
+    there = [directory / name for name in _TOKENIZERS if (directory / name).is_file()]
+    if not there:
+        raise TransfixError(
+            f"{directory} has no tokenizer ({', '.join(_TOKENIZERS[:4])} ...): copy the tokenizer's files of the base "
+            "model into it, or write them with tokenizer.save_pretrained(directory)."
+        )
+    checks: list[tuple[Callable[[Path], object], Path]] = [
+        (read_json, directory / name) for name in _TOKENIZER_SETTINGS if (directory / name).is_file()
+    ]
+    if there[0].name == "tokenizer.json":
+        checks.insert(0, (_check_fast_tokenizer, there[0]))
+    _check_all(directory, "files of the tokenizer are damaged", checks)
 
 
 def check_safetensors(path: str | Path) -> None:
@@ -95,25 +154,85 @@ def check_safetensors(path: str | Path) -> None:
         TransfixError: the file is missing, is not safetensors, or is shorter or longer than its header says.
     """
     path = Path(path)
-    again = "Download or save it again."
     try:
+        _refuse_pointer(path)
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else None
             if length is None or length > _LARGEST_HEADER:
-                raise TransfixError(f"{path} is not a safetensors file ({size:,} bytes, no header). {again}")
+                raise TransfixError(f"{path} is not a safetensors file ({size:,} bytes, no header). {AGAIN}")
             if 8 + length > size:
-                raise TransfixError(f"{path} is truncated inside its header: {size:,} of {8 + length:,} bytes. {again}")
+                raise TransfixError(f"{path} is truncated inside its header: {size:,} of {8 + length:,} bytes. {AGAIN}")
             header = json.loads(file.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     except FileNotFoundError:
-        raise TransfixError(f"{path} does not exist. {again}") from None
+        raise TransfixError(f"{path} does not exist. {AGAIN}") from None
     except OSError as error:
         raise TransfixError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise TransfixError(f"{path} is not a safetensors file: its header is damaged ({error}). {again}") from error
+        raise TransfixError(f"{path} is not a safetensors file: its header is damaged ({error}). {AGAIN}") from error
     expected = 8 + length + max(ends, default=0)
     if size != expected:
         word = "truncated" if size < expected else "damaged"
-        raise TransfixError(f"{path} is {word}: it has {size:,} bytes, its header says {expected:,}. {again}")
+        raise TransfixError(f"{path} is {word}: it has {size:,} bytes, its header says {expected:,}. {AGAIN}")
+
+
+def _check_pickle(path: Path) -> None:
+    """Check that a file can be one that torch.save wrote: a whole zip archive or, before torch 1.6, a pickle."""
+    try:
+        _refuse_pointer(path)
+        with path.open("rb") as file:
+            start = file.read(2)
+        whole = start == b"\x80\x02" or zipfile.is_zipfile(path)
+    except FileNotFoundError:
+        raise TransfixError(f"{path} does not exist. {AGAIN}") from None
+    except OSError as error:
+        raise TransfixError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not whole:
+        word = "is truncated" if start == b"PK" else "is not a checkpoint of PyTorch"
+        raise TransfixError(f"{path} {word} ({path.stat().st_size:,} bytes). {AGAIN}")
+
+
+def _check_fast_tokenizer(path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    read_json(path)
+    try:
+        Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise TransfixError(f"{path} is no tokenizer that can be read: {error}. {AGAIN}") from error
+
+
+def _shards(index: Path) -> list[Path]:
+    """The weight files that an index names."""
+    content = read_json(index)
+    shards = content.get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise TransfixError(f"{index} has no weight_map. {AGAIN}")
+    if not isinstance(content.get("metadata"), dict):
+        raise TransfixError(f"{index} has no metadata, which transformers needs (it may be empty). {AGAIN}")
+    return [index.parent / name for name in sorted({str(shard) for shard in shards.values()})]
+
+
+def _check_all(directory: Path, what: str, checks: Iterable[tuple[Callable[[Path], object], Path]]) -> None:
+    """Make all checks and raise what they found, together."""
+    found: list[TransfixError] = []
+    for check, path in checks:
+        try:
+            check(path)
+        except TransfixError as error:
+            found.append(error)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise ProblemsError(f"{directory}: {len(found)} {what}", [Problem("", str(error)) for error in found])
+
+
+def _refuse_pointer(path: Path) -> None:
+    """Git leaves a few lines of text in the place of a large file that it has not fetched."""
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise TransfixError(
+                f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` in {path.parent}, or download it."
+            )

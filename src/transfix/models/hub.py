@@ -6,13 +6,22 @@ import difflib
 import os
 import socket
 import urllib.request
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from transfix.errors import TransfixError
+from transfix.models import files
 from transfix.models.registry import MODELS, PackagedModel
 
+Part = Literal["model", "tokenizer", "weights"]
+
 LOCAL = "A local directory with config.json, model.safetensors and tokenizer.json can be given instead."
+
+OTHERS = "Take a model that transformers has itself, or a newer transformers if that has it."
+_OF: dict[Part, str] = {"model": "", "tokenizer": "the tokenizer of ", "weights": ""}
+_CHECKS: dict[Part, Callable[[Path], None]] = {"tokenizer": files.check_tokenizer, "weights": files.check_weights}
 
 
 def resolve(name: str | Path) -> PackagedModel | Path | str:
@@ -64,8 +73,18 @@ def unreachable() -> bool:
     return False
 
 
-def explain(name: str, revision: str | None, error: Exception) -> TransfixError:
-    """The user's message for anything transformers raised while it looked for or read the model `name`."""
+def explain(
+    name: str, revision: str | None, error: Exception, part: Part = "model", directory: Path | None = None
+) -> TransfixError:
+    """The user's message for anything transformers raised while it looked for or read the model `name`.
+
+    Args:
+        name: as the user gave it.
+        revision: of a hub model.
+        error: what was raised.
+        part: what was being read; its files are looked at for what is wrong with them.
+        directory: where the model is, if it is not the hub's.
+    """
     from huggingface_hub import constants, errors
 
     causes: list[BaseException] = [error]
@@ -91,12 +110,78 @@ def explain(name: str, revision: str | None, error: Exception) -> TransfixError:
         )
     if is_a(errors.EntryNotFoundError):
         return TransfixError(f"{model} lacks a file that transformers needs: {_first_lines(error)} {LOCAL}")
-    return TransfixError(f"{model} cannot be loaded: {_first_lines(error)}")
+    if found := _in_files(name, revision, part, directory):
+        return found
+    if "trust_remote_code" in str(error):
+        return TransfixError(f"{_OF[part]}{model} needs code from its own files, which transfix never runs. {OTHERS}")
+    # what is not installed is said, with how to install it
+    advice = "" if is_a(ImportError) else _advice(part)
+    return TransfixError(f"{_OF[part]}{model} cannot be loaded: {_first_lines(error).rstrip('.')}. {advice}".strip())
+
+
+def require_architecture(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a configuration that transformers could not read, if it is plain why.
+
+    Args:
+        name: of the model, as the user gave it.
+        config: what its config.json holds.
+
+    Raises:
+        TransfixError: transformers does not know the architecture, or sizes are none.
+    """
+    import transformers
+    from transformers import CONFIG_MAPPING
+
+    kind = config.get("model_type")
+    if kind in CONFIG_MAPPING:
+        return files.check_sizes(config, f"the configuration of model {name!r}")
+    if "auto_map" in config:
+        raise TransfixError(
+            f"model {name!r} ({kind}) needs code from its own files, which transfix never runs. {OTHERS}"
+        )
+    near = difflib.get_close_matches(str(kind), CONFIG_MAPPING, n=1, cutoff=0.7)
+    raise TransfixError(
+        f"model {name!r}: its {files.CONFIG} names the architecture {kind!r} (model_type), which transformers "
+        f"{transformers.__version__} does not know.{f' Did you mean {near[0]!r}?' if near else ''} {OTHERS}"
+    )
+
+
+def _in_files(name: str, revision: str | None, part: Part, directory: Path | None) -> TransfixError | None:
+    """What is wrong with the files of a part of a model, or None if they do not show it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if part not in _CHECKS:
+        return None
+    again = ""
+    if directory is None:
+        cached = try_to_load_from_cache(name, files.CONFIG, revision=revision)
+        if not isinstance(cached, str):
+            return None
+        directory = Path(cached).parent
+        again = f" To download it again, delete {directory.parents[1]} first."
+    try:
+        _CHECKS[part](directory)
+    except TransfixError as found:
+        return TransfixError(f"{found}{again}")
+    return None
+
+
+def _advice(part: Part) -> str:
+    import transformers
+
+    if part == "tokenizer":
+        return "Its files may be damaged: copy those of the base model, or download it again."
+    return (
+        f"Its {files.CONFIG} may be damaged, or made for another version of transformers ({transformers.__version__} "
+        "here)."
+    )
 
 
 def _first_lines(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:3])[:600] or type(error).__name__
+    text = " ".join(lines[:3])[:600]
+    # a KeyError's text is the key alone
+    return text if " " in text else f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _close(name: str) -> str:

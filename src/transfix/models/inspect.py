@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -190,13 +189,9 @@ def _config(name: str | Path) -> PretrainedConfig:
     found = hub.resolve(name)
     if isinstance(found, registry.PackagedModel):
         return registry.config(found)
-    local_only = isinstance(found, Path)
     if isinstance(found, Path):
         files.read_config(found)
-    with loading.quiet(), loading.explained(str(name), None):
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            str(found), local_files_only=local_only or hub.unreachable(), trust_remote_code=False
-        )
+    config = loading.read_config(str(name), str(found), loading.source_options(str(found)))
     text = config.get_text_config(decoder=True)
     wanted = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
     if missing := [field for field in wanted if not isinstance(getattr(text, field, None), int)]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from transfix.errors import TransfixError
@@ -106,33 +115,78 @@ def load(
     at = choose_device(device)
     chosen = choose_dtype(dtype, at)
     found = hub.resolve(name)
-    if isinstance(found, str):
-        source, local_only = found, hub.unreachable()
-    else:
+    directory = None
+    if not isinstance(found, str):
         if revision is not None:
             raise TransfixError(f"model {str(name)!r} is not from the hub: it has no revision {revision!r}, drop it.")
-        source = str(registry.ensure(found, say) if isinstance(found, registry.PackagedModel) else found)
-        files.check_directory(Path(source))
-        local_only = True
-    options: dict[str, Any] = {"revision": revision, "local_files_only": local_only, "trust_remote_code": False}
-    with quiet(), explained(str(name), revision):
-        config = AutoConfig.from_pretrained(source, **options)
-        require_decoder(str(name), config)
+        directory = registry.ensure(found, say) if isinstance(found, registry.PackagedModel) else found
+        files.check_directory(directory)
+    source = str(directory or found)
+    options = source_options(source, revision)
+    config = read_config(str(name), source, options)
+    require_decoder(str(name), config)
+    with quiet(), explained(str(name), revision, "tokenizer", directory):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    with quiet(), explained(str(name), revision, "weights", directory):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, config=config, dtype=chosen, output_loading_info=True, **options
+            source,
+            config=config,
+            dtype=chosen,
+            ignore_mismatched_sizes=True,  # they are in the report, and refused below
+            output_loading_info=True,
+            **options,
         )
         model, report = loaded[0].to(at), loaded[1]
-    if missing := sorted(report["missing_keys"]):
-        raise TransfixError(
-            f"model {str(name)!r}: its files lack {len(missing)} weights that a {config.model_type} model needs, for "
-            f"example {', '.join(missing[:3])}. They would be random. Is it the right checkpoint?"
-        )
+    _require_all_weights(str(name), config, report)
     _prepare_tokenizer(str(name), tokenizer)
     return LoadedModel(model.eval(), tokenizer, str(name), chosen, at)
 
 
-def require_decoder(name: str, config: transformers.PretrainedConfig) -> None:
+def source_options(source: str, revision: str | None = None) -> dict[str, Any]:
+    """What every `from_pretrained` is told of a directory or a hub id. May take the time of a name lookup."""
+    local_only = Path(source).is_dir() or hub.unreachable()
+    return {"revision": revision, "local_files_only": local_only, "trust_remote_code": False}
+
+
+def read_config(name: str, source: str, options: Mapping[str, Any]) -> PreTrainedConfig:
+    """A model's configuration.
+
+    Args:
+        name: of the model, as the user gave it.
+        source: a directory or a hub id.
+        options: see `source_options`.
+
+    Raises:
+        TransfixError: it cannot be found or read, or transformers does not know the architecture.
+    """
+    with quiet(), explained(name, options["revision"]):
+        try:
+            config: PreTrainedConfig = AutoConfig.from_pretrained(source, **options)
+        except Exception:
+            with suppress(OSError):  # the file itself is missing: the first error says why
+                raw, _ = PreTrainedConfig.get_config_dict(source, **{**options, "local_files_only": True})
+                hub.require_architecture(name, raw)
+            raise
+    return config
+
+
+def _require_all_weights(name: str, config: PreTrainedConfig, report: Mapping[str, Any]) -> None:
+    """Refuse a model some of whose weights transformers has made up."""
+    if missing := sorted(report["missing_keys"]):
+        raise TransfixError(
+            f"model {name!r}: its files lack {len(missing)} weights that a {config.model_type} model needs, for "
+            f"example {', '.join(missing[:3])}. They would be random. Is it the right checkpoint?"
+        )
+    if mismatched := sorted(report["mismatched_keys"]):
+        key, there, wanted = mismatched[0]
+        raise TransfixError(
+            f"model {name!r}: {len(mismatched)} weights have another shape than its {files.CONFIG} says, for example "
+            f"{key}: {tuple(there)} in the file, {tuple(wanted)} by the configuration. Restore the {files.CONFIG} that "
+            "the weights were saved with."
+        )
+
+
+def require_decoder(name: str, config: PreTrainedConfig) -> None:
     """Refuse what cannot score an answer from left to right.
 
     Raises:
@@ -157,11 +211,14 @@ def _prepare_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
     if tokenizer.pad_token_id is None:
         stand_in = tokenizer.eos_token or tokenizer.unk_token
         if stand_in is None:
-            raise TransfixError(f"the tokenizer of {name!r} has no padding and no end token; add one to its files.")
+            raise TransfixError(
+                f"the tokenizer of {name!r} has no padding and no end token: name one as pad_token in its "
+                "tokenizer_config.json (is that file there?)."
+            )
         tokenizer.pad_token = stand_in
 
 
-def is_encoder(config: transformers.PretrainedConfig) -> bool:
+def is_encoder(config: PreTrainedConfig) -> bool:
     """Whether this is BERT or its kin. They have a causal class too, with which their weights make no sense."""
     architectures = config.architectures or []
     causal = any("CausalLM" in name or "LMHead" in name for name in architectures) or getattr(
@@ -171,8 +228,13 @@ def is_encoder(config: transformers.PretrainedConfig) -> bool:
 
 
 @contextmanager
-def explained(name: str, revision: str | None) -> Iterator[None]:
-    """Turns whatever goes wrong inside, while the model `name` is looked for or read, into a TransfixError."""
+def explained(
+    name: str, revision: str | None, part: hub.Part = "model", directory: Path | None = None
+) -> Iterator[None]:
+    """Turns whatever goes wrong inside, while the model `name` is looked for or read, into a TransfixError.
+
+    See `hub.explain` for the arguments.
+    """
     try:
         yield
     except (TransfixError, torch.OutOfMemoryError) as error:
@@ -180,19 +242,25 @@ def explained(name: str, revision: str | None) -> Iterator[None]:
             raise
         raise TransfixError(f"model {name!r} does not fit on the device: {str(error).splitlines()[0]}") from error
     except Exception as error:  # transformers raises nearly anything on a bad file
-        raise hub.explain(name, revision, error) from error
+        raise hub.explain(name, revision, error, part, directory) from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Runs the block without transformers' progress bars and reports: what matters of them is raised."""
+    """Runs the block without transformers' progress bars and reports, and without the hub's retries being told.
+
+    What matters of them is raised. Downloads keep their progress bars.
+    """
     log = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    hub_verbosity = huggingface_hub.logging.get_verbosity()
     log.set_verbosity_error()
     log.disable_progress_bar()
+    huggingface_hub.logging.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
+        huggingface_hub.logging.set_verbosity(hub_verbosity)
         log.set_verbosity(verbosity)
         if bars:
             log.enable_progress_bar()

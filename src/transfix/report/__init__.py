@@ -3,6 +3,7 @@
 from transfix.report.collect import ExampleLookup, collect
 from transfix.report.contents import Report
 from transfix.report.html import page
+from transfix.report.output import require_own, write
 from transfix.report.tables import markdown, terminal
 
-__all__ = ["ExampleLookup", "Report", "collect", "markdown", "page", "terminal"]
+__all__ = ["ExampleLookup", "Report", "collect", "markdown", "page", "require_own", "terminal", "write"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from transfix.errors import TransfixError
 from transfix.evaluation import metrics
 from transfix.report import claims, labels, settings
 from transfix.report.contents import ExampleRow, Method, Report, TaskReport
-from transfix.report.runs import Predictions, RunRecord, find, read
+from transfix.report.runs import METRIC, Predictions, RunRecord, find, read
 
 EXAMPLES = 30
 """Rows of a language that the page shows: the first ones, so that nobody picked them."""
@@ -25,18 +25,25 @@ ExampleLookup = Callable[[str, str, Mapping[str, Any]], Mapping[str, Mapping[str
 file says of its split and data. Called once a task and language. Ids that it does not know are shown without text."""
 
 
-def collect(directory: str | os.PathLike[str], examples: ExampleLookup | None = None) -> Report:
+def collect(
+    directory: str | os.PathLike[str], examples: ExampleLookup | None = None, only: Collection[str] | None = None
+) -> Report:
     """Read all runs of a run store, or one run, and compute what can be said of them.
 
     Args:
         directory: a run store, a folder above it, or one run directory.
         examples: gives the texts of rows for the page's browser, see `ExampleLookup`.
+        only: names of runs; the others, and notes on them, are left out. `None` is all.
 
     Raises:
-        TransfixError: `directory` holds no run at all. Runs that are torn, foreign or unfinished are no error: `notes`
-            says what is left out.
+        TransfixError: `directory` holds no run at all, or not one of `only`. Runs that are torn, foreign or unfinished
+            are no error: `notes` says what is left out.
     """
     paths, notes = find(Path(directory))
+    if only is not None:
+        if absent := sorted(set(only) - {path.name for path in paths}):
+            raise TransfixError(f"{directory} has no run {', '.join(absent)}")
+        paths, notes = [path for path in paths if path.name in only], []
     runs = sorted((read(path) for path in paths), key=labels.order)
     names = labels.run_labels(runs)
     for run in runs:
@@ -87,6 +94,8 @@ def _task(task: str, runs: Sequence[tuple[str, RunRecord]], lookup: ExampleLooku
         title, methods, chance, lambda run: {c: f for c, f in _frames(run, task).items() if c in averaged}
     )
     return TaskReport(
+        metric=next((str(m["metric_title"]) for _, found in metas for m in found if m.get("metric_title")), "accuracy"),
+        further=_further(task, [run for _, run in runs], averaged),
         name=task,
         title=title,
         languages=languages,
@@ -99,6 +108,42 @@ def _task(task: str, runs: Sequence[tuple[str, RunRecord]], lookup: ExampleLooku
         notes=tuple(notes),
         examples=examples,
     )
+
+
+def _further(task: str, runs: Sequence[RunRecord], averaged: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Other metrics of generated answers, averaged over the same languages, without English."""
+    codes = sorted(averaged - {metrics.ENGLISH}) or sorted(averaged)
+
+    def mean(run: RunRecord, column: str, wanted: Callable[[Any], float]) -> str:
+        values = []
+        for code in codes:
+            predictions = run.predictions[task].get(code)
+            cells = predictions.columns.get(column) if predictions else None
+            known = [wanted(cell) for cell in cells or () if cell is not None]
+            if not known:
+                return "–"
+            values.append(sum(known) / len(known))
+        return labels.percent(sum(values) / len(values)) if values else "–"
+
+    columns = dict.fromkeys(
+        column
+        for run in runs
+        for p in run.predictions[task].values()
+        for column in p.columns
+        if column.startswith(METRIC)
+    )
+    scope = "without English" if metrics.ENGLISH in averaged and len(averaged) > 1 else "average"
+    rows = [
+        (
+            f"{column.removeprefix(METRIC).replace('_', ' ').capitalize()}, {scope}",
+            tuple(mean(r, column, float) for r in runs),
+        )
+        for column in columns
+    ]
+    if any("parsed" in p.columns for run in runs for p in run.predictions[task].values()):
+        shares = tuple(mean(run, "parsed", lambda parsed: float(not parsed)) for run in runs)
+        rows.append((f"Answers without a result in %, {scope}", shares))
+    return tuple(rows)
 
 
 def _averaged(sets: Iterable[frozenset[str]]) -> frozenset[str]:

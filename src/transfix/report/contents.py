@@ -80,6 +80,8 @@ class TaskReport:
         languages: English first, then the others from the highest to the lowest accuracy of the best method.
         averaged: the codes over which averages are taken, those that most methods have.
         methods: the columns.
+        metric: what the numbers are: `accuracy`, `F1 (squad normaliser ...)`.
+        further: (name, a text for each method): other metrics, averaged over the languages without English.
         chance: accuracy of a guess; None where the classes are not known.
         headline: the main result in one line; `claims`: what else the data supports, a sentence each.
         notes: what a reader must know before comparing.
@@ -97,6 +99,8 @@ class TaskReport:
     claims: tuple[str, ...]
     notes: tuple[str, ...]
     examples: Mapping[str, tuple[ExampleRow, ...]]
+    metric: str = "accuracy"
+    further: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def rows(self, code: str | None = None) -> str:
         """How many rows a language has, over the methods and, without `code`, over the languages."""

@@ -132,7 +132,10 @@ def _task(task: TaskReport) -> Mapping[str, Any]:
 def _scope(task: TaskReport) -> str:
     """What the headline is about: `Accuracy on XNLI (test split). Model: gemma-3-270m. Trained on: ...`."""
     said = {setting.name: setting.value for setting in task.settings if setting.value}
-    words = [f"Accuracy on {task.title}" + (f" ({said['Split']} split)" if "Split" in said else "")]
+    words = [
+        f"{task.metric[0].upper()}{task.metric[1:]} on {task.title}"
+        + (f" ({said['Split']} split)" if "Split" in said else "")
+    ]
     words += [f"{name}: {said[name]}" for name in ("Model", "Trained on") if name in said]
     return ". ".join(words) + "."
 

@@ -20,7 +20,28 @@ METHODS = {
 }
 """Names of the methods, in the order of their columns; another name is shown as it is, after these."""
 
-TASKS = {"mnli": "MNLI", "xnli": "XNLI", "afrixnli": "AfriXNLI"}
+TASKS = {
+    "mnli": "MNLI",
+    "xnli": "XNLI",
+    "afrixnli": "AfriXNLI",
+    "squad": "SQuAD",
+    "squadshifts": "SQuADShifts",
+    "tydiqa": "TyDiQA-GoldP",
+    "xquad": "XQuAD",
+    "mlqa": "MLQA",
+    "gsm8k": "GSM8K",
+    "mgsm": "MGSM",
+    "afrimgsm": "AfriMGSM",
+    "belebele": "Belebele",
+    "dream": "DREAM",
+    "mctest": "MCTest",
+    "race": "RACE",
+    "flores_from_english": "FLORES, from English",
+    "flores_to_english": "FLORES, into English",
+    "ntrex_from_english": "NTREX, from English",
+    "ntrex_to_english": "NTREX, into English",
+    "xlsum": "XL-Sum",
+}
 
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"

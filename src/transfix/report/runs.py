@@ -13,6 +13,8 @@ from transfix.evaluation import metrics
 
 COLUMNS = ("id", "answer", "gold", "score", "truncated")
 METADATA_KEY = b"transfix"
+METRIC = "metric_"
+"""Before the name of a further metric, the column of predictions that holds it."""
 
 State = Literal["training", "evaluating", "complete"]
 
@@ -210,7 +212,8 @@ def _predictions(file: Path) -> Predictions:
             lacking = [name for name in COLUMNS if name not in names and name != "truncated"]
             if lacking:
                 raise TransfixError(f"it has no column {', '.join(lacking)}")
-            table = parquet.read(columns=[name for name in COLUMNS if name in names])
+            further = [name for name in names if name.startswith(METRIC) or name == "parsed"]
+            table = parquet.read(columns=[*(name for name in COLUMNS if name in names), *further])
         meta = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise TransfixError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error

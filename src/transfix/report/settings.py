@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transfix.errors import TransfixError
+from transfix.evaluation.metrics import ENGLISH
 from transfix.report import labels
 from transfix.report.contents import Setting
 from transfix.report.runs import RunRecord
@@ -23,10 +24,17 @@ NAMES = {
     "template": "Prompt template",
     "verbaliser": "Label words",
     "few_shot": "Examples in the prompt",
+    "few_shot_source": "Source of those examples",
+    "metric_title": "Metric",
+    "max_new_tokens": "Tokens of an answer, at most",
+    "temperature": "Temperature (0: greedy)",
 }
 """Names of the settings in the metadata of predictions, in the order in which they are shown."""
 
-COMPARABLE = ("split", "data", "classes", "template", "verbaliser", "few_shot")
+_INTERNAL = frozenset(("task", "model", "language", "kind", "form", "judge", "metric", "answer_language"))
+"""What predictions say of themselves that a reader need not see."""
+
+COMPARABLE = ("split", "data", "classes", "template", "verbaliser", "few_shot", "max_new_tokens", "temperature")
 """Settings in which the methods of one table should not differ."""
 
 DIFFERS = "differs by language"
@@ -40,7 +48,7 @@ def asked(metas: Metas) -> list[Setting]:
     found = []
     unnamed = dict.fromkeys(key for _, files in metas for meta in files for key in meta)
     for key in dict.fromkeys(NAMES) | unnamed:
-        if key in ("task", "model", "language"):
+        if key in _INTERNAL:
             continue
         values = [(label, value) for label, files in metas if (value := _value(key, files)) is not None]
         name = NAMES.get(key, key.replace("_", " ").capitalize())
@@ -102,8 +110,10 @@ def _said(key: str, meta: Mapping[str, Any]) -> str | None:
         return str(shipped.licence)
     if key == "data" and shipped:
         return f"snapshot: {shipped.description}"
-    if key == "prompt_language" and isinstance(value, str):
-        return f"{labels.spoken(value).name}, whatever the language of the row"
+    if key == "prompt_language" and value == "native":
+        return "that of the row"
+    if key == "prompt_language" and value == ENGLISH:
+        return f"{labels.spoken(ENGLISH).name}, whatever the language of the row"
     return labels.brief(value) if key in meta else None
 
 

@@ -32,8 +32,8 @@ def macro_rows(task: TaskReport) -> list[tuple[str, str]]:
 
 
 def training_rows(task: TaskReport) -> list[tuple[str, list[str]]]:
-    """What the training of each method took: (name, a text for each method)."""
-    rows = []
+    """Further metrics, and what the training of each method took: (name, a text for each method)."""
+    rows = [(name, list(values)) for name, values in task.further]
     for key, name, write, untrained in (
         ("trainable_parameters", "Trained parameters", labels.number, "0"),
         ("rows_seen", "Rows seen in training", labels.number, "0"),
@@ -52,7 +52,7 @@ def _duration(value: Any) -> str:
 
 def footnotes(task: TaskReport) -> list[str]:
     """What a table must state: how rows were asked, how many there are, what was cut or left out."""
-    notes = [f"{task.title}, accuracy in %, rows a language: {task.rows()}"]
+    notes = [f"{task.title}, {task.metric} in %, rows a language: {task.rows()}"]
     if task.chance is not None:
         notes[0] += f", chance {labels.percent(task.chance)}"
     for setting in task.settings:

@@ -1,33 +1,78 @@
-"""What is asked and how an answer is judged: `get` gives a task by name."""
+"""What is asked and how an answer is judged: `get` gives a built-in task by name, or a user's from its file."""
 
 from __future__ import annotations
 
 import difflib
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 
-from transfix.tasks.nli import nli_task
-from transfix.tasks.task import Task, TaskError, UnknownTaskError
-from transfix.tasks.verbaliser import VerbaliserError, check_verbaliser
+from transfix.tasks import taskfile
+from transfix.tasks.task import Form, Task, TaskError, UnknownTaskError
+from transfix.tasks.verbaliser import VerbaliserError, check_verbaliser, continuation
 
-__all__ = ["Task", "TaskError", "UnknownTaskError", "VerbaliserError", "check_verbaliser", "get", "names"]
+__all__ = [
+    "Form",
+    "Task",
+    "TaskError",
+    "UnknownTaskError",
+    "VerbaliserError",
+    "check_verbaliser",
+    "continuation",
+    "get",
+    "names",
+]
 
-_TASKS = dict.fromkeys(("mnli", "xnli", "afrixnli"), nli_task)
+FILES = (
+    "nli",
+    "extractive_qa",
+    "math_word_problem",
+    "multiple_choice",
+    "translation",
+    "summarisation",
+)
+"""The built-in task files, in the order in which their tasks are listed."""
 
 
 def names() -> tuple[str, ...]:
-    """The names of all tasks."""
-    return tuple(_TASKS)
+    """The names of all built-in tasks."""
+    return tuple(_builtin())
 
 
-@cache
 def get(name: str) -> Task:
-    """The task called `name`.
+    """The task called `name`, or the one in the file of that path (`complaints/task.yaml`).
 
     Raises:
         UnknownTaskError: if there is none; close matches are named.
+        TaskError: with everything that is wrong with the file.
     """
-    if name not in _TASKS:
-        close = difflib.get_close_matches(name.lower(), _TASKS)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UnknownTaskError(f"unknown task {name!r}: {hint}(allowed: {', '.join(_TASKS)})")
-    return _TASKS[name](name)
+    if name in _builtin():
+        return _builtin()[name]
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            what = "is a directory" if path.is_dir() else "does not exist"
+            raise UnknownTaskError(f"task file {name} {what} (looked for in {Path.cwd()})")
+        stat = path.stat()
+        return _from_file(path, stat.st_mtime_ns, stat.st_size)
+    close = difflib.get_close_matches(name.lower(), _builtin())
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UnknownTaskError(
+        f"unknown task {name!r}: {hint}(allowed: {', '.join(_builtin())}, or the path of a task file, task.yaml)"
+    )
+
+
+@cache
+def _builtin() -> dict[str, Task]:
+    paths = [taskfile.BUILTIN / f"{name}.yaml" for name in FILES]
+    return {name: task for path in paths for name, task in taskfile.tasks_of(taskfile.read(path), path).items()}
+
+
+@lru_cache(maxsize=64)
+def _from_file(path: Path, modified: int, size: int) -> Task:
+    """The user's task in a file; `modified` and `size` make a changed file another one."""
+    file = taskfile.read(path)
+    if file.name is None:
+        raise TaskError(f"{path}: name is missing: call the task something", [])
+    if file.name in _builtin():
+        raise TaskError(f"{path}: {file.name} is the name of a built-in task: call yours something else", [])
+    return taskfile.tasks_of(file, path)[file.name]

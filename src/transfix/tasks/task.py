@@ -1,19 +1,34 @@
-"""What a task asks and which answers it knows: the prompt's template, the classes and their label words."""
+"""What a task asks and how an answer is judged: the benchmark's facts, and the forms in which its rows are put to a model."""
 
 from __future__ import annotations
 
 import dataclasses
-import string
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
+from transfix import languages as language_table
+from transfix.data.benchmarks import Benchmark
 from transfix.data.example import Example
+from transfix.data.sources import AnySource, SnapshotSource
 from transfix.errors import Problem, ProblemsError, TransfixError
+from transfix.tasks import templates
+from transfix.tasks.judges import ENGLISH, JUDGES, Judge, Judgement
+
+Kind = Literal["choice", "generation", "extraction"]
+ANY = "default"
+"""The key of what holds in every language that has no entry of its own."""
+
+ANSWER = "answer"
+"""In a target: the gold answer (for a choice the class, for a text the first accepted one)."""
+
+T = TypeVar("T")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 class TaskError(ProblemsError):
-    """A template or verbaliser that does not fit its task."""
+    """A template, label words or a task file that do not fit."""
 
 
 class UnknownTaskError(TransfixError):
@@ -21,119 +36,306 @@ class UnknownTaskError(TransfixError):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A task in which one of a few classes is chosen, by the probability of the class's label word after the prompt.
+class Form:
+    """One way of putting a task's rows to a model.
 
     Attributes:
-        name: `xnli`; also the name of the benchmark its rows are loaded by.
-        kind: how an answer is made: `choice`.
-        family: tasks of a family share fields, classes and prompts: an adapter trained on one is evaluated on another.
-        languages: FLORES-style codes.
-        splits: canonical names.
+        prompt: template by language (FLORES-style code, or `default`); the answer follows it directly.
+        labels: for choices: language -> class -> template of the label word (or of the whole continuation).
+        target: for texts: what follows the prompt in training and in exemplars, a template by language.
+        scoring: `word` compares the one token of each label word; `likelihood` the summed log-probability of
+            continuations of any length.
+        judge: how a generated text is judged, a name in `judges.JUDGES`.
+        stop: texts that end a generated answer.
+        max_new_tokens: tokens that an answer may have.
+        separator: what stands between exemplars, and between the last one and the question.
+        prompt_language: for tables: `eng_Latn`, or `native` where prompts are in the row's language.
+    """
+
+    prompt: Mapping[str, str]
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    target: Mapping[str, str] = field(default_factory=dict)
+    scoring: Literal["word", "likelihood"] = "word"
+    judge: str = ""
+    stop: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    max_new_tokens: int = 64
+    separator: str = "\n\n"
+    prompt_language: str = "eng_Latn"
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplars:
+    """Where the rows shown in a few-shot prompt come from, unless a specification says otherwise."""
+
+    task: str
+    split: str
+    language: Literal["english", "target"] = "english"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A benchmark's rows, asked in one of several forms.
+
+    Attributes:
+        name: `xnli`.
+        kind: how an answer is made: `choice` (one of a few classes), `generation` (a text), `extraction` (a span of the
+            row's context, generated).
+        family: tasks of a family share fields and prompts: an adapter trained on one is evaluated on another.
+        benchmark: what is fixed about the rows.
         train_split: the split to train on; `None` if the benchmark has none.
         default_split: the split to report.
-        fields: the texts of a row, which the template has to name.
-        classes: the answers.
-        template: the prompt, with a placeholder for every field (`{premise}`); it ends right before the label word.
-        verbaliser: class -> label word, with the space that stands before it.
-        alternatives: class -> further words, from which messages suggest ones that a tokenizer has as one token.
+        forms: by name; `default` is the project's own.
+        form_name: the form in use.
+        sources: where rows come from if a specification does not say: `train` and `test`.
+        exemplars: of few-shot prompts.
+        max_tokens: longer prompts are cut when training; generous for the benchmark.
+        alternatives: class -> further label words, from which messages suggest ones that a tokenizer has as one token.
+        origin: the file of a user's task, as she named it.
 
     Raises:
-        TaskError: if the template's placeholders are not the fields, or the verbaliser's classes not the classes.
+        TaskError: with everything that does not fit together.
     """
 
     name: str
-    kind: Literal["choice"]
+    kind: Kind
     family: str
-    languages: tuple[str, ...]
-    splits: tuple[str, ...]
+    benchmark: Benchmark
     train_split: str | None
     default_split: str
-    fields: tuple[str, ...]
-    classes: tuple[str, ...]
-    template: str
-    verbaliser: Mapping[str, str]
+    forms: Mapping[str, Form]
+    form_name: str = "default"
+    sources: Mapping[str, AnySource] = field(default_factory=dict)
+    exemplars: Exemplars | None = None
+    max_tokens: int = 256
     alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+    origin: str | None = None
 
     def __post_init__(self) -> None:
-        problems = self.problems(self.template, self.verbaliser)
+        problems = [problem for name, form in self.forms.items() for problem in self._form_problems(name, form)]
         if problems:
-            raise TaskError(f"the options of task {self.name} do not fit it", problems)
+            raise TaskError(f"task {self.name} does not fit together", problems)
+
+    @property
+    def form(self) -> Form:
+        """The form in use."""
+        return self.forms[self.form_name]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The texts every row has."""
+        return self.benchmark.fields
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The answers of a choice."""
+        return self.benchmark.classes
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """FLORES-style codes."""
+        return self.benchmark.languages
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Canonical names."""
+        return self.benchmark.splits
+
+    @property
+    def template(self) -> str:
+        """The prompt of languages without one of their own."""
+        return self.form.prompt.get(ANY, "")
+
+    @property
+    def verbaliser(self) -> Mapping[str, str]:
+        """Class -> label word, in languages without label words of their own."""
+        return self.form.labels.get(ANY, {})
+
+    @property
+    def judge(self) -> Judge:
+        """What judges a generated text."""
+        return JUDGES[self.form.judge]
+
+    @property
+    def metric(self) -> str:
+        """The name of the main score."""
+        return "accuracy" if self.kind == "choice" else self.judge.metrics[0]
+
+    def source(self, purpose: Literal["train", "test"]) -> AnySource:
+        """Where rows come from if a specification does not say."""
+        return self.sources.get(purpose, SnapshotSource())
 
     def prompt(self, example: Example) -> str:
-        """The prompt of one row. The label word follows it directly.
+        """The prompt of one row. The answer follows it directly.
 
         Raises:
-            TaskError: if the row lacks a field.
+            TaskError: if the row lacks a field, or there is no prompt for its language.
         """
-        missing = [name for name in self.fields if name not in example.fields]
-        if missing:
-            problems = [Problem(example.id, f"field {name!r} is missing", ", ".join(self.fields)) for name in missing]
-            raise TaskError(f"task {self.name} cannot ask about this row", problems)
-        return self.template.format_map(example.fields)
+        self._has_fields(example)
+        return templates.render(self._of(self.form.prompt, example, "prompt"), example.fields, self.benchmark.optional)
+
+    def options(self, example: Example) -> list[str]:
+        """The continuation that stands for each class, in the order of `classes`.
+
+        Raises:
+            TaskError: if there are no label words for the row's language.
+        """
+        words = self._of(self.form.labels, example, "label words")
+        optional = self.benchmark.optional
+        return [templates.render(words[name], example.fields, optional) for name in self.classes]
+
+    def target(self, example: Example) -> str:
+        """What follows the prompt of a row with a gold answer.
+
+        Raises:
+            TaskError: if the row has no gold answer, or there is no target for its language.
+        """
+        if example.label is None:
+            raise TaskError(f"task {self.name}", [Problem(example.id, "has no gold answer")])
+        if self.kind == "choice":
+            return self.options(example)[self.classes.index(example.label)]
+        fields = {**example.fields, ANSWER: example.label}
+        text = self._of(self.form.target, example, "target")
+        return templates.render(text, fields, self.benchmark.optional)
+
+    def judged(self, text: str, example: Example) -> Judgement:
+        """What was found in a generated text, and how good it is."""
+        if self.judge.by_prompt and self.form.prompt_language == ENGLISH:
+            example = dataclasses.replace(example, language=ENGLISH)
+        return self.judge.judge(text, example)
+
+    def stops(self, example: Example) -> tuple[str, ...]:
+        """The texts that end a generated answer to a row."""
+        return self.form.stop.get(example.language, self.form.stop.get(ANY, ()))
 
     def with_options(self, template: str | None = None, verbaliser: Mapping[str, str] | None = None) -> Task:
-        """The same task with another template or verbaliser; `None` keeps the task's own.
+        """The same task in another form.
+
+        Args:
+            template: the name of a form (`lm-eval`), or a prompt for all languages; `None` keeps the form.
+            verbaliser: label words for all languages; `None` keeps them.
 
         Raises:
             TaskError: with everything that is wrong with both.
         """
-        return dataclasses.replace(
-            self,
-            template=self.template if template is None else template,
-            verbaliser=dict(self.verbaliser if verbaliser is None else verbaliser),
-        )
+        if found := self.problems(template, verbaliser):
+            raise TaskError(f"the options of task {self.name} do not fit it", found)
+        name, form = self.form_name, self.form
+        if template is not None and template in self.forms:
+            name, form = template, self.forms[template]
+        elif template is not None:
+            name, form = "custom", dataclasses.replace(form, prompt={ANY: template})
+        if verbaliser is not None:
+            name, form = "custom", dataclasses.replace(form, labels={ANY: dict(verbaliser)})
+        return dataclasses.replace(self, forms={**self.forms, name: form}, form_name=name)
 
     def problems(self, template: str | None = None, verbaliser: Mapping[str, str] | None = None) -> list[Problem]:
         """What is wrong with a template and a verbaliser here (with a tokenizer `check_verbaliser` finds more)."""
-        found = [] if template is None else self._template_problems(template)
-        return found if verbaliser is None else found + self._verbaliser_problems(verbaliser)
+        found: list[Problem] = []
+        if template is not None and template not in self.forms:
+            if _NAME.fullmatch(template):
+                found.append(Problem("template", f"{self.name} has no template {template!r}", ", ".join(self.forms)))
+            else:
+                found += self._template_problems("template", template)
+        if verbaliser is not None and self.kind != "choice":
+            found.append(Problem("verbaliser", f"{self.name} is answered with a text: it has no label words"))
+        elif verbaliser is not None:
+            found += self._label_problems("verbaliser", verbaliser)
+        return found
 
-    def _template_problems(self, template: str) -> list[Problem]:
-        allowed = ", ".join(f"{{{name}}}" for name in self.fields)
-        try:
-            parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
-        except ValueError as error:
-            what = f"{template!r} is not a template: {error}; write {{{{ and }}}} for literal braces"
-            return [Problem("template", what, allowed)]
-        names = [str(name) for _, name, _, _ in parts]
-        problems = [
-            Problem("template", f"unknown placeholder {{{name}}} in {template!r}", allowed)
-            for name in dict.fromkeys(names)
-            if name not in self.fields
+    def _has_fields(self, example: Example) -> None:
+        missing = [name for name in self.fields if name not in example.fields]
+        if missing:
+            problems = [Problem(example.id, f"field {name!r} is missing", ", ".join(self.fields)) for name in missing]
+            raise TaskError(f"task {self.name} cannot ask about this row", problems)
+
+    def _of(self, by_language: Mapping[str, T], example: Example, what: str) -> T:
+        if example.language in by_language:
+            return by_language[example.language]
+        if ANY in by_language:
+            return by_language[ANY]
+        problem = Problem(example.language, f"template {self.form_name!r} has no {what}", ", ".join(by_language))
+        raise TaskError(f"task {self.name} cannot ask in this language", [problem])
+
+    def _form_problems(self, name: str, form: Form) -> list[Problem]:
+        where = f"templates.{name}"
+        found = [
+            problem
+            for language, text in form.prompt.items()
+            for problem in self._template_problems(f"{where}.prompt.{language}", text, form.scoring == "word")
         ]
-        problems += [
-            Problem("template", f"{{{name}}} has a format or conversion in {template!r}", f"{{{name}}}")
-            for _, name, spec, conversion in parts
-            if name in self.fields and (spec or conversion)
-        ]
-        problems += [
-            Problem("template", f"placeholder {{{name}}} is missing in {template!r}", allowed)
+        if self.kind == "choice":
+            if not form.labels:
+                found.append(Problem(f"{where}.labels", "are missing", "a label word for each class"))
+            for language, words in form.labels.items():
+                found += self._label_problems(f"{where}.labels.{language}", words)
+        else:
+            for language, text in form.target.items():
+                what = templates.problems(text, (*self.fields, *self.benchmark.optional, ANSWER))
+                found += [Problem(f"{where}.target.{language}", line) for line in what]
+            if form.judge not in JUDGES:
+                found.append(Problem(f"{where}.judge", f"{form.judge!r} is unknown", ", ".join(JUDGES)))
+        codes = {code for by in (form.prompt, form.labels, form.target, form.stop) for code in by if code != ANY}
+        for code in sorted(codes):
+            try:
+                language_table.get(code)
+            except TransfixError as error:
+                found.append(Problem(where, str(error)))
+        return found
+
+    def _template_problems(self, where: str, template: str, complete: bool = True) -> list[Problem]:
+        fields = (*self.fields, *self.benchmark.optional)
+        allowed = ", ".join(f"{{{{{name}}}}}" for name in fields)
+        found = [Problem(where, what, allowed) for what in templates.problems(template, fields)]
+        if found or not complete:
+            return found
+        used = templates.names(template)
+        return [
+            Problem(where, f"placeholder {{{{{name}}}}} is missing in {template!r}", allowed)
             for name in self.fields
-            if name not in names
+            if name not in used
         ]
-        return problems
 
-    def _verbaliser_problems(self, verbaliser: Mapping[str, str]) -> list[Problem]:
+    def _label_problems(self, where: str, words: Mapping[str, str]) -> list[Problem]:
         allowed = ", ".join(self.classes)
-        problems = [
-            Problem(f"verbaliser.{name}", f"{name!r} is not a class of {self.name}", allowed)
-            for name in verbaliser
+        found = [
+            Problem(f"{where}.{name}", f"{name!r} is not a class of {self.name}", allowed)
+            for name in words
             if name not in self.classes
         ]
-        problems += [
-            Problem("verbaliser", f"class {name!r} has no label word", f"a word for each of {allowed}")
+        found += [
+            Problem(where, f"class {name!r} has no label word", f"a word for each of {allowed}")
             for name in self.classes
-            if name not in verbaliser
+            if name not in words
         ]
-        problems += [
-            Problem(f"verbaliser.{name}", f"the label word {word!r} is empty")
-            for name, word in verbaliser.items()
-            if name in self.classes and not word.strip()
-        ]
-        words: dict[str, str] = {}
-        for name, word in verbaliser.items():
-            if word in words and word.strip():
-                problems.append(Problem(f"verbaliser.{name}", f"{word!r} is the label word of {words[word]!r} too"))
-            words.setdefault(word, name)
-        return problems
+        seen: dict[str, str] = {}
+        for name, word in words.items():
+            if name not in self.classes:
+                continue
+            if not word.strip():
+                found.append(Problem(f"{where}.{name}", f"the label word {word!r} is empty"))
+                continue
+            fields = (*self.fields, *self.benchmark.optional)
+            found += [Problem(f"{where}.{name}", what) for what in templates.problems(word, fields)]
+            if word in seen:
+                found.append(Problem(f"{where}.{name}", f"{word!r} is the label word of {seen[word]!r} too"))
+            seen.setdefault(word, name)
+        return found
+
+
+def by_language(value: object) -> dict[str, object]:
+    """What a task file says for all languages or for each, by FLORES-style code; `default` holds for the others."""
+    if not isinstance(value, Mapping):
+        return {ANY: value}
+    return {key if key == ANY else _code(str(key)): entry for key, entry in value.items()}
+
+
+def _code(name: str) -> str:
+    try:
+        return language_table.get(name).code
+    except TransfixError:
+        return name  # `Task` reports it
+
+
+def class_balance(examples: Sequence[Example], classes: Sequence[str]) -> dict[str, int]:
+    """How many rows each class has."""
+    return {name: sum(example.label == name for example in examples) for name in classes}

@@ -61,29 +61,60 @@ def check_verbaliser(task: Task, tokenizer: Tokenizer, examples: Sequence[Exampl
         VerbaliserError: with every word that is not one token after the prompt, or shares its token with another; says
             which tokens it has, and suggests words that are one token.
     """
-    prompts = [task.prompt(example) for example in [*_samples(task), *examples]]
-    checked = {name: _token(tokenizer, prompts, task.verbaliser[name]) for name in task.classes}
+    asked = [*_samples(task, examples[0].language if examples else "eng_Latn"), *examples]
+    prompts = [task.prompt(example) for example in asked]
+    words = _words(task, asked)
+    checked = {name: _token(tokenizer, prompts, word) for name, word in words.items()}
     tokens = {name: token for name, token in checked.items() if isinstance(token, int)}
     problems = [
-        Problem(f"verbaliser.{name}", what, _suggestions(task, tokenizer, prompts, name, tokens))
+        Problem(f"verbaliser.{name}", what, _suggestions(task, tokenizer, prompts, (name, words[name]), tokens))
         for name, what in checked.items()
         if isinstance(what, str)
     ]
     owners: dict[int, str] = {}
     for name, token in tokens.items():
         if token in owners:
-            what = f"{task.verbaliser[name]!r} is the same token ({token}) as {task.verbaliser[owners[token]]!r}"
-            problems.append(Problem(f"verbaliser.{name}", what, _suggestions(task, tokenizer, prompts, name, tokens)))
+            what = f"{words[name]!r} is the same token ({token}) as {words[owners[token]]!r}"
+            advice = _suggestions(task, tokenizer, prompts, (name, words[name]), tokens)
+            problems.append(Problem(f"verbaliser.{name}", what, advice))
         owners.setdefault(token, name)
     if problems:
         raise VerbaliserError(f"the label words of task {task.name} do not fit this model's tokenizer", problems)
     return tokens
 
 
-def _samples(task: Task) -> Iterable[Example]:
-    return (
-        Example(f"sample-{i}", "eng_Latn", dict.fromkeys(task.fields, text), None) for i, text in enumerate(SAMPLES)
-    )
+def continuation(tokenizer: Tokenizer, prompt: str, text: str) -> tuple[tuple[int, ...], int]:
+    """The tokens of a prompt with what follows it, and how many of the last ones belong to what follows.
+
+    Spaces at the prompt's end are counted to what follows, since tokenizers put a space with the word after it. The first
+    token of an empty prompt is the tokenizer's begin-of-sequence token, or the text's own first token, which then is not
+    scored.
+    """
+    ends = getattr(tokenizer, "eos_token_id", None)
+    before, whole = (_without_end(tokenizer(part)["input_ids"], ends) for part in (prompt.rstrip(" "), prompt + text))
+    start = max(1, len(before))
+    return tuple(whole), len(whole) - start
+
+
+def _without_end(ids: Sequence[int], ends: int | None) -> list[int]:
+    return list(ids[:-1] if len(ids) > 1 and ids[-1] == ends else ids)
+
+
+def _words(task: Task, examples: Sequence[Example]) -> dict[str, str]:
+    """Class -> label word.
+
+    Raises:
+        VerbaliserError: if they are not the same for every row.
+    """
+    words, *others = ([*task.options(example)] for example in examples)
+    if any(other != words for other in others):
+        what = "the label words depend on the row: set `scoring: likelihood` in the task's template"
+        raise VerbaliserError(f"task {task.name} cannot be scored by label words", [Problem("verbaliser", what)])
+    return dict(zip(task.classes, words, strict=True))
+
+
+def _samples(task: Task, language: str) -> Iterable[Example]:
+    return (Example(f"sample-{i}", language, dict.fromkeys(task.fields, text), None) for i, text in enumerate(SAMPLES))
 
 
 def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -117,11 +148,10 @@ def _token(tokenizer: Tokenizer, prompts: Sequence[str], word: str) -> int | str
 
 
 def _suggestions(
-    task: Task, tokenizer: Tokenizer, prompts: Sequence[str], name: str, taken: Mapping[str, int]
+    task: Task, tokenizer: Tokenizer, prompts: Sequence[str], label: tuple[str, str], taken: Mapping[str, int]
 ) -> str | None:
     """Words for a class that are one token of their own after every prompt."""
-    word = task.verbaliser[name]
-    bare = word.strip()
+    name, bare = label[0], label[1].strip()
     variants = [form for text in (bare, bare.lower(), bare.capitalize()) for form in (f" {text}", text)]
     others = {token for other, token in taken.items() if other != name}
     good: dict[int, str] = {}

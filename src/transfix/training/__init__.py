@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from transfix._lazy import lazy
 
 if TYPE_CHECKING:
+    from transfix.training.objectives import Choices as Choices
+    from transfix.training.objectives import Objective as Objective
+    from transfix.training.objectives import Texts as Texts
     from transfix.training.rows import split as split
     from transfix.training.trainer import AdapterTrainer as AdapterTrainer
-    from transfix.training.trainer import Choices as Choices
     from transfix.training.trainer import Settings as Settings
 
 __getattr__, __dir__ = lazy(
@@ -17,7 +19,9 @@ __getattr__, __dir__ = lazy(
     {
         "split": "transfix.training.rows",
         "AdapterTrainer": "transfix.training.trainer",
-        "Choices": "transfix.training.trainer",
+        "Choices": "transfix.training.objectives",
+        "Objective": "transfix.training.objectives",
+        "Texts": "transfix.training.objectives",
         "Settings": "transfix.training.trainer",
     },
 )

@@ -27,7 +27,7 @@ from transfix.adapters import Adapter
 from transfix.adapters.saving import fill, read_tensors
 from transfix.batches import Tree
 from transfix.errors import TransfixError
-from transfix.evaluation.scoring import word_logits
+from transfix.training.objectives import Objective
 
 CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 CLOCK = "seconds.json"
@@ -56,21 +56,6 @@ class Settings:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What is learned: which label word follows a prompt.
-
-    Attributes:
-        targets: the class of each row.
-        words: the token id of each class's label word.
-        pad: the padding token.
-    """
-
-    targets: Tensor
-    words: Tensor
-    pad: int
-
-
 class Steps(Dataset[list[list[Tree]]]):
     """Optimiser steps as a dataset."""
 
@@ -85,12 +70,12 @@ class Steps(Dataset[list[list[Tree]]]):
 
 
 class AdapterTrainer(Trainer):
-    """Trains one adapter on choices.
+    """Trains one adapter.
 
     Args:
         adapter: what is trained.
         steps: the optimiser steps.
-        choices: targets and label words.
+        objective: what is minimised over them.
         settings: how.
         develop: measures the adapter on the development rows; `accuracy` and `loss`. None: there are none.
         callbacks: transformers' callbacks, told of every step.
@@ -100,13 +85,13 @@ class AdapterTrainer(Trainer):
         self,
         adapter: Adapter,
         steps: Sequence[list[list[Tree]]],
-        choices: Choices,
+        objective: Objective,
         settings: Settings,
         develop: Callable[[], dict[str, float]] | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.adapter = adapter
-        self.choices = choices
+        self.objective: Objective = objective
         self.settings = settings
         self.develop = develop
         self.stopping = EarlyStopping(settings.early_stopping)
@@ -153,16 +138,14 @@ class AdapterTrainer(Trainer):
         return self.settings.output / "best"
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """One optimiser step's gradients: the mean loss over its rows, forward by forward."""
+        """One optimiser step's gradients: the mean loss over its rows (or target tokens), forward by forward."""
         model.train()
         forwards: list[list[Tree]] = inputs["forwards"]
-        rows = sum(len(tree.sequences) for trees in forwards for tree in trees)
+        weight = sum(self.objective.weight(trees) for trees in forwards)
         total = torch.zeros((), device=self.args.device)
         for trees in forwards:
-            batch = batches.collate(trees, self.choices.pad)
-            logits = word_logits(self.adapter.model, batch, self.choices.words)
-            targets = self.choices.targets[list(batch.indices)].to(logits.device)
-            loss = nn.functional.cross_entropy(logits, targets, reduction="sum") / rows
+            batch = batches.collate(trees, self.objective.pad)
+            loss = self.objective.loss(self.adapter.model, batch) / weight
             self.accelerator.backward(loss)
             total += loss.detach()
         if total.device.type == "cpu":  # elsewhere looking at every loss would make the device wait: see `log`

@@ -1,0 +1,167 @@
+"""Reads the gold of a row, of one of three kinds: a class, the accepted texts, or a number."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from transfix.data.benchmarks import Benchmark
+from transfix.data.example import BadRowError
+
+Gold = tuple[str, tuple[str, ...]]
+"""An example's `label` and `answers`."""
+
+GoldReader = Callable[[object, Mapping[str, str]], Gold | None]
+"""From the value in the label's column and the row's texts to its gold; `None` if its annotators agreed on none.
+
+Raises `BadRowError`.
+"""
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
+
+
+def number(value: object) -> str:
+    """A number as text, its digits as they are but without thousands separators: `1,000` is `1000`, `3.50` stays.
+
+    Raises:
+        BadRowError: if it is none.
+    """
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    text = value.strip().replace("\N{MINUS SIGN}", "-") if isinstance(value, str) else ""
+    if not _NUMBER.fullmatch(text):
+        raise BadRowError(
+            f"the answer {value!r} is not a number (digits, with `,` between thousands and `.` before decimals)"
+        )
+    return text.removeprefix("+").replace(",", "")
+
+
+class Numbers:
+    """The gold of word problems."""
+
+    allowed = "a number"
+
+    def __call__(self, value: object, texts: Mapping[str, str]) -> Gold:
+        """The number as label and only answer."""
+        label = number(value)
+        return label, (label,)
+
+
+class Texts:
+    """The gold of tasks whose answers are written: one text, a list of texts, or SQuAD's texts and their places.
+
+    Args:
+        spans_in: the field in which the texts stand.
+    """
+
+    allowed = "the text of the answer, or a list of texts"
+
+    def __init__(self, spans_in: str | None = None) -> None:
+        self._spans_in = spans_in
+
+    def __call__(self, value: object, texts: Mapping[str, str]) -> Gold:
+        """The first text as label, all distinct ones as answers."""
+        answers, starts = _texts_and_starts(value)
+        if not answers:
+            raise BadRowError("has no answer (questions without one, as in SQuAD 2, are not asked here)")
+        for answer in answers:
+            if not isinstance(answer, str):
+                raise BadRowError(f"the answer {answer!r} is not a text")
+            if not answer.strip():
+                raise BadRowError("empty answer")
+        field = self._spans_in
+        if field is not None and field in texts and starts is not None:
+            for answer, start in zip(answers, starts, strict=True):
+                _check_span(texts[field], field, answer, start)
+        return answers[0], tuple(dict.fromkeys(answers))
+
+
+def _texts_and_starts(value: object) -> tuple[list[Any], list[Any] | None]:
+    """The texts of a gold value, and where they stand if it says so."""
+    if isinstance(value, str):
+        return [value], None
+    if isinstance(value, Mapping):
+        answers, starts = value.get("text"), value.get("answer_start")
+        if not isinstance(answers, list) or not (starts is None or isinstance(starts, list)):
+            raise BadRowError(f"the answers {_shown(value)} are not {{text: [...], answer_start: [...]}}")
+        if starts is not None and len(starts) != len(answers):
+            raise BadRowError(f"there are {len(answers)} answers but {len(starts)} values of answer_start")
+        return answers, starts
+    if isinstance(value, list) and any(isinstance(answer, Mapping) for answer in value):
+        for answer in value:
+            if not isinstance(answer, Mapping) or "text" not in answer:
+                raise BadRowError(f"the answer {_shown(answer)} has no 'text'")
+            if "answer_start" not in answer:
+                raise BadRowError(f"the answer {_shown(answer)} has no 'answer_start'")
+        return [answer["text"] for answer in value], [answer["answer_start"] for answer in value]
+    if isinstance(value, list):
+        return value, None
+    raise BadRowError(f"the answer {_shown(value)} is not a text or a list of texts")
+
+
+def _check_span(context: str, field: str, answer: str, start: object) -> None:
+    if not isinstance(start, int) or isinstance(start, bool) or start < 0:
+        raise BadRowError(f"answer_start is {start!r}, not a position in the {field}")
+    there = context[start : start + len(answer)]
+    if there != answer:
+        at = context.find(answer)
+        elsewhere = f"it stands at {at}" if at >= 0 else f"it does not stand in the {field}"
+        raise BadRowError(
+            f"the answer {_shown(answer)} does not stand at answer_start {start} of the {field}, "
+            f"where {_shown(there)} is; {elsewhere}"
+        )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+class Classes:
+    """The gold of tasks whose classes are chosen from. A mapping given by the user replaces usual spellings and integers.
+
+    Args:
+        benchmark: which has the classes.
+        labels: the class for a label of the source, where it is not the class name.
+        class_names: what integer labels stand for, where the source says so itself.
+        is_typed: the source writes -1 where annotators agreed on no label.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, labels: Mapping[str, str], class_names: tuple[str, ...] | None, is_typed: bool
+    ) -> None:
+        aliases = {} if labels else benchmark.label_aliases
+        by_name = {**{cls: cls for cls in benchmark.classes}, **aliases, **labels}
+        by_number: dict[str, str] = {}
+        if class_names is not None:
+            by_number = {str(number): by_name[name] for number, name in enumerate(class_names) if name in by_name}
+        elif not labels:
+            by_number = {str(number): cls for number, cls in enumerate(benchmark.classes)}
+        self._classes = {**by_number, **by_name}
+        self._no_gold = {"-", "-1"} if is_typed else {"-"}
+        self.allowed = ", ".join([*by_name, *by_number])
+
+    def __call__(self, value: object, texts: Mapping[str, str]) -> Gold | None:
+        """The class as label, no answers; `None` if the annotators agreed on none."""
+        is_label = isinstance(value, str | int) and not isinstance(value, bool)
+        name = str(value)
+        if is_label and name in self._classes:
+            return self._classes[name], ()
+        if is_label and name in self._no_gold:
+            return None
+        raise BadRowError(f"label {value!r} is not one of the classes")
+
+
+def gold_reader(
+    benchmark: Benchmark, labels: Mapping[str, str], class_names: tuple[str, ...] | None, is_typed: bool
+) -> Numbers | Texts | Classes:
+    """The reader of a benchmark's kind of gold; the arguments are those of `Classes`."""
+    if benchmark.gold == "number":
+        return Numbers()
+    if benchmark.gold == "texts":
+        return Texts(benchmark.spans_in)
+    return Classes(benchmark, labels, class_names, is_typed)

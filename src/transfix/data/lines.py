@@ -1,0 +1,115 @@
+"""Reads text files line by line (gzip and a byte order mark accepted) and knows what is not UTF-8 in which line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, TypeVar, cast
+
+from transfix.data.example import BadRowError, BadRows, DataError
+
+T = TypeVar("T")
+
+GZIP_MAGIC, UTF8_BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
+UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def text_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
+    """The lines of a text file, numbered from 1, without their line ends (LF or CR LF and nothing else).
+
+    Lines that are not UTF-8 are reported and left out; empty lines are reported unless nothing follows them.
+    """
+    return without_blank(decoded_lines(path, bad), lambda line: not line.strip(), bad)
+
+
+def decoded_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
+    """Like `text_lines`, with empty lines as they are."""
+    for number, raw in raw_lines(path):
+        try:
+            yield number, decoded(raw)
+        except BadRowError as error:
+            bad.add(number, str(error))
+
+
+def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file as bytes, numbered from 1, each with its end; the byte order mark is taken off.
+
+    Raises:
+        DataError: if the file cannot be read to its end.
+    """
+    try:
+        with open_bytes(path) as file:
+            for number, raw in enumerate(file, start=1):
+                yield number, raw.removeprefix(UTF8_BOM) if number == 1 else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read to its end: {error}") from error
+
+
+def decoded(raw: bytes) -> str:
+    """The text of a line, without its end.
+
+    Raises:
+        BadRowError: if it is not UTF-8.
+    """
+    try:
+        return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        what = f"not UTF-8: byte 0x{raw[error.start]:02x} at column {error.start + 1}"
+        raise BadRowError(what) from None
+
+
+def without_blank(
+    items: Iterable[tuple[int, T]], is_blank: Callable[[T], bool], bad: BadRows
+) -> Iterator[tuple[int, T]]:
+    """The items that are not blank. Blank ones are reported, unless nothing follows them."""
+    blanks: list[int] = []
+    for number, item in items:
+        if is_blank(item):
+            blanks.append(number)
+            continue
+        for blank in blanks:
+            bad.add(blank, "empty line")
+        blanks.clear()
+        yield number, item
+
+
+def json_object(text: str) -> dict[str, object] | str:
+    """The JSON object in `text`, or what is wrong with it."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"not valid JSON: {error.msg} at column {error.colno}"
+    except (ValueError, RecursionError) as error:
+        return f"not usable JSON: {error}"
+    return value if isinstance(value, dict) else f"a JSON {type(value).__name__}, not an object"
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """A file's bytes, decompressed if it is gzipped."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == GZIP_MAGIC
+    return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
+
+
+def peek(path: Path) -> tuple[bytes, str]:
+    """The first four bytes and the first line (decoding errors are found when rows are read).
+
+    Raises:
+        DataError: if the file cannot be read or is UTF-16.
+    """
+    try:
+        with open_bytes(path) as file:
+            line = file.readline(1 << 24)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    if line.startswith(UTF16_BOMS):
+        raise DataError(f"{path}: is UTF-16 text; save it as UTF-8")
+    return line[:4], line.removeprefix(UTF8_BOM).decode("utf-8", errors="replace").rstrip("\r\n")
+
+
+def shortened(text: str) -> str:
+    """At most 80 characters of a text, for messages."""
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,79 @@
+"""Rows shown with their answers before each question (few-shot prompting). Never rows that are measured."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from transfix import data, tasks
+from transfix.data import Example
+from transfix.errors import TransfixError
+from transfix.evaluation.metrics import ENGLISH
+from transfix.experiments.spec_parts import Evaluation
+from transfix.tasks import Task
+
+
+def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example]) -> str:
+    """The exemplars of a language as the text before every prompt; empty without few-shot prompting.
+
+    The same rows for every question, so that the model reads them once.
+
+    Args:
+        evaluation: its `few_shot` says how many, and from where.
+        task: what is asked, in the form that is asked.
+        code: the language that is asked in.
+        asked: the rows that are measured; none of them is shown.
+
+    Raises:
+        TransfixError: if there are no such rows, too few, or they would be rows that are measured.
+    """
+    wanted = evaluation.few_shot
+    if wanted is None:
+        return ""
+    usual = task.exemplars
+    if wanted.task is None and usual is None:
+        raise TransfixError(
+            f"few_shot: {task.name} has no usual source of exemplars; name one: few_shot: {{task: ..., split: ...}}"
+        )
+    other = tasks.get(wanted.task or (usual.task if usual else task.name))
+    if other.kind != task.kind or other.classes != task.classes or set(other.fields) != set(task.fields):
+        raise TransfixError(f"few_shot: rows of {other.name} have other fields or answers than those of {task.name}.")
+    language = wanted.language or (usual.language if usual else "english")
+    spoken = {"english": ENGLISH, "target": code}.get(language, language)
+    usual_split = usual.split if usual is not None and wanted.task is None else other.train_split
+    split = wanted.split or usual_split
+    if split is None:
+        raise TransfixError(f"few_shot: {other.name} has no training split; name one with split: ...")
+    measured = task.benchmark.split(evaluation.split or task.default_split)
+    if other.name == task.name and other.benchmark.split(split) == measured:
+        raise TransfixError(
+            f"few_shot: {split} is the split of {task.name} that is measured; exemplars must come from another one."
+        )
+    source = wanted.data or other.source("train")
+    rows = data.load(other.benchmark, source, spoken, split)
+    hidden = {tuple(sorted(row.fields.items())) for row in asked}
+    rows = [row for row in rows if row.label is not None and tuple(sorted(row.fields.items())) not in hidden]
+    chosen = draw(rows, wanted.shots, wanted.seed, task.classes)
+    if len(chosen) < wanted.shots:
+        raise TransfixError(
+            f"few_shot: {wanted.shots} exemplars were asked for, {other.name} {split} has {len(rows)} in {spoken}."
+        )
+    # the form of the question, in the exemplar's own language where the form has one for it
+    texts = [task.prompt(row) + task.target(row) + task.form.separator for row in chosen]
+    return "".join(texts)
+
+
+def draw(rows: Sequence[Example], count: int, seed: int, classes: Sequence[str] = ()) -> list[Example]:
+    """`count` rows by the seed; of a choice as many of each class as can be, in mixed order."""
+    order = random.Random(seed)
+    if len(rows) <= count:
+        return list(rows)
+    if not classes:
+        return order.sample(list(rows), count)
+    groups = [
+        order.sample(group, len(group)) for name in classes if (group := [row for row in rows if row.label == name])
+    ]
+    taken = [row for rank in zip(*(group + [None] * count for group in groups), strict=False) for row in rank if row]
+    chosen = taken[:count]
+    order.shuffle(chosen)
+    return chosen

@@ -1,0 +1,219 @@
+"""Measuring one run on one task: what is missing is asked, language by language, and written; metrics come from the files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from transfix import data, languages
+from transfix.data import Example, Rows
+from transfix.experiments.answering import Answer, Asking, Session, hash_of
+from transfix.experiments.exemplars import shots
+from transfix.experiments.learning import task_of
+from transfix.experiments.progress import Bar, Display
+from transfix.experiments.spec import RunSpec
+from transfix.experiments.spec_parts import Evaluation
+from transfix.experiments.store import Run
+from transfix.tasks import Task
+from transfix.tasks.judges import JUDGES, answer_language, golds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRIC = "metric_"
+"""Before the name of a metric, the columns of predictions that hold it."""
+
+
+def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
+    """Predicts what is missing of one evaluation.
+
+    Raises:
+        TransfixError: rows cannot be read, or the run is not trained.
+    """
+    run, task, name = session.run, task_of(evaluation), evaluation.result
+    split = evaluation.split or task.default_split
+    codes = task.languages if isinstance(evaluation.languages, str) else evaluation.languages
+    read = {code: _read(task, evaluation, code, split) for code in codes}
+    wanted = {code: rows.examples for code, rows in read.items()}
+    before = {code: shots(evaluation, task, code, rows) for code, rows in wanted.items()}
+    metas = {code: describe(run.spec, evaluation, task, split) | _of_rows(task, rows) for code, rows in read.items()}
+    kept = {code: _kept(run, name, task, code, metas[code], wanted[code], before[code]) for code in codes}
+    missing = {code: rows for code in codes if (rows := _unanswered(wanted[code], kept[code]))}
+    total = sum(len(rows) for rows in wanted.values())
+    if not missing:
+        return
+    done = total - sum(len(rows) for rows in missing.values())
+    session.load()
+    with display.bar(f"Measuring {run.spec.title} on {name}", total, done) as bar:
+        for code, rows in missing.items():
+            spoken = languages.get(code).name
+            asking = Asking(
+                shots=before[code],
+                max_tokens=evaluation.max_tokens,
+                max_new_tokens=evaluation.max_new_tokens,
+                temperature=evaluation.temperature,
+                top_p=evaluation.top_p,
+                seed=evaluation.generation_seed,
+            )
+            answers = session.answers(task, rows, functools.partial(_told, bar, spoken), asking)
+            run.write_predictions(name, code, _frame(task, rows, answers, kept[code]), metas[code])
+
+
+def _told(bar: Bar, note: str, rows: int) -> None:
+    bar.advance(rows, note)
+
+
+def compute_metrics(run: Run) -> dict[str, Any]:
+    """The metrics of every result that has predictions, computed from them.
+
+    Beside the main score (`languages`, `macro` ...): the other metrics of the task, how many answers could not be parsed,
+    and corpus metrics where the task has any.
+    """
+    from transfix.evaluation import metrics
+
+    found: dict[str, dict[str, Any]] = {}
+    for name, code in run.predicted():
+        found.setdefault(name, {})[code] = run.predictions(name, code)
+    computed = {}
+    for name, frames in found.items():
+        metas = {code: run.predictions_meta(name, code) or {} for code in frames}
+        meta = next(iter(metas.values()))
+        classes = meta.get("classes") or ()
+        summary = metrics.summarise(frames, chance=1 / len(classes) if classes else None)
+        computed[name] = {**meta, **summary, "metric": meta.get("metric", "accuracy"), **_further(metas, frames)}
+    return computed
+
+
+def _further(metas: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """What a generated answer has besides its main score."""
+    from transfix.evaluation import metrics
+
+    judge = JUDGES.get(str(next(iter(metas.values())).get("judge")))
+    if judge is None:
+        return {}
+    others = {}
+    for metric in judge.metrics[1:]:
+        column = METRIC + metric
+        renamed = {
+            code: {"id": frame["id"], "gold": frame["gold"], "score": frame[column]}
+            for code, frame in frames.items()
+            if column in frame
+        }
+        if renamed:
+            summary = metrics.summarise(renamed, chance=None)
+            others[metric] = {part: summary[part] for part in ("languages", "macro")}
+    unparsed = {code: int((~frame["parsed"]).sum()) for code, frame in frames.items() if "parsed" in frame}
+    too_long = {
+        code: int((frame["finished"] == "length").sum()) for code, frame in frames.items() if "finished" in frame
+    }
+    further: dict[str, Any] = {"metrics": others, "unparsable": unparsed, "cut_answers": too_long}
+    if judge.corpus is not None:
+        further["corpus"] = {
+            code: judge.corpus(
+                frame["answer"].tolist(), frame["golds"].tolist(), metas[code].get("answer_language", code)
+            )
+            for code, frame in frames.items()
+        }
+    return further
+
+
+def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
+    """What is asked and how: predictions are kept as long as it stays the same."""
+    form = task.form
+    few = evaluation.few_shot
+    content = {
+        "task": task.name,
+        "kind": task.kind,
+        "split": split,
+        "data": evaluation.model_dump(mode="json")["data"],
+        "classes": list(task.classes),
+        "template": task.form_name if task.form_name not in ("default", "custom") else task.template,
+        "form": hash_of(json.dumps(dataclasses.asdict(form), sort_keys=True, ensure_ascii=False)),
+        "verbaliser": dict(task.verbaliser),
+        "prompt_language": form.prompt_language,
+        "few_shot": few.shots if few else 0,
+        "few_shot_source": None if few is None else few.model_dump(mode="json"),
+        "model": spec.model,
+        "dtype": spec.dtype,
+        "max_tokens": evaluation.max_tokens,
+        "metric": task.metric,
+    }
+    if task.kind == "choice":
+        return content | {"scoring": form.scoring}
+    return content | {
+        "judge": form.judge,
+        "metric_title": task.judge.title,
+        "max_new_tokens": evaluation.max_new_tokens or form.max_new_tokens,
+        "temperature": evaluation.temperature,
+        "top_p": evaluation.top_p,
+        "generation_seed": evaluation.generation_seed if evaluation.temperature else None,
+    }
+
+
+def _of_rows(task: Task, rows: Rows) -> dict[str, Any]:
+    """What the record of one language says of its rows."""
+    facts: dict[str, Any] = {"skipped_rows": rows.skipped} if rows.skipped else {}
+    if task.kind != "choice" and rows.examples:
+        facts["answer_language"] = answer_language(rows.examples[0])
+    return facts
+
+
+def _read(task: Task, evaluation: Evaluation, code: str, split: str) -> Rows:
+    return data.read(task.benchmark, evaluation.data, code, split, evaluation.limit, on_bad_rows=evaluation.on_bad_rows)
+
+
+def _unanswered(rows: Sequence[Example], before: pd.DataFrame | None) -> list[Example]:
+    """The rows that have no prediction yet."""
+    answered = set() if before is None else set(before["id"])
+    return [row for row in rows if row.id not in answered]
+
+
+def _frame(task: Task, rows: Sequence[Example], answers: Sequence[Answer], before: pd.DataFrame | None) -> pd.DataFrame:
+    """Predictions as a table, after those made before."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {
+        "id": [row.id for row in rows],
+        "language": [row.language for row in rows],
+        "prompt_hash": [answer.prompt_hash for answer in answers],
+        "answer": [answer.answer for answer in answers],
+        "gold": [row.label for row in rows],
+        "score": [answer.judged.get(task.metric) for answer in answers],
+        "truncated": [answer.truncated for answer in answers],
+        "option_scores": [list(answer.scores) for answer in answers],
+    }
+    if task.kind != "choice":
+        columns |= {METRIC + name: [answer.judged.get(name) for answer in answers] for name in task.judge.metrics[1:]}
+        columns |= {
+            "text": [answer.text for answer in answers],
+            "golds": [list(golds(row)) for row in rows],
+            "parsed": [answer.parsed for answer in answers],
+            "finished": [answer.finished for answer in answers],
+        }
+    new = pd.DataFrame(columns)
+    return new if before is None else pd.concat([before, new], ignore_index=True)
+
+
+def _kept(
+    run: Run,
+    name: str,
+    task: Task,
+    code: str,
+    meta: Mapping[str, Any],
+    wanted: Sequence[Example],
+    before: str,
+) -> pd.DataFrame | None:
+    """Predictions made before, as far as they answer the same questions: a file's rows may have changed since."""
+    frame = run.predictions(name, code) if run.predictions_meta(name, code) == meta else None
+    if frame is None:
+        return None
+    asked = {row.id: (hash_of(before + task.prompt(row)), row.label, list(golds(row))) for row in wanted}
+    same = []
+    for row in frame.to_dict("records"):
+        gold = row["gold"] if isinstance(row["gold"], str) else None
+        now = asked.get(row["id"])
+        same.append(now is None or (now[:2] == (row["prompt_hash"], gold) and list(row.get("golds", now[2])) == now[2]))
+    return frame[same] if any(same) else None

@@ -1,0 +1,177 @@
+"""`transfix task check`: what a task would ask, shown before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from transfix import data, tasks
+from transfix.data import Example, Rows
+from transfix.errors import Problem, ProblemsError, TransfixError
+from transfix.tasks import Task
+
+SHOWN = 3
+"""Prompts shown of each language."""
+
+LONGEST = 0.01
+"""From this share of prompts over `max_tokens` on, it is said."""
+
+
+@dataclass(slots=True)
+class Part:
+    """The rows of one purpose and language.
+
+    Attributes:
+        purpose: `train` or `test`.
+        code: the language.
+        rows: how many; `skipped`: bad ones beside them.
+        balance: answer -> how many rows have it: the classes of a choice, else how many answers are accepted.
+        prompts: the first ones with their answers.
+        tokens: of the prompts: median, 95th percentile, longest; None without a tokenizer.
+    """
+
+    purpose: str
+    code: str
+    rows: int
+    skipped: int
+    balance: dict[str, int]
+    prompts: list[tuple[str, str]]
+    tokens: dict[str, int] | None = None
+
+
+@dataclass(slots=True)
+class Findings:
+    """Everything that `task check` prints.
+
+    Attributes:
+        task: the task.
+        parts: by purpose and language.
+        problems: what has to be put right; with any, the command's exit status is 2.
+        notes: what is worth knowing.
+    """
+
+    task: Task
+    parts: list[Part] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "task": self.task.name,
+            "kind": self.task.kind,
+            "template": self.task.form_name,
+            "parts": [{name: getattr(part, name) for name in Part.__dataclass_fields__} for part in self.parts],
+            "problems": [str(problem) for problem in self.problems],
+            "notes": self.notes,
+        }
+
+
+def check(
+    name: str, template: str | None = None, languages: Sequence[str] | None = None, tokenizer: Any = None
+) -> Findings:
+    """Reads a task's rows and puts them to no model.
+
+    Args:
+        name: a built-in task or a task file.
+        template: one of its templates.
+        languages: of the test rows; `None` is all.
+        tokenizer: of the model that shall be asked; counts tokens and checks label words. None: neither.
+
+    Raises:
+        TransfixError: there is no such task, or its file is wrong in itself.
+    """
+    task = tasks.get(name).with_options(template=template)
+    found = Findings(task)
+    seen: dict[tuple[str, ...], str] = {}
+    for purpose, code, source, split in _places(task, languages):
+        try:
+            rows = data.read(task.benchmark, source, code, split, on_bad_rows="skip")
+        except ProblemsError as error:
+            found.problems += [Problem(f"{purpose} {code}", error.title)] if not error.problems else error.problems
+            continue
+        except TransfixError as error:
+            found.problems.append(Problem(f"{purpose} {code}", str(error)))
+            continue
+        found.problems += [Problem(item.where, item.what, item.allowed) for item in rows.problems]
+        if rows.skipped > len(rows.problems):
+            found.problems.append(Problem(f"{purpose} {code}", f"{rows.skipped - len(rows.problems):,} more bad rows"))
+        try:
+            found.parts.append(_part(task, purpose, code, rows, tokenizer, found))
+        except ProblemsError as error:
+            found.problems += error.problems or [Problem(f"{purpose} {code}", error.title)]
+        _leaks(purpose, code, rows.examples, seen, found)
+    return found
+
+
+def _places(task: Task, languages: Sequence[str] | None) -> list[tuple[str, str, object, str]]:
+    """(purpose, language, source, split) of all rows of a task."""
+    places: list[tuple[str, str, object, str]] = []
+    if task.train_split is not None and (not task.sources or "train" in task.sources):
+        code = "eng_Latn" if "eng_Latn" in task.languages or task.origin else task.languages[0]
+        places.append(("train", code, task.source("train"), task.train_split))
+    if not task.sources or "test" in task.sources:
+        codes = languages or task.languages
+        places += [("test", code, task.source("test"), task.default_split) for code in codes]
+    return places
+
+
+def _part(task: Task, purpose: str, code: str, rows: Rows, tokenizer: Any, found: Findings) -> Part:
+    examples = rows.examples
+    prompts = [task.prompt(row) for row in examples]
+    labelled = [row for row in examples if row.label is not None]
+    if task.kind == "choice":
+        balance = {name: sum(row.label == name for row in labelled) for name in task.classes}
+        missing = [name for name, count in balance.items() if not count]
+        if missing and purpose == "train":
+            what = f"no row is {' or '.join(map(repr, missing))}: an adapter would never learn to say so"
+            found.problems.append(Problem(f"{purpose} {code}", what))
+        elif missing:
+            found.notes.append(f"{purpose} {code}: no row is {' or '.join(map(repr, missing))}")
+    else:
+        counts = Counter(max(1, len(row.answers)) for row in labelled)
+        balance = {f"{count} accepted answer{'s' * (count != 1)}": rows_ for count, rows_ in sorted(counts.items())}
+    shown = [
+        (prompt, task.target(row) if row.label is not None else "")
+        for row, prompt in list(zip(examples, prompts, strict=True))[:SHOWN]
+    ]
+    part = Part(purpose, code, len(examples), rows.skipped, balance, shown)
+    if tokenizer is not None:
+        part.tokens = _tokens(task, part, examples, prompts, tokenizer, found)
+    return part
+
+
+def _tokens(
+    task: Task, part: Part, examples: Sequence[Example], prompts: Sequence[str], tokenizer: Any, found: Findings
+) -> dict[str, int]:
+    lengths = sorted(len(ids) for ids in tokenizer(list(prompts))["input_ids"])
+    over = sum(length > task.max_tokens for length in lengths)
+    where = f"{part.purpose} {part.code}"
+    if over >= max(1, LONGEST * len(lengths)):
+        found.notes.append(
+            f"{where}: {over:,} of {len(lengths):,} prompts have more than max_tokens ({task.max_tokens}) tokens and "
+            "would lose their middle in training"
+        )
+    if task.kind == "choice" and task.form.scoring == "word":
+        try:
+            tasks.check_verbaliser(task, tokenizer, examples[:SHOWN])
+        except ProblemsError as error:
+            found.problems += [Problem(f"{where}: {item.where}", item.what, item.allowed) for item in error.problems]
+    middle = lengths[len(lengths) // 2]
+    return {"median": middle, "95 %": lengths[int(0.95 * (len(lengths) - 1))], "longest": lengths[-1]}
+
+
+def _leaks(
+    purpose: str, code: str, examples: Sequence[Example], seen: dict[tuple[str, ...], str], found: Findings
+) -> None:
+    """Says if test rows are training rows."""
+    texts = [tuple(row.fields.values()) for row in examples]
+    if purpose == "train":
+        seen.update(dict.fromkeys(texts, code))
+        return
+    if both := sum(text in seen for text in texts):
+        found.problems.append(
+            Problem(f"test {code}", f"{both:,} rows are training rows too: their score would say nothing")
+        )

@@ -1,0 +1,50 @@
+"""Writes reports to files, and never over a file that is not one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transfix import atomic
+from transfix.errors import TransfixError
+
+MARKDOWN_MARK = "<!-- transfix report -->"
+"""The first line of a Markdown report in a file; readers of the rendered text do not see it."""
+
+_PAGE_MARK = '<p class="kicker">transfix report</p>'
+
+
+def require_own(path: Path, otherwise: str) -> None:
+    """Refuse a place for a report where something else is.
+
+    Args:
+        path: where the report is to go.
+        otherwise: what the user can do, as the message says it (`name another file with --html`).
+
+    Raises:
+        TransfixError: there is a file that is no report of transfix, or a directory.
+    """
+    if path.is_dir():
+        raise TransfixError(f"{path} is a directory: {otherwise}, or move it away.")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TransfixError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not content.startswith(MARKDOWN_MARK.encode()) and _PAGE_MARK.encode() not in content:
+        raise TransfixError(f"{path} exists and is no page of transfix: {otherwise}, or move it away.")
+
+
+def write(path: Path, text: str, otherwise: str) -> None:
+    """Write a page or a Markdown report.
+
+    Args:
+        path: where; its directory must exist.
+        text: what `html.page` or `tables.markdown` gave.
+        otherwise: see `require_own`.
+
+    Raises:
+        TransfixError: as `require_own` says, or the place cannot be written to.
+    """
+    require_own(path, otherwise)
+    atomic.write_file(path, text if _PAGE_MARK in text else f"{MARKDOWN_MARK}\n\n{text}")

@@ -1,0 +1,103 @@
+"""What is learned from a row: which label word follows its prompt (`Choices`), or which text (`Texts`)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from transfix.batches import Batch, Tree
+from transfix.evaluation.scoring import target_logits, word_logits
+
+CHUNK = 256
+"""Positions whose logits are in float32 at a time: a quarter of a gigabyte for a vocabulary of 262,144."""
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What a trainer minimises."""
+
+    @property
+    def pad(self) -> int:
+        """The padding token."""
+        ...
+
+    def weight(self, trees: Sequence[Tree]) -> int:
+        """How many terms the loss of these rows is the sum of."""
+        ...
+
+    def loss(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
+        """The sum of the loss over the batch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Cross-entropy over the label words, one term a row.
+
+    Attributes:
+        targets: the class of each row.
+        words: the token id of each class's label word.
+        pad: the padding token.
+    """
+
+    targets: Int[Tensor, " rows"]
+    words: Int[Tensor, " classes"]
+    pad: int
+
+    def weight(self, trees: Sequence[Tree]) -> int:
+        """The number of rows."""
+        return sum(len(tree.sequences) for tree in trees)
+
+    def loss(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
+        """The sum over the rows."""
+        logits = word_logits(model, batch, self.words)
+        targets = self.targets[list(batch.indices)].to(logits.device)
+        return nn.functional.cross_entropy(logits, targets, reduction="sum")
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Cross-entropy over the vocabulary, one term a token of the target. The prompt is no target.
+
+    Attributes:
+        targets: the target tokens of each row.
+        pad: the padding token.
+    """
+
+    targets: Sequence[tuple[int, ...]]
+    pad: int
+
+    def weight(self, trees: Sequence[Tree]) -> int:
+        """The number of target tokens."""
+        return sum(sequence.reads for tree in trees for sequence in tree.sequences)
+
+    def loss(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
+        """The sum over the target tokens."""
+        logits = target_logits(model, batch)
+        targets = self.tokens(batch).to(logits.device)
+        total = logits.new_zeros((), dtype=torch.float32)
+        for start in range(0, len(targets), CHUNK):
+            part = slice(start, start + CHUNK)
+            total = total + checkpoint(_cross_entropy, logits[part], targets[part], use_reentrant=False)
+        return total
+
+    def tokens(self, batch: Batch) -> Int[Tensor, " reads"]:
+        """The token that is right at each read: a sequence's reads come in the order of its target."""
+        seen: Counter[int] = Counter()
+        found = []
+        for index in batch.indices:
+            found.append(self.targets[index][seen[index]])
+            seen[index] += 1
+        return torch.tensor(found)
+
+
+def _cross_entropy(logits: Float[Tensor, "part vocabulary"], targets: Int[Tensor, " part"]) -> Tensor:
+    return nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
