@@ -1,0 +1,26 @@
+"""Texts written by a model, many rows at a time, each row as if it were alone.
+
+`prefill` reads a prompt by itself and in fixed pieces; `cache` and `attention` decode a fixed number of rows together so
+that no row's numbers depend on the others; `head` gives logits in float32, `choosing` the next token, `endings` the end of
+a text; `engine` refills rows as they finish.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transfix._lazy import lazy
+
+if TYPE_CHECKING:
+    from transfix.evaluation.generation.decoding import Decoding as Decoding
+    from transfix.evaluation.generation.decoding import Generated as Generated
+    from transfix.evaluation.generation.engine import generate as generate
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Decoding": "transfix.evaluation.generation.decoding",
+        "Generated": "transfix.evaluation.generation.decoding",
+        "generate": "transfix.evaluation.generation.engine",
+    },
+)

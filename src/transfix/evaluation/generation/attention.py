@@ -1,0 +1,162 @@
+"""Attention of one new token a row over rows of different lengths, bit for bit the same whatever the other rows are.
+
+A fused kernel's sums depend on how many keys there are, on their alignment and on the thread that adds them: in bfloat16
+that flips near-ties, and a row's text would depend on its batch. Here keys are taken in blocks of a fixed size, in float32,
+and what the blocks give is added in order:
+
+    o = Σ_b exp(q K_bᵀ·s - m) V_b  /  Σ_b exp(q K_bᵀ·s - m) 1        m the largest score, exact in any order
+
+A block that a row does not see adds exact zeros at the end of its sums, so a longer row beside it changes nothing. Prefixes
+enter as everywhere, through the seam, which stands in front of this function as it does in front of sdpa.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface, causal_mask_function, sdpa_mask
+
+from transfix.adapters import architecture
+from transfix.adapters.seam import PREFIXED, attend
+from transfix.errors import TransfixError
+
+ROWS = PREFIXED + "rows"
+"""The name under which transformers knows this attention function and its mask."""
+
+_NOT_OURS = ("s_aux", "position_bias")  # attention sinks, T5's biases: a row's scores would lack them
+
+
+def block_size(device: torch.device) -> int:
+    """Keys in a block: few on a CPU, whose caches they should fit in; many on a GPU, where every call costs the same."""
+    return 128 if device.type == "cpu" else 1024
+
+
+@contextmanager
+def decoding_rows(model: PreTrainedModel) -> Iterator[None]:
+    """For the time of the block the model decodes one token a row, with a `RowCache`.
+
+    The scaled dot-product attention of torch, which a LLaMA-Adapter's own softmax uses, runs unfused meanwhile.
+
+    Raises:
+        TransfixError: if the model is not on transformers' attention registry.
+    """
+    before = model.config._attn_implementation
+    if not type(architecture.body(model))._can_set_attn_implementation():
+        raise TransfixError(
+            f"{type(model).__name__} does not use transformers' attention registry, so its rows cannot be generated "
+            "together. Decoders such as Llama, Mistral, Qwen, Gemma and GPT-2 can."
+        )
+    model.set_attn_implementation(ROWS)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def row_attention(
+    module: nn.Module,
+    query: Float[Tensor, "batch heads tokens head"],
+    key: Float[Tensor, "batch kv_heads keys head"],
+    value: Float[Tensor, "batch kv_heads keys head"],
+    attention_mask: Bool[Tensor, "batch 1 tokens keys"] | None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    **kwargs: Any,
+) -> tuple[Float[Tensor, "batch tokens heads head"], None]:
+    """softmax(q Kᵀ·s + M) V in float32, block by block (see the module's description).
+
+    Args:
+        module: the attention layer.
+        query: q.
+        key: K; a prefix in front, then slots whose number is a multiple of the block size.
+        value: V.
+        attention_mask: true where a query sees a key; `None` where it sees all.
+        scaling: s; by default 1/√h.
+        softcap: c of Gemma 2, whose scores are c·tanh(x / c).
+        kwargs: what else transformers hands to an attention function.
+
+    Raises:
+        TransfixError: if the layer needs something that is not in the formula.
+    """
+    if missing := [name for name in _NOT_OURS if kwargs.get(name) is not None]:
+        raise TransfixError(
+            f"{type(module).__name__} attends with {' and '.join(missing)}, which generation in rows does not know."
+        )
+    batch, heads, tokens, size = query.shape
+    groups, keys = key.shape[1:3]
+    scale = size**-0.5 if scaling is None else scaling
+    # the query heads of a key/value head, and their tokens, are the rows of one matrix
+    queries = (query.float() * scale).reshape(batch, groups, heads // groups * tokens, size)
+    scores: list[Tensor] = []
+    blocks = _blocks(keys, block_size(key.device))
+    for block in blocks:
+        part = queries @ key[:, :, block].float().transpose(-1, -2)
+        if softcap is not None:
+            part = softcap * torch.tanh(part / softcap)
+        if attention_mask is not None:
+            hidden = ~attention_mask[..., block][:, :, None].expand(-1, -1, heads // groups, -1, -1).flatten(2, 3)
+            part = part.masked_fill(hidden, -torch.inf)
+        scores.append(part)
+    largest = scores[0].amax(-1, keepdim=True)
+    for part in scores[1:]:
+        largest = torch.maximum(largest, part.amax(-1, keepdim=True))
+    total, output = torch.zeros_like(largest), torch.zeros_like(queries[..., :1]).expand(-1, -1, -1, value.shape[-1])
+    for part, block in zip(scores, blocks, strict=True):
+        weights = (part - largest).exp()
+        total = total + weights.sum(-1, keepdim=True)
+        output = output + weights @ value[:, :, block].float()
+    output = (output / total).view(batch, heads, tokens, -1)
+    return output.transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+def _blocks(keys: int, size: int) -> list[slice]:
+    """Slices of `size` keys that end with the last; the first, with the prefix, has what is left."""
+    edges = sorted({0, *range(keys, 0, -size)})
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def row_mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: int | Tensor = 0,
+    mask_function: Callable[..., Any] = causal_mask_function,
+    **kwargs: Any,
+) -> Bool[Tensor, "batch 1 tokens keys"] | None:
+    """The mask of a `RowCache`: transformers' own mask function, asked about each row's positions.
+
+    Slot i of n holds the last position p' ≤ p with p' mod n = i, if there is one, p being the row's newest position.
+    """
+    if not isinstance(q_offset, Tensor):  # no `RowCache`: a soft prompt is run
+        mask: Tensor | None = sdpa_mask(
+            batch_size,
+            q_length,
+            kv_length,
+            q_offset,
+            mask_function=mask_function,
+            **kwargs | {"allow_is_causal_skip": False},
+        )
+        return mask
+    newest = q_offset[:, None, None, None]
+    rows = torch.arange(batch_size, device=newest.device)[:, None, None, None]
+    slots = torch.arange(kv_length, device=newest.device)[None, None, None]
+    held = newest - (newest - slots) % kv_length
+    seen: Tensor = mask_function(rows, torch.zeros_like(rows[:1]), newest, held) & (held >= 0)
+    return seen
+
+
+def _attend(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    return attend(row_attention, module, *args, **kwargs)
+
+
+AttentionInterface.register(ROWS, _attend)
+AttentionMaskInterface.register(ROWS, row_mask)

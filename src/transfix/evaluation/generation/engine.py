@@ -1,0 +1,192 @@
+"""Generation: rows are decoded together, and a row that finishes makes room for the next prompt at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from transfix.adapters import architecture
+from transfix.adapters.adapter import Host
+from transfix.batches import Encoded
+from transfix.errors import TransfixError
+from transfix.evaluation.generation.attention import block_size, decoding_rows
+from transfix.evaluation.generation.cache import RowCache
+from transfix.evaluation.generation.choosing import choose, draw
+from transfix.evaluation.generation.decoding import Decoding, Generated
+from transfix.evaluation.generation.endings import Endings
+from transfix.evaluation.generation.head import precise_head
+from transfix.evaluation.generation.prefill import Prefill
+
+TILE = 8
+"""Rows are decoded in multiples of it. Matrix products of fewer rows run in other kernels, with other rounding."""
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Encoded],
+    decoding: Decoding,
+    advance: Callable[[int], object] | None = None,
+    keys: Sequence[str] | None = None,
+) -> list[Generated]:
+    """A text after each prompt. A row's text depends on the row alone, not on the others or on `batch_rows`.
+
+    Each prompt but its last token is read by itself; then all rows advance by one token a forward, a fixed number of
+    them, whether they are filled or not. On a CPU this makes every row's numbers the same to the bit in float32 and
+    bfloat16 (tested; mixture-of-experts layers are not covered). On a GPU the same holds for one `batch_rows`, as far as
+    its kernels treat the rows of a matrix alike.
+
+    Args:
+        model: with the adapter to be measured active, or none; put into evaluation mode.
+        tokenizer: decodes, and names the end token, besides the model's `generation_config`.
+        prompts: the rows.
+        decoding: how tokens are chosen and when a text ends.
+        advance: told how many rows have finished, whenever some have.
+        keys: a name for each row. What is drawn for a row depends on (seed, key, position) only. By default the prompt
+            itself, so that equal prompts get equal texts.
+
+    Returns:
+        the texts, in the order of `prompts`.
+
+    Raises:
+        TransfixError: if a prompt is empty or leaves no room for `max_new_tokens`, if scores are not finite, or if the
+            model cannot be decoded row by row.
+    """
+    if keys is not None and len(keys) != len(prompts):
+        raise TransfixError(f"generate: {len(prompts)} prompts, but {len(keys)} keys: give each prompt its own.")
+    _check_lengths(model, prompts, decoding)
+    if not prompts:
+        return []
+    model.eval()
+    with torch.inference_mode(), precise_head(model):
+        return _Run(model, tokenizer, prompts, decoding, keys).finish(advance)
+
+
+@dataclass(slots=True)
+class _Row:
+    """A prompt that is being answered."""
+
+    index: int
+    key: str
+    past: int
+    last: int
+    written: list[int] = field(default_factory=list)
+
+
+class _Run:
+    """The rows that wait, those at work, each in its slot of the cache, and the texts that are done."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[Encoded],
+        decoding: Decoding,
+        keys: Sequence[str] | None,
+    ) -> None:
+        self.model = model
+        self.prompts = prompts
+        self.decoding = decoding
+        self.keys = keys if keys is not None else [" ".join(map(str, prompt.tokens)) for prompt in prompts]
+        self.endings = Endings(model, tokenizer, decoding)
+        self.prefill = Prefill(model)
+        # prompts that begin alike follow one another, as `Prefill` likes it
+        self.waiting = deque(sorted(range(len(prompts)), key=lambda index: prompts[index].tokens))
+        self.slots: list[_Row | None] = [None] * (-(-decoding.batch_rows // TILE) * TILE)
+        self.done: dict[int, Generated] = {}
+        device = self.prefill.device
+        longest = max(len(prompt.tokens) for prompt in prompts) + decoding.max_new_tokens
+        self.cache = RowCache(model.config, len(self.slots), longest, block_size(device), device)
+
+    def finish(self, advance: Callable[[int], object] | None) -> list[Generated]:
+        """Answers every prompt."""
+        while len(self.done) < len(self.prompts):
+            before = len(self.done)
+            self._refill()
+            with decoding_rows(self.model):
+                while len(self.done) == before:
+                    self._step()
+            if advance is not None:
+                advance(len(self.done) - before)
+        return [self.done[index] for index in range(len(self.prompts))]
+
+    def _refill(self) -> None:
+        for slot, row in enumerate(self.slots):
+            if row is None and self.waiting:
+                index = self.waiting.popleft()
+                *before, last = self.prompts[index].tokens
+                self.cache.fill(slot, self.prefill(before))
+                self.slots[slot] = _Row(index, self.keys[index], len(before), last)
+
+    def _step(self) -> None:
+        """One token more for every row; rows that end leave their slots."""
+        positions = [0 if row is None else row.past for row in self.slots]
+        self.cache.move(positions)
+        device = self.prefill.device
+        tokens = torch.tensor([[0 if row is None else row.last] for row in self.slots], device=device)
+        inputs: dict[str, Any] = {"input_ids": tokens, "position_ids": self.cache.positions[:, None]}
+        logits = self.model(**inputs, past_key_values=self.cache, use_cache=True).logits[:, -1]
+        seed = self.decoding.seed
+        draws = [0.0 if row is None else draw(seed, row.key, len(row.written)) for row in self.slots]
+        chosen, highest = choose(logits, self.decoding, draws)
+        finite = highest.isfinite().tolist()
+        for slot, (row, token) in enumerate(zip(self.slots, chosen.tolist(), strict=True)):
+            if row is None:
+                continue
+            if not finite[slot]:
+                raise TransfixError(
+                    f"the scores of row {row.index + 1} are not finite in {str(self.model.dtype)[6:]}: "
+                    "use dtype bfloat16 or float32, or train with a lower learning rate."
+                )
+            row.past, row.last = row.past + 1, token
+            row.written.append(token)
+            if (text := self.endings(row.written)) is not None:
+                self.done[row.index] = text
+                self.slots[slot] = None
+
+
+def _check_lengths(model: PreTrainedModel, prompts: Sequence[Encoded], decoding: Decoding) -> None:
+    limit, soft = _reach(model), _soft_prompt(model)
+    for number, prompt in enumerate(prompts, start=1):
+        length = len(prompt.tokens)
+        if not length:
+            raise TransfixError(f"generate: prompt {number} has no tokens; a model needs at least one to go on from.")
+        if limit is not None and soft + length + decoding.max_new_tokens > limit:
+            ahead = f"{soft} of the soft prompt + " if soft else ""
+            raise TransfixError(
+                f"generate: prompt {number} needs {ahead}{length} tokens + max_new_tokens {decoding.max_new_tokens}, but "
+                f"the model reads {limit}: cut the prompt or lower max_new_tokens."
+            )
+
+
+def _reach(model: PreTrainedModel) -> int | None:
+    """How many tokens the model reads.
+
+    LongRoPE rotates all rows of a batch otherwise as soon as one is longer than the original length, so it ends there.
+    """
+    config: Any = model.config.get_text_config(decoder=True)
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+    original = [part["original_max_position_embeddings"] for part in kinds if part.get("rope_type") == "longrope"]
+    limits = [*original, getattr(config, "max_position_embeddings", None)]
+    return min((limit for limit in limits if isinstance(limit, int)), default=None)
+
+
+def _soft_prompt(model: PreTrainedModel) -> int:
+    """Tokens of the soft prompt that stands in front of every row.
+
+    Raises:
+        TransfixError: if adapters are chosen row by row: rows change their places here.
+    """
+    host = getattr(model, "_transfix", None)
+    if not isinstance(host, Host):
+        return 0
+    if host.seam.rows is not None:
+        raise TransfixError("generate: adapters are chosen row by row here; generate with one adapter at a time.")
+    shift = host.seam.prompts.shift(1, architecture.embedding_table(model).device)
+    return 0 if shift is None else int(shift)
