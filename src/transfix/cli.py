@@ -15,9 +15,10 @@ import typer
 
 from transfix import cli_task
 from transfix.cli_failures import reported
+from transfix.cli_output import console, print_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 app = typer.Typer(
     name="transfix",
@@ -107,7 +108,7 @@ def evaluate(
     from transfix.report import collect, terminal
 
     experiment.evaluate(found, task or None, codes, limit)
-    _console().print(terminal(collect(found.path)))
+    console().print(terminal(collect(found.path)))
 
 
 @app.command()
@@ -146,9 +147,9 @@ def inspect(
 
     found = inspect_model(model)
     if json:
-        _print_json(found.to_dict())
+        print_json(found.to_dict())
     else:
-        _console().print(found)
+        console().print(found)
 
 
 @app.command()
@@ -164,7 +165,7 @@ def languages(
 
     found = table.of_benchmark(benchmark) if benchmark else table.all()
     if json:
-        _print_json([_plain(language) for language in found])
+        print_json([_plain(language) for language in found])
         return
     from rich import box
     from rich.table import Table
@@ -176,9 +177,9 @@ def languages(
         names = (language.code, language.name, language.native_name, language.script_name)
         own = [language.benchmarks[benchmark]] if benchmark else []
         shown.add_row(*names, language.family, language.branch, str(language.resource_class), *own)
-    console = _console()
-    console.print(shown)
-    console.print(f"{len(found)} languages. Class: resources from 0 (least) to 5 (most), Joshi et al. 2020.")
+    out = console()
+    out.print(shown)
+    out.print(f"{len(found)} languages. Class: resources from 0 (least) to 5 (most), Joshi et al. 2020.")
 
 
 @app.command()
@@ -197,7 +198,7 @@ def report(
     if markdown:
         typer.echo(reports.markdown(found))
     else:
-        _console().print(reports.terminal(found))
+        console().print(reports.terminal(found))
     target = html or directory / "report.html"
     reports.write(target, reports.page(found), "name another file with --html")
     typer.echo(f"Page: {target}", err=markdown)
@@ -230,11 +231,15 @@ def schema() -> None:
     """Print the JSON schema of a specification, for editors that check YAML."""
     from transfix.experiments.spec import RunSpec
 
-    _print_json(RunSpec.model_json_schema())
+    print_json(RunSpec.model_json_schema())
 
 
 def main() -> None:
     """What the command `transfix` runs."""
+    import os
+
+    # torch's threads would spin while they wait for each other: beside one busy process that makes a step many times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of languages on a terminal that has not their letters
             stream.reconfigure(errors="replace")
@@ -253,24 +258,6 @@ def _codes(given: list[str] | None) -> list[str] | None:
     return list(dict.fromkeys(languages.get(name).code for name in names))
 
 
-def _console() -> Console:
-    """Where tables are printed. A pipe gets no colours, and lines that are not cut at 80 characters."""
-    import os
-
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 160
-    return console
-
-
-def _print_json(content: object) -> None:
-    import json
-
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
-
-
 def _plain(record: Any) -> dict[str, Any]:
     """A frozen dataclass as plain data."""
     import dataclasses
@@ -281,13 +268,14 @@ def _plain(record: Any) -> dict[str, Any]:
 
 def _texts(task: str, language: str, meta: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
     """The texts of rows for the report's browser, as far as they are on this machine; the hub is not asked for them."""
-    from transfix import data
+    from transfix import data, tasks
     from transfix.errors import TransfixError
 
     try:
         source = data.parse_source(meta["data"])
         if isinstance(source, data.HubSource):
             return {}
-        return {row.id: row.fields for row in data.load(task, source, language, meta["split"])}
+        benchmark = tasks.get(meta.get("task_file") or meta.get("task") or task).benchmark
+        return {row.id: row.fields for row in data.load(benchmark, source, language, meta["split"], None, "skip")}
     except (TransfixError, KeyError):
         return {}

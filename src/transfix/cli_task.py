@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from transfix.cli_failures import reported
+from transfix.cli_output import console, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,6 @@ app = typer.Typer(name="task", help="The built-in tasks, and one's own.", no_arg
 def list_tasks() -> None:
     """List the built-in tasks."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from transfix import tasks
@@ -32,7 +32,7 @@ def list_tasks() -> None:
         languages = str(len(task.languages))
         split = task.train_split or "–"
         table.add_row(name, task.kind, ", ".join(task.fields), languages, split, ", ".join(task.forms))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 @app.command()
@@ -64,9 +64,7 @@ def check(
         tokenizer = load_tokenizer(model)
     found = taskcheck.check(task, template, codes, tokenizer)
     if json:
-        import json as plain
-
-        typer.echo(plain.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        print_json(found.to_dict())
     else:
         _print(found, model)
     if found.problems:
@@ -74,40 +72,40 @@ def check(
 
 
 def _print(found: Findings, model: str | None) -> None:
-    from rich.console import Console
     from rich.text import Text
 
     from transfix import languages as table
 
-    console = Console(highlight=False, soft_wrap=True)
+    shown = console()
+    shown.soft_wrap = True
     task = found.task
-    console.print(Text(f"{task.name}: {task.kind}, template {task.form_name}, scored by {task.metric}", style="bold"))
+    shown.print(Text(f"{task.name}: {task.kind}, template {task.form_name}, scored by {task.metric}", style="bold"))
     for part in found.parts:
-        _print_part(console, part, table.get(part.code).name)
+        _print_part(shown, part, table.get(part.code).name)
     if model is None:
-        console.print("Token counts: name a model with --model, e.g. --model gemma-3-270m", style="dim")
+        shown.print("Token counts: name a model with --model, e.g. --model gemma-3-270m", style="dim")
     for note in found.notes:
-        console.print(Text(f"! {note}", style="yellow"))
+        shown.print(Text(f"! {note}", style="yellow"))
     for problem in found.problems:
-        console.print(Text(f"✗ {problem}", style="red"))
+        shown.print(Text(f"✗ {problem}", style="red"))
     if found.problems:
-        console.print(Text(f"{len(found.problems)} problems", style="bold red"))
+        shown.print(Text(f"{len(found.problems)} problems", style="bold red"))
     else:
-        console.print(Text("No problems found.", style="green"))
+        shown.print(Text("No problems found.", style="green"))
 
 
-def _print_part(console: Console, part: Part, name: str) -> None:
+def _print_part(shown: Console, part: Part, name: str) -> None:
     from rich.text import Text
 
     balance = ", ".join(f"{label} {count:,}" for label, count in part.balance.items())
     skipped = f", {part.skipped:,} bad rows" if part.skipped else ""
-    console.print(
+    shown.print(
         Text(f"\n{part.purpose} · {name} ({part.code}): {part.rows:,} rows{skipped}; {balance}", style="bold")
     )
     if part.tokens:
-        console.print("  tokens a prompt: " + ", ".join(f"{what} {count:,}" for what, count in part.tokens.items()))
+        shown.print("  tokens a prompt: " + ", ".join(f"{what} {count:,}" for what, count in part.tokens.items()))
     for number, (prompt, answer) in enumerate(part.prompts, start=1):
         text = Text(f"  {number} ", style="dim")
         text.append(prompt.replace("\n", "\n    "), style="none")
         text.append(answer.replace("\n", "\n    "), style="green")
-        console.print(text)
+        shown.print(text)

@@ -104,7 +104,10 @@ def test_trained_measured_and_asked(tiny_model: Path) -> None:
     assert answer["answer"] in TOPICS
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     assert call("report", "runs").exit_code == 0
-    assert "complaints" in Path("runs/report.html").read_text()
+    page = Path("runs/report.html").read_text()
+    assert "complaints" in page
+    assert "Paket 0 ist zu spät" in page, "the page shows the texts of the user's rows"
+    assert "has not finished" not in page
 
 
 def test_changed_rows_or_a_changed_task_make_another_run(tiny_model: Path) -> None:

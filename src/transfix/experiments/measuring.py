@@ -126,6 +126,7 @@ def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> d
     few = evaluation.few_shot
     content = {
         "task": task.name,
+        "task_file": task.origin,
         "kind": task.kind,
         "split": split,
         "data": evaluation.model_dump(mode="json")["data"],

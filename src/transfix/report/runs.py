@@ -232,8 +232,19 @@ def _expected(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
             continue
         wanted = entry.get("languages", "all")
         codes = wanted if isinstance(wanted, list) else _task_languages(entry["task"]) if wanted == "all" else [wanted]
-        expected[entry["task"]] = tuple(_code(str(code)) for code in codes)
+        name = entry.get("name") or _task_name(entry["task"])
+        expected[name] = (*expected.get(name, ()), *(_code(str(code)) for code in codes))
     return expected
+
+
+def _task_name(task: str) -> str:
+    """The name that results of a task are kept under; a task file that is gone is known by its path."""
+    from transfix import tasks
+
+    try:
+        return tasks.get(task).name
+    except TransfixError:
+        return task
 
 
 def _task_languages(task: str) -> tuple[str, ...]:

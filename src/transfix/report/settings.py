@@ -31,7 +31,7 @@ NAMES = {
 }
 """Names of the settings in the metadata of predictions, in the order in which they are shown."""
 
-_INTERNAL = frozenset(("task", "model", "language", "kind", "form", "judge", "metric", "answer_language"))
+_INTERNAL = frozenset(("task", "model", "language", "kind", "form", "judge", "metric", "answer_language", "task_file"))
 """What predictions say of themselves that a reader need not see."""
 
 COMPARABLE = ("split", "data", "classes", "template", "verbaliser", "few_shot", "max_new_tokens", "temperature")
