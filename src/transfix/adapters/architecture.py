@@ -133,22 +133,32 @@ def embedding_table(model: PreTrainedModel) -> Tensor:
     return cast(Tensor, model.get_input_embeddings().weight)
 
 
+def stack(model: PreTrainedModel) -> nn.ModuleList:
+    """All layers of `model`, bottom first, whatever is in them.
+
+    Raises:
+        UnsupportedModelError: if no list of layers is found.
+    """
+    inner = body(model)
+    lists = (found for name in _LAYER_LISTS if isinstance(found := getattr(inner, name, None), nn.ModuleList))
+    if (first := next(lists, None)) is None:
+        raise UnsupportedModelError(
+            f"{type(model).__name__}: no list of layers was found under {' or '.join(_LAYER_LISTS)}. "
+            "Prefix methods need a decoder of transformers 5; full fine-tuning and prompting still work."
+        )
+    return first
+
+
 def layers(model: PreTrainedModel) -> tuple[Layer, ...]:
     """The decoder layers of `model`, bottom first.
 
     Raises:
         UnsupportedModelError: if no layer with an attention module is found.
     """
-    inner = body(model)
-    stack = next((getattr(inner, n) for n in _LAYER_LISTS if isinstance(getattr(inner, n, None), nn.ModuleList)), None)
-    if stack is None:
-        raise UnsupportedModelError(
-            f"{type(model).__name__}: no list of layers was found under {' or '.join(_LAYER_LISTS)}. "
-            "Prefix methods need a decoder of transformers 5; full fine-tuning and prompting still work."
-        )
+    blocks = stack(model)
     paths = {id(module): path for path, module in model.named_modules()}
     found = []
-    for index, block in enumerate(stack):
+    for index, block in enumerate(blocks):
         attention = next(_attentions(block), None)
         if attention is None:  # a layer without attention (state space, convolution)
             continue
@@ -156,7 +166,7 @@ def layers(model: PreTrainedModel) -> tuple[Layer, ...]:
         found.append(Layer(index, paths[id(attention)], attention, _source(attention), norm))
     if not found:
         raise UnsupportedModelError(
-            f"{type(model).__name__}: no attention module was found in its {len(stack)} layers. "
+            f"{type(model).__name__}: no attention module was found in its {len(blocks)} layers. "
             "Full fine-tuning and prompting still work."
         )
     return tuple(found)

@@ -37,6 +37,7 @@ def learn(run: Run, settings: Train, display: Display) -> None:
     from transfix import adapters, batches, training
     from transfix.experiments.callbacks import Told, tensorboard
     from transfix.tasks.task import class_balance
+    from transfix.training.kept import KeptLayers
     from transfix.training.trainer import newest_checkpoint
 
     spec, task = run.spec, task_of(settings)
@@ -53,6 +54,9 @@ def learn(run: Run, settings: Train, display: Display) -> None:
     # a tree is not split over steps, so one as wide as a step at the most
     trees = batches.shared(model, teaching.sequences, settings.batch_tokens, widest=settings.batch_rows)
     steps = batches.training_steps(trees, settings.epochs, settings.batch_rows, settings.batch_tokens, spec.seed)
+    lower = None
+    if settings.keep_lower_layers:
+        lower = KeptLayers.of(adapter, steps, settings.epochs, teaching.objective.pad, run.checkpoints_dir)
     per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
     done = newest_checkpoint(run.checkpoints_dir)
     finished = int(done.name.rsplit("-", 1)[1]) if done else 0
@@ -64,6 +68,7 @@ def learn(run: Run, settings: Train, display: Display) -> None:
             _settings(run, settings, len(steps)),
             _develop(loaded, teach(loaded, task, kept, settings.max_tokens)) if kept else None,
             [Told(bar, per_step), *tensorboard(run.path / "logs")],
+            lower,
         )
         trainer.run()
     if settings.early_stopping and trainer.best_dir.exists():
@@ -89,6 +94,7 @@ def learn(run: Run, settings: Train, display: Display) -> None:
             "steps": trainer.state.global_step,
             "seconds": round(trainer.seconds, 2),
             "examples_per_second": round(seen / max(trainer.seconds, 1e-9), 3),
+            "kept_lower_layers": lower.below if lower else 0,
             "resumed_at_step": finished,
             "final_loss": next((entry["loss"] for entry in reversed(history) if "loss" in entry), None),
             "development": [

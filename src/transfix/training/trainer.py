@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from transfix.adapters import Adapter
 from transfix.adapters.saving import fill, read_tensors
 from transfix.batches import Tree
 from transfix.errors import TransfixError
+from transfix.training.kept import KeptLayers
 from transfix.training.objectives import Objective
 
 CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
@@ -79,6 +81,7 @@ class AdapterTrainer(Trainer):
         settings: how.
         develop: measures the adapter on the development rows; `accuracy` and `loss`. None: there are none.
         callbacks: transformers' callbacks, told of every step.
+        kept: the output of the frozen lower layers, where it is kept.
     """
 
     def __init__(
@@ -89,8 +92,10 @@ class AdapterTrainer(Trainer):
         settings: Settings,
         develop: Callable[[], dict[str, float]] | None = None,
         callbacks: Sequence[TrainerCallback] = (),
+        kept: KeptLayers | None = None,
     ) -> None:
         self.adapter = adapter
+        self.kept = kept
         self.objective: Objective = objective
         self.settings = settings
         self.develop = develop
@@ -145,7 +150,8 @@ class AdapterTrainer(Trainer):
         total = torch.zeros((), device=self.args.device)
         for trees in forwards:
             batch = batches.collate(trees, self.objective.pad)
-            loss = self.objective.loss(self.adapter.model, batch) / weight
+            with nullcontext() if self.kept is None else self.kept.skipping(trees, batch):
+                loss = self.objective.loss(self.adapter.model, batch) / weight
             self.accelerator.backward(loss)
             total += loss.detach()
         if total.device.type == "cpu":  # elsewhere looking at every loss would make the device wait: see `log`

@@ -33,14 +33,10 @@ class Decoding:
     batch_rows: int = 16
 
     def __post_init__(self) -> None:
+        stop: object = self.stop  # a text by itself would be taken letter by letter
         checks = [
             ("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more"),
-            (
-                "stop",
-                self.stop,
-                isinstance(self.stop, tuple) and all(self.stop),
-                "a tuple of texts, none of them empty",
-            ),
+            ("stop", stop, isinstance(stop, tuple) and all(stop), "a tuple of texts, none of them empty"),
             ("temperature", self.temperature, 0 <= self.temperature < math.inf, "0 (greedy) or more"),
             ("top_p", self.top_p, 0 < self.top_p <= 1, "above 0, up to 1"),
             ("batch_rows", self.batch_rows, self.batch_rows >= 1, "1 or more"),
