@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from transfix import data
@@ -46,6 +47,7 @@ def harness_model() -> Any:
 
     from transfix import models
 
+    torch.set_num_threads(os.cpu_count() or 1)  # the other tests' models are so small that one is faster
     loaded = models.load("gemma-3-270m", dtype="float32", device="cpu")
     return HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1, max_length=4096)
 
