@@ -95,27 +95,33 @@ def row_attention(
     groups, keys = key.shape[1:3]
     scale = size**-0.5 if scaling is None else scaling
     # the query heads of a key/value head, and their tokens, are the rows of one matrix
-    queries = (query.float() * scale).reshape(batch, groups, heads // groups * tokens, size)
+    rows = heads // groups * tokens
+    queries = (query.float() * scale).reshape(batch * groups, rows, size)
     scores: list[Tensor] = []
     blocks = _blocks(keys, block_size(key.device))
     for block in blocks:
-        part = queries @ key[:, :, block].float().transpose(-1, -2)
+        part = queries @ _matrices(key, block).transpose(1, 2)
         if softcap is not None:
             part = softcap * torch.tanh(part / softcap)
         if attention_mask is not None:
             hidden = ~attention_mask[..., block][:, :, None].expand(-1, -1, heads // groups, -1, -1).flatten(2, 3)
-            part = part.masked_fill(hidden, -torch.inf)
+            part = part.view(batch, groups, rows, -1).masked_fill(hidden, -torch.inf).flatten(0, 1)
         scores.append(part)
     largest = scores[0].amax(-1, keepdim=True)
     for part in scores[1:]:
         largest = torch.maximum(largest, part.amax(-1, keepdim=True))
-    total, output = torch.zeros_like(largest), torch.zeros_like(queries[..., :1]).expand(-1, -1, -1, value.shape[-1])
+    total, output = torch.zeros_like(largest), queries.new_zeros(batch * groups, rows, value.shape[-1])
     for part, block in zip(scores, blocks, strict=True):
         weights = (part - largest).exp()
         total = total + weights.sum(-1, keepdim=True)
-        output = output + weights @ value[:, :, block].float()
+        output = output + weights @ _matrices(value, block)
     output = (output / total).view(batch, heads, tokens, -1)
     return output.transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+def _matrices(states: Tensor, block: slice) -> Float[Tensor, "batch_kv_heads block head"]:
+    """A block of keys or values, one matrix a row and head, always in the same layout: products go by it."""
+    return states[:, :, block].float().flatten(0, 1)
 
 
 def _blocks(keys: int, size: int) -> list[slice]:

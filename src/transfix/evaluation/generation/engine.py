@@ -14,7 +14,7 @@ from transfix.adapters import architecture
 from transfix.adapters.adapter import Host
 from transfix.batches import Encoded
 from transfix.errors import TransfixError
-from transfix.evaluation.generation.attention import block_size, decoding_rows
+from transfix.evaluation.generation import attention
 from transfix.evaluation.generation.cache import RowCache
 from transfix.evaluation.generation.choosing import choose, draw
 from transfix.evaluation.generation.decoding import Decoding, Generated
@@ -22,8 +22,8 @@ from transfix.evaluation.generation.endings import Endings
 from transfix.evaluation.generation.head import precise_head
 from transfix.evaluation.generation.prefill import Prefill
 
-TILE = 8
-"""Rows are decoded in multiples of it. Matrix products of fewer rows run in other kernels, with other rounding."""
+TILE = 16
+"""Rows are decoded in multiples of it: matrix products of fewer rows may run in other kernels, with other rounding."""
 
 
 def generate(
@@ -101,14 +101,14 @@ class _Run:
         self.done: dict[int, Generated] = {}
         device = self.prefill.device
         longest = max(len(prompt.tokens) for prompt in prompts) + decoding.max_new_tokens
-        self.cache = RowCache(model.config, len(self.slots), longest, block_size(device), device)
+        self.cache = RowCache(model.config, len(self.slots), longest, attention.block_size(device), device)
 
     def finish(self, advance: Callable[[int], object] | None) -> list[Generated]:
         """Answers every prompt."""
         while len(self.done) < len(self.prompts):
             before = len(self.done)
             self._refill()
-            with decoding_rows(self.model):
+            with attention.decoding_rows(self.model):
                 while len(self.done) == before:
                     self._step()
             if advance is not None:
@@ -131,9 +131,7 @@ class _Run:
         tokens = torch.tensor([[0 if row is None else row.last] for row in self.slots], device=device)
         inputs: dict[str, Any] = {"input_ids": tokens, "position_ids": self.cache.positions[:, None]}
         logits = self.model(**inputs, past_key_values=self.cache, use_cache=True).logits[:, -1]
-        seed = self.decoding.seed
-        draws = [0.0 if row is None else draw(seed, row.key, len(row.written)) for row in self.slots]
-        chosen, highest = choose(logits, self.decoding, draws)
+        chosen, highest = choose(logits, self.decoding, self._draws())
         finite = highest.isfinite().tolist()
         for slot, (row, token) in enumerate(zip(self.slots, chosen.tolist(), strict=True)):
             if row is None:
@@ -148,6 +146,12 @@ class _Run:
             if (text := self.endings(row.written)) is not None:
                 self.done[row.index] = text
                 self.slots[slot] = None
+
+    def _draws(self) -> list[float]:
+        if self.decoding.temperature == 0:
+            return []
+        seed = self.decoding.seed
+        return [0.0 if row is None else draw(seed, row.key, len(row.written)) for row in self.slots]
 
 
 def _check_lengths(model: PreTrainedModel, prompts: Sequence[Encoded], decoding: Decoding) -> None:

@@ -12,6 +12,11 @@ from transfix.adapters import architecture
 from transfix.evaluation.generation.cache import States
 
 
+def piece_size(device: torch.device) -> int:
+    """Tokens in a forward: few on a CPU, so that more is shared; many on a GPU, which is idle with few."""
+    return 64 if device.type == "cpu" else 512
+
+
 class Prefill:
     """Reads prompts one at a time, in pieces of a fixed size.
 
@@ -26,7 +31,7 @@ class Prefill:
     def __init__(self, model: PreTrainedModel) -> None:
         self.body = architecture.body(model)
         self.device = architecture.embedding_table(model).device
-        self.piece = 64 if self.device.type == "cpu" else 512
+        self.piece = piece_size(self.device)
         self._tokens: tuple[int, ...] = ()
         self._states: States = []
 

@@ -1,0 +1,326 @@
+"""Rows generated together: transformers' own texts, and the same bits alone and in any batch, with every method."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from torch import Tensor
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from transfix import Adapter, SoftPrompt, attach, use
+from transfix.batches import Encoded
+from transfix.errors import TransfixError
+from transfix.evaluation.generation import Decoding, Generated, attention, engine, generate, prefill
+
+
+def _adapter_models() -> ModuleType:
+    """The tiny models of the adapters' tests."""
+    path = Path(__file__).parents[1] / "adapters" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("transfix_test_adapter_models", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TINY = _adapter_models()
+ALL = [("gemma3", method) for method in TINY.METHODS]  # two kinds of layers, one with a sliding window
+ALL += [
+    (name, method) for name in TINY.BUILDERS if name != "gemma3" for method in ("base", "prefix", "soft", "llama+lora")
+]
+FEW = [("gemma3", "soft+prefix"), ("gpt2", "llama+lora")]
+NEW = 8
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Several blocks and pieces a row, so that sliding windows wrap around; tiny matrices are faster on one thread."""
+    monkeypatch.setattr(attention, "block_size", lambda device: 8)
+    monkeypatch.setattr(prefill, "piece_size", lambda device: 4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A word a token: w3 ... w63, without an end token."""
+    words = {"<pad>": 0, "<s>": 1, "</s>": 2, **{f"w{number}": number for number in range(3, TINY.VOCABULARY)}}
+    inner = Tokenizer(WordLevel(words, unk_token="w3"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", bos_token="<s>")
+
+
+def _prompts(lengths: Sequence[int], seed: int = 2) -> list[Encoded]:
+    generator = torch.Generator().manual_seed(seed)
+    rows = [torch.randint(3, TINY.VOCABULARY, (length,), generator=generator).tolist() for length in lengths]
+    return [Encoded(tuple(row), truncated=False) for row in rows]
+
+
+PROMPTS = _prompts([5, 17, 1, 9, 2, 24, 12, 8])
+PROMPTS.append(Encoded((*PROMPTS[1].tokens[:14], 7, 9), truncated=False))  # begins as another does
+
+
+@cache
+def _adapted(name: str, method: str, dtype: torch.dtype = torch.float32) -> Adapter:
+    model = copy.deepcopy(TINY._built(name, 2)).to(dtype)
+    return TINY._randomise(attach(model, *TINY.METHODS[method]))
+
+
+@pytest.fixture
+def fresh() -> Callable[[str, str], PreTrainedModel]:
+    """A model of a test's own."""
+    return lambda name, method: copy.deepcopy(_adapted(name, method)).model
+
+
+@pytest.mark.parametrize(("name", "method"), ALL)
+def test_greedy_texts_are_those_of_transformers(name: str, method: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = _adapted(name, method).model
+    found = generate(model, tokenizer, PROMPTS, Decoding(max_new_tokens=NEW))
+    for prompt, answer in zip(PROMPTS, found, strict=True):
+        ids = torch.tensor([prompt.tokens])
+        mask = torch.ones_like(ids)
+        expected = model.generate(ids, attention_mask=mask, max_new_tokens=NEW, do_sample=False)[0, ids.shape[1] :]
+        assert answer.tokens == tuple(expected.tolist())
+        assert answer.text == tokenizer.decode(expected, skip_special_tokens=True)
+        assert answer.finished == "length"
+    assert len({answer.tokens for answer in found}) > len(PROMPTS) // 2, "the same answer everywhere tests little"
+
+
+Recorded = dict[tuple[int, ...], Tensor]
+Record = Callable[..., tuple[list[Generated], Recorded]]
+
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch, tokenizer: PreTrainedTokenizerFast) -> Record:
+    """Generates; returns the texts, and each prompt's logits (steps, vocabulary)."""
+    logits: dict[tuple[int, ...], list[Tensor]] = {}
+    step, choose = engine._Run._step, engine.choose
+
+    def watched(run: Any) -> None:
+        rows = [None if row is None else run.prompts[row.index].tokens for row in run.slots]
+
+        def noted(scores: Tensor, *rest: Any) -> Any:
+            for slot, tokens in enumerate(rows):
+                if tokens is not None:
+                    logits.setdefault(tokens, []).append(scores[slot].clone())
+            return choose(scores, *rest)
+
+        monkeypatch.setattr(engine, "choose", noted)
+        step(run)
+
+    monkeypatch.setattr(engine._Run, "_step", watched)
+
+    def run(model: PreTrainedModel, prompts: list[Encoded], rows: int) -> tuple[list[Generated], Recorded]:
+        logits.clear()
+        texts = generate(model, tokenizer, prompts, Decoding(max_new_tokens=NEW, batch_rows=rows))
+        return texts, {tokens: torch.stack(steps) for tokens, steps in logits.items()}
+
+    return run
+
+
+def _same(
+    found: tuple[list[Generated], Recorded], expected: tuple[list[Generated], Recorded], order: list[int]
+) -> None:
+    texts, logits = found
+    assert texts == [expected[0][index] for index in order]
+    for index in order:
+        tokens = PROMPTS[index].tokens
+        assert torch.equal(logits[tokens], expected[1][tokens]), f"the logits of row {index} are others"
+
+
+def _same_alone_and_in_batches(model: PreTrainedModel, record: Record) -> None:
+    together = record(model, PROMPTS, 16)
+    for index in (5, 8):
+        _same(record(model, [PROMPTS[index]], 16), together, [index])
+    shuffled = [5, 2, 8, 0, 3, 7, 1]
+    others = _prompts([3, 33, 1, 6, 2, 5, 2, 4], seed=4)
+    for rows in (1, 40):  # refilled, and with room left over
+        texts, logits = record(model, [*others, *(PROMPTS[index] for index in shuffled), *others[2:]], rows)
+        _same((texts[len(others) : len(others) + len(shuffled)], logits), together, shuffled)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "method"), ALL)
+def test_a_row_is_the_same_to_the_bit_alone_and_in_any_batch(
+    name: str, method: str, dtype: torch.dtype, record: Record
+) -> None:
+    _same_alone_and_in_batches(_adapted(name, method, dtype).model, record)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "method"), FEW)
+def test_so_it_is_with_several_threads(name: str, method: str, dtype: torch.dtype, record: Record) -> None:
+    torch.set_num_threads(2)
+    _same_alone_and_in_batches(_adapted(name, method, dtype).model, record)
+
+
+def test_so_it_is_in_eager_attention(record: Record) -> None:
+    model = copy.deepcopy(TINY._built("gemma3", 2)).to(torch.bfloat16)
+    model.set_attn_implementation("eager")
+    _same_alone_and_in_batches(TINY._randomise(attach(model, *TINY.METHODS["soft+prefix"])).model, record)
+    assert model.config._attn_implementation == "transfix_eager"
+
+
+def test_drawn_texts_depend_on_seed_and_key_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = _adapted("gemma3", "prefix").model
+    keys = [f"row-{number}" for number in range(len(PROMPTS))]
+
+    def drawn(order: list[int], seed: int = 0, named: bool = True, **settings: Any) -> list[Generated]:
+        decoding = Decoding(max_new_tokens=NEW, temperature=1.5, top_p=0.9, seed=seed, **settings)
+        prompts = [PROMPTS[index] for index in order]
+        return generate(model, tokenizer, prompts, decoding, keys=[keys[index] for index in order] if named else None)
+
+    every = list(range(len(PROMPTS)))
+    first = drawn(every)
+    assert first == drawn(every)
+    assert drawn(every[::-1], batch_rows=40) == first[::-1]
+    assert drawn([3]) == [first[3]]
+    assert all(one != other for one, other in zip(first, drawn(every, seed=1), strict=True))
+    assert drawn([3, 3]) == [first[3], first[3]]
+    again = generate(
+        model, tokenizer, [PROMPTS[3]], Decoding(max_new_tokens=NEW, temperature=1.5, top_p=0.9), keys=["another"]
+    )
+    assert again != [first[3]]
+    assert drawn([1, 4], named=False) == drawn([4, 1], named=False)[::-1]
+
+
+def test_several_end_tokens(fresh: Callable[[str, str], PreTrainedModel], tokenizer: PreTrainedTokenizerFast) -> None:
+    model, tokenizer = fresh("llama", "prefix"), copy.deepcopy(tokenizer)
+    whole = generate(model, tokenizer, PROMPTS, Decoding(max_new_tokens=NEW))
+    ends = [whole[0].tokens[4], whole[3].tokens[2]]
+    model.generation_config.eos_token_id = ends
+    tokenizer.eos_token = f"w{whole[6].tokens[0]}"
+    ends.append(whole[6].tokens[0])
+    told: list[int] = []
+    found = generate(model, tokenizer, PROMPTS, Decoding(max_new_tokens=NEW), told.append)
+    for answer, long in zip(found, whole, strict=True):
+        length = next((place for place, token in enumerate(long.tokens, 1) if token in ends), NEW)
+        assert answer.tokens == long.tokens[:length]
+        ended = long.tokens[length - 1] in ends
+        assert answer.finished == ("end" if ended else "length")
+        assert answer.text == tokenizer.decode(long.tokens[: length - ended], skip_special_tokens=True)
+    assert found[6] == Generated("", whole[6].tokens[:1], "end")
+    assert {answer.finished for answer in found} == {"end", "length"}
+    assert sum(told) == len(PROMPTS)
+    assert all(told)
+
+
+def test_a_finished_row_makes_room_at_once(
+    fresh: Callable[[str, str], PreTrainedModel], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = fresh("llama", "base")
+    prompts, longest = _prompts([3 + number % 5 for number in range(120)], seed=9), 40
+    model.generation_config.eos_token_id = list(range(3, 8))
+    calls: list[int] = []
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: calls.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    found = generate(model, tokenizer, prompts, Decoding(max_new_tokens=longest, batch_rows=16))
+    lengths = [len(answer.tokens) for answer in found]
+    assert min(lengths) < 5 < longest == max(lengths), "answers of different lengths"
+    assert set(calls) == {16}
+    assert len(calls) <= sum(lengths) / 16 + longest
+    assert len(calls) < 0.6 * sum(max(lengths[start : start + 16]) for start in range(0, 120, 16)), "without refilling"
+
+
+def test_what_prompts_share_is_read_once(
+    fresh: Callable[[str, str], PreTrainedModel], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model, read = fresh("gemma3", "prefix"), [0]
+
+    def count(module: Any, args: Any, kwargs: Any) -> None:
+        read[0] += kwargs["input_ids"].shape[1] if len(kwargs["input_ids"]) == 1 else 0
+
+    model.model.register_forward_pre_hook(count, with_kwargs=True)
+    start = _prompts([21])[0].tokens
+    prompts = [Encoded((*start, *end.tokens), truncated=False) for end in _prompts([4, 3, 5, 2], seed=6)]
+    generate(model, tokenizer, prompts, Decoding(max_new_tokens=2))
+    shared = 20  # in whole pieces of 4
+    assert read[0] == shared + sum(len(prompt.tokens) - 1 - shared for prompt in prompts)
+
+
+def test_the_model_is_left_as_it_was(
+    fresh: Callable[[str, str], PreTrainedModel], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = fresh("llama", "prefix").train()
+    ids = torch.tensor([PROMPTS[1].tokens])
+    before = model.eval()(ids).logits
+    generate(model.train(), tokenizer, PROMPTS[:2], Decoding(max_new_tokens=2))
+    assert not model.training
+    assert model.config._attn_implementation == "transfix_sdpa"
+    assert "forward" not in vars(model.lm_head)
+    assert torch.equal(model(ids).logits, before)
+    assert model(ids).logits.requires_grad
+
+
+def test_scores_that_are_no_numbers(
+    fresh: Callable[[str, str], PreTrainedModel], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = fresh("llama", "base")
+    with torch.no_grad():
+        model.model.embed_tokens.weight[PROMPTS[1].tokens[3]] = float("nan")
+    prompts = [PROMPTS[2], PROMPTS[1]]
+    for settings in ({}, {"temperature": 1.0}, {"temperature": 1.0, "top_p": 0.5}):
+        with pytest.raises(TransfixError, match=r"row 2 are not finite in float32: use dtype bfloat16"):
+            generate(model, tokenizer, prompts, Decoding(max_new_tokens=2, **settings))
+    assert model.config._attn_implementation == "sdpa"
+    assert "forward" not in vars(model.lm_head)
+
+
+def test_prompts_that_do_not_fit(
+    fresh: Callable[[str, str], PreTrainedModel], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = fresh("gpt2", "base")  # has learned positions, so one more would be an index out of range
+    decoding = Decoding(max_new_tokens=40)
+    assert len(generate(model, tokenizer, [PROMPTS[5]], decoding)[0].tokens) == 40
+    with pytest.raises(TransfixError, match=r"prompt 2 needs 24 tokens \+ max_new_tokens 41, but the model reads 64"):
+        generate(model, tokenizer, [PROMPTS[0], PROMPTS[5]], Decoding(max_new_tokens=41))
+    attach(model, SoftPrompt(tokens=4), name="soft")
+    with pytest.raises(TransfixError, match=r"needs 4 of the soft prompt \+ 24 tokens \+ max_new_tokens 40"):
+        generate(model, tokenizer, [PROMPTS[5]], decoding)
+    assert len(generate(model, tokenizer, [PROMPTS[5]], Decoding(max_new_tokens=36))[0].tokens) == 36
+    with pytest.raises(TransfixError, match="prompt 1 has no tokens"):
+        generate(model, tokenizer, [Encoded((), truncated=False)], decoding)
+    with pytest.raises(TransfixError, match="2 prompts, but 1 keys"):
+        generate(model, tokenizer, PROMPTS[:2], decoding, keys=["a"])
+    assert generate(model, tokenizer, [], decoding) == []
+
+
+def test_adapters_chosen_row_by_row_are_refused(
+    fresh: Callable[[str, str], PreTrainedModel], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = fresh("llama", "prefix")
+    with use(model, ["default", None]), pytest.raises(TransfixError, match="one adapter at a time"):
+        generate(model, tokenizer, PROMPTS[:2], Decoding())
+
+
+def test_models_that_cannot_be_decoded_row_by_row(tokenizer: PreTrainedTokenizerFast) -> None:
+    bloom = BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=1, n_head=4, vocab_size=64))
+    with pytest.raises(TransfixError, match="BloomForCausalLM does not use transformers' attention registry"):
+        generate(bloom, tokenizer, PROMPTS[:1], Decoding())
+    shape = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2, "vocab_size": 64}
+    lfm = Lfm2ForCausalLM(
+        Lfm2Config(hidden_size=32, intermediate_size=48, layer_types=["conv", "full_attention"], **shape)
+    )
+    with pytest.raises(TransfixError, match=r"lfm2: .* this model has a LinearAttentionLayer"):
+        generate(lfm, tokenizer, PROMPTS[:1], Decoding())
