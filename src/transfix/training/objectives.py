@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from transfix.batches import Batch, Tree
 from transfix.evaluation.scoring import target_logits, word_logits
+from transfix.training.head_loss import frozen_head_loss
 
 CHUNK = 256
 """Positions whose logits are in float32 at a time: a quarter of a gigabyte for a vocabulary of 262,144."""
@@ -81,8 +82,10 @@ class Texts:
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
         """The sum over the target tokens."""
+        targets = self.tokens(batch).to(model.device)
+        if (loss := frozen_head_loss(model, batch, targets)) is not None:
+            return loss
         logits = target_logits(model, batch)
-        targets = self.tokens(batch).to(logits.device)
         total = logits.new_zeros((), dtype=torch.float32)
         for start in range(0, len(targets), CHUNK):
             part = slice(start, start + CHUNK)
