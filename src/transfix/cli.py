@@ -252,6 +252,12 @@ def _codes(given: list[str] | None) -> list[str] | None:
 
     names = [name.strip() for entry in given or () for name in entry.split(",") if name.strip()]
     if not names:
+        if given:
+            from transfix.errors import TransfixError
+
+            raise TransfixError(
+                "--languages names no language. Leave it out for those of the specification, or say `all`."
+            )
         return None
     if "all" in names:
         return ["all"]

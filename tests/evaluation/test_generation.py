@@ -20,11 +20,14 @@ from transformers import (
     BloomForCausalLM,
     Lfm2Config,
     Lfm2ForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
-from transfix import Adapter, SoftPrompt, attach, use
+from transfix import Adapter, LlamaAdapter, PrefixTuning, SoftPrompt, attach, use
+from transfix.adapters.methods import Part
 from transfix.batches import Encoded
 from transfix.errors import TransfixError
 from transfix.evaluation.generation import Decoding, Generated, attention, engine, generate, prefill
@@ -44,7 +47,6 @@ def _adapter_models() -> ModuleType:
 TINY = _adapter_models()
 ALL = [("gemma3", method) for method in TINY.METHODS]  # two kinds of layers, one with a sliding window
 ALL += [(name, method) for name in TINY.BUILDERS if name != "gemma3" for method in ("soft+prefix", "llama+lora")]
-FEW = [("gemma3", "soft+prefix"), ("gpt2", "llama+lora")]  # both softmaxes
 NEW = 8
 
 
@@ -146,13 +148,15 @@ def _same(
         assert torch.equal(logits[tokens], expected[1][tokens]), f"the logits of row {index} are others"
 
 
-def _same_alone_and_in_batches(model: PreTrainedModel, record: Record) -> None:
+def _same_alone_and_in_batches(
+    model: PreTrainedModel, record: Record, alone: Sequence[int] = (2, 5, 8), batches: Sequence[int] = (1, 40)
+) -> None:
     together = record(model, PROMPTS, 16)
-    for index in (5, 8):
+    for index in alone:
         _same(record(model, [PROMPTS[index]], 16), together, [index])
     shuffled = [5, 2, 8, 0, 3, 7, 1]
     others = _prompts([3, 33, 1, 6, 2, 5, 2, 4], seed=4)
-    for rows in (1, 40):  # refilled, and with room left over
+    for rows in batches:  # refilled, and with room left over
         texts, logits = record(model, [*others, *(PROMPTS[index] for index in shuffled), *others[2:]], rows)
         _same((texts[len(others) : len(others) + len(shuffled)], logits), together, shuffled)
 
@@ -165,11 +169,16 @@ def test_a_row_is_the_same_to_the_bit_alone_and_in_any_batch(
     _same_alone_and_in_batches(_adapted(name, method, dtype).model, record)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize(("name", "method"), FEW)
-def test_so_it_is_with_several_threads(name: str, method: str, dtype: torch.dtype, record: Record) -> None:
-    torch.set_num_threads(2)
-    _same_alone_and_in_batches(_adapted(name, method, dtype).model, record)
+@pytest.mark.parametrize(
+    ("name", "part", "dtype"),
+    [("gemma3", PrefixTuning(tokens=9), torch.bfloat16), ("gpt2", LlamaAdapter(tokens=9), torch.float32)],
+    ids=["bfloat16", "float32"],
+)
+def test_so_it_is_with_several_threads(name: str, part: Part, dtype: torch.dtype, record: Record) -> None:
+    torch.set_num_threads(2)  # torch's own attention in float32 depends on the thread if there are 8 keys or more
+    model = copy.deepcopy(TINY._built(name, 2)).to(dtype)
+    model = TINY._randomise(attach(model, part)).model
+    _same_alone_and_in_batches(model, record, alone=[5], batches=[40])
 
 
 def test_so_it_is_in_eager_attention(record: Record) -> None:
@@ -177,6 +186,13 @@ def test_so_it_is_in_eager_attention(record: Record) -> None:
     model.set_attn_implementation("eager")
     _same_alone_and_in_batches(TINY._randomise(attach(model, *TINY.METHODS["soft+prefix"])).model, record)
     assert model.config._attn_implementation == "transfix_eager"
+
+
+def test_a_first_prompt_of_one_token(record: Record) -> None:
+    """Nothing is read before the first decoding step; a soft prompt is, and in the same way as before longer prompts."""
+    adapter = _adapted("gpt2", "soft", torch.bfloat16)
+    alone = record(copy.deepcopy(adapter).model, [PROMPTS[2]], 16)
+    _same(alone, record(copy.deepcopy(adapter).model, PROMPTS, 16), [2])
 
 
 def test_drawn_texts_depend_on_seed_and_key_alone(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -253,8 +269,8 @@ def test_what_prompts_share_is_read_once(
     start = _prompts([21])[0].tokens
     prompts = [Encoded((*start, *end.tokens), truncated=False) for end in _prompts([4, 3, 5, 2], seed=6)]
     generate(model, tokenizer, prompts, Decoding(max_new_tokens=2))
-    shared = 16  # in whole pieces of 8
-    assert read[0] == shared + sum(len(prompt.tokens) - 1 - shared for prompt in prompts)
+    shared = 16  # in whole pieces of 8; and two tokens go ahead of all prompts
+    assert read[0] == 2 + shared + sum(len(prompt.tokens) - 1 - shared for prompt in prompts)
 
 
 def test_the_model_is_left_as_it_was(
@@ -322,3 +338,21 @@ def test_models_that_cannot_be_decoded_row_by_row(tokenizer: PreTrainedTokenizer
     )
     with pytest.raises(TransfixError, match=r"lfm2: .* this model has a LinearAttentionLayer"):
         generate(lfm, tokenizer, PROMPTS[:1], Decoding())
+
+
+def test_long_rope_ends_where_it_changes() -> None:
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+    config = Phi3Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=64,
+        pad_token_id=0,
+        max_position_embeddings=128,
+        original_max_position_embeddings=48,
+        rope_parameters={**rope, "original_max_position_embeddings": 48},
+    )
+    assert engine._reach(Phi3ForCausalLM(config)) == 48
+    assert engine._reach(TINY._built("gemma3", 2)) == 64

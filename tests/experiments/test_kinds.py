@@ -138,8 +138,8 @@ def test_mgsm_comes_with_its_eight_exemplars(language: str) -> None:
 
 
 def test_exposure_adds_rows_of_other_languages(spec: Spec, store: RunStore, tmp_path: Path) -> None:
-    rows = data.load("xnli", "snapshot", "swh_Latn", "test", 30)
-    lines = [f"{row.fields['premise']}\t{row.fields['hypothesis']}\t{row.label}" for row in rows]
+    rows = data.load("xnli", "snapshot", "swh_Latn", "test", 30)  # changed, since these are measured
+    lines = [f"{row.fields['premise']}\t{row.fields['hypothesis']} Kweli.\t{row.label}" for row in rows]
     (tmp_path / "dev-sw.tsv").write_text("\n".join(lines) + "\n")
     exposure = {"rows": 6, "languages": ["sw"], "task": "xnli", "split": "dev"}
     exposure["data"] = {"files": str(tmp_path / "dev-{lang}.tsv")}
@@ -161,7 +161,7 @@ def test_predictions_of_texts(spec: Spec, store: RunStore, tmp_path: Path) -> No
     source.write_text('{"question": "2 + 2?", "language": "de"}\n{"question": "3 + 3?"}\n')
     assert experiment.predict(run, source, target) == 2
     lines = target.read_text().splitlines()
-    assert all('"answer"' in line and '"text"' in line for line in lines)
+    assert all('"answer"' in line and '"generated_text"' in line for line in lines)
 
 
 def test_probabilities_are_shares() -> None:

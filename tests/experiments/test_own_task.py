@@ -167,19 +167,19 @@ def test_the_check_shows_prompts_balance_tokens_and_problems(tiny_model: Path) -
     ("changes", "what"),
     [
         ({"kind": "essay"}, "kind"),
-        ({"colour": "red"}, "colour: is no key of a task file"),
+        ({"colour": "red"}, "colour: unknown key (allowed: prompt, labels"),
         ({"fields": []}, "fields"),
         ({"prompt": "{{text}} {{colour}}"}, "unknown placeholder {{colour}}"),
         ({"prompt": "{{text.__class__}}"}, "attributes are not allowed"),
         ({"prompt": "{% for i in range(999999999) %}{{text}}{% endfor %}"}, "loops are not allowed"),
         ({"labels": {"billing": " yes", "delivery": " {{text.x}}", "quality": " no"}}, "attributes are not allowed"),
-        ({"labels": None}, "labels are missing"),
+        ({"labels": None}, "labels: are missing"),
         ({"labels": {"billing": " yes", "delivery": " yes", "quality": " no"}}, "label word of 'billing' too"),
         ({"languages": ["en", "klingon"]}, "klingon"),
-        ({"data": None}, "data is missing"),
+        ({"data": None}, "data: is missing"),
         ({"data": {"test": {"files": "x-{colour}.csv"}}}, "unknown placeholder {colour}"),
         ({"name": "xnli"}, "xnli is the name of a built-in task"),
-        ({"name": None}, "name is missing"),
+        ({"name": None}, "name: is missing"),
         ({"name": "../up"}, "name"),
         ({"templates": {"other": {"prompt": "{{nothing}}"}}}, "templates.other"),
     ],
@@ -194,11 +194,16 @@ def test_what_is_wrong_with_a_task_file_is_said(tiny_model: Path, changes: dict[
 def test_files_that_are_no_task(tiny_model: Path) -> None:
     assert "does not exist" in refused(call("task", "check", "nothing.yaml"))
     Path("complaints/task.yaml").write_text("a: [")
-    assert "is not YAML" in refused(call("task", "check", "complaints/task.yaml"))
+    assert "is not valid YAML" in refused(call("task", "check", "complaints/task.yaml"))
     Path("complaints/task.yaml").write_text("- a\n")
     assert "holds no mapping" in refused(call("task", "check", "complaints/task.yaml"))
     Path("complaints/task.yaml").write_bytes(b"name: \xff\xfe")
-    assert "is not YAML" in refused(call("task", "check", "complaints/task.yaml"))
+    assert "is not UTF-8 text" in refused(call("task", "check", "complaints/task.yaml"))
+    for text in ("[" * 5000, "a: &a [*a, *a]\n", "name: 5\nname: 6\n", "exemplars: {foo: 1}\n"):
+        Path("complaints/task.yaml").write_text(text)
+        refused(call("task", "check", "complaints/task.yaml"))
+        Path("spec.yaml").write_text(text)
+        refused(call("train", "spec.yaml"))
 
 
 def test_bad_rows_stop_training_unless_they_are_to_be_skipped(tiny_model: Path) -> None:
@@ -221,3 +226,20 @@ def test_a_file_of_another_family_is_not_a_source_of_exemplars() -> None:
     task = tasks.get("complaints/task.yaml")
     assert task.family != tasks.get("xnli").family
     assert task.origin == "complaints/task.yaml"
+
+
+def test_rows_are_compared_by_their_fields_only() -> None:
+    write_task(optional=["note"])
+    with Path("complaints/train.csv").open("w") as file:
+        file.write("text,topic,note\nMy bill,billing,a\nMy parcel,delivery,b\nMy lamp,quality,c\n")
+    for name in ("en", "de", "sw"):
+        Path(f"complaints/test-{name}.csv").write_text("text,topic,note\nMy bill,billing,other\nSo,quality,x\n")
+    assert "1 rows are training rows too" in refused(call("task", "check", "complaints/task.yaml"))
+
+
+def test_gold_answers_that_are_not_on_offer() -> None:
+    write_task(optional=["note"], needs={"quality": "note"}, data={"test": {"files": "test.csv"}}, languages=["en"])
+    Path("complaints/test.csv").write_text("text,topic,note\nA,billing,\nB,quality,c\nC,quality,\n")
+    message = refused(call("task", "check", "complaints/task.yaml"))
+    assert "eng_Latn test-00002: 'quality' is the gold answer and not on offer" in message
+    assert message.count("not on offer") == 1

@@ -193,3 +193,10 @@ def test_a_packaged_model_needs_no_conversion(tmp_path: Path, monkeypatch: pytes
     found = inspect("gemma-3-270m")
     assert found.parameters == 268_098_176
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_depth_that_no_model_has(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "vocab_size": 9, "num_hidden_layers": 10**9}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **sizes}))
+    with pytest.raises(TransfixError, match="num_hidden_layers is 1,000,000,000"):
+        inspect(tmp_path)

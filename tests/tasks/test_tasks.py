@@ -108,7 +108,7 @@ def test_options() -> None:
             "{% for i in range(1000000000) %}{{premise}}{{hypothesis}}{% endfor %}",
             "loops are not allowed in a template",
         ),
-        ("{{premise * 1000000000}} {{hypothesis}}", "arithmetic are not allowed in a template"),
+        ("{{premise * 1000000000}} {{hypothesis}}", "arithmetic is not allowed in a template"),
         ("{% set x = premise %}{{x}} {{hypothesis}}", "assignments are not allowed in a template"),
         ("{% macro m() %}{{premise}}{% endmacro %}{{hypothesis}}", "macros are not allowed in a template"),
         ("{% include 'task.yaml' %}{{premise}} {{hypothesis}}", "includes are not allowed in a template"),

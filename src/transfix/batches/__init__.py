@@ -12,6 +12,7 @@ from transfix._lazy import lazy
 
 if TYPE_CHECKING:
     from transfix.batches.encoding import Encoded as Encoded
+    from transfix.batches.encoding import cut as cut
     from transfix.batches.encoding import encode as encode
     from transfix.batches.head import focused_head as focused_head
     from transfix.batches.plan import evaluation_batches as evaluation_batches
@@ -28,6 +29,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "Encoded": "transfix.batches.encoding",
+        "cut": "transfix.batches.encoding",
         "encode": "transfix.batches.encoding",
         "focused_head": "transfix.batches.head",
         "evaluation_batches": "transfix.batches.plan",

@@ -29,9 +29,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_token
     encoded = []
     for row in tokenizer(list(prompts))["input_ids"]:
         ids = row[:-1] if row and row[-1] == ends and len(row) > 1 else row  # an end token would close the prompt
-        cut = max_tokens is not None and len(ids) > max_tokens
-        if cut and max_tokens is not None:
-            head = max_tokens // 2
-            ids = [*ids[:head], *ids[len(ids) - (max_tokens - head) :]]
-        encoded.append(Encoded(tuple(ids), cut))
+        encoded.append(cut(ids, max_tokens))
     return encoded
+
+
+def cut(tokens: Sequence[int], max_tokens: int | None) -> Encoded:
+    """Tokens without their middle, if there are more than `max_tokens` (`None`: no limit)."""
+    if max_tokens is None or len(tokens) <= max_tokens:
+        return Encoded(tuple(tokens), False)
+    head = max_tokens // 2
+    return Encoded((*tokens[:head], *tokens[len(tokens) - (max_tokens - head) :]), True)

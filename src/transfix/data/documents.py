@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from transfix.data.example import BadRowError, BadRows, DataError
-from transfix.data.lines import UTF8_BOM, open_bytes
+from transfix.data.lines import UTF8_BOM, half_character, open_bytes
 from transfix.data.tables import Record, Table
 
 Flatten = Callable[[object], Iterator[Record]]
@@ -55,5 +55,10 @@ def open_document(
         records = list(flatten(document))
     except BadRowError as error:
         raise DataError(f"{path}: in no known layout: {error}; or write one row a line (jsonl)") from None
+    if b"\\ud" in raw.lower():
+        records = [
+            record if record.problem else Record(record.where, record.values, half_character(dict(record.values)))
+            for record in records
+        ]
     columns = tuple(dict.fromkeys(name for record in records for name in record.values))
     return Table("json document", columns, iter(records))

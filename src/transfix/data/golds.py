@@ -35,7 +35,7 @@ def number(value: object) -> str:
     text = value.strip().replace("\N{MINUS SIGN}", "-") if isinstance(value, str) else ""
     if not _NUMBER.fullmatch(text):
         raise BadRowError(
-            f"the answer {value!r} is not a number (digits, with `,` between thousands and `.` before decimals)"
+            f"the answer {_shown(value)} is not a number (digits, with `,` between thousands and `.` before decimals)"
         )
     return text.removeprefix("+").replace(",", "")
 
@@ -70,7 +70,7 @@ class Texts:
             raise BadRowError("has no answer (questions without one, as in SQuAD 2, are not asked here)")
         for answer in answers:
             if not isinstance(answer, str):
-                raise BadRowError(f"the answer {answer!r} is not a text")
+                raise BadRowError(f"the answer {_shown(answer)} is not a text")
             if not answer.strip():
                 raise BadRowError("empty answer")
         field = self._spans_in
@@ -139,7 +139,7 @@ class Classes:
         by_number: dict[str, str] = {}
         if class_names is not None:
             by_number = {str(number): by_name[name] for number, name in enumerate(class_names) if name in by_name}
-        elif not labels:
+        elif not labels and benchmark.numbered_labels:
             by_number = {str(number): cls for number, cls in enumerate(benchmark.classes)}
         self._classes = {**by_number, **by_name}
         self._no_gold = {"-", "-1"} if is_typed else {"-"}
@@ -153,7 +153,7 @@ class Classes:
             return self._classes[name], ()
         if is_label and name in self._no_gold:
             return None
-        raise BadRowError(f"label {value!r} is not one of the classes")
+        raise BadRowError(f"label {_shown(value)} is not one of the classes")
 
 
 def gold_reader(

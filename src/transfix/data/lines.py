@@ -84,7 +84,19 @@ def json_object(text: str) -> dict[str, object] | str:
         return f"not valid JSON: {error.msg} at column {error.colno}"
     except (ValueError, RecursionError) as error:
         return f"not usable JSON: {error}"
-    return value if isinstance(value, dict) else f"a JSON {type(value).__name__}, not an object"
+    if not isinstance(value, dict):
+        return f"a JSON {type(value).__name__}, not an object"
+    # only an escape can write half a character, and most lines hold none
+    return (half_character(value) if "\\ud" in text.lower() else None) or value
+
+
+def half_character(value: object) -> str | None:
+    """What is wrong with a JSON value that holds a lone surrogate (half of a UTF-16 pair): no file can hold that text."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        return f"holds half a character (\\u{ord(error.object[error.start]):04x}, a lone surrogate), which is no text"
+    return None
 
 
 def open_bytes(path: Path) -> IO[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transfix.data.benchmarks import IDENTIFIER, LABEL, LANGUAGE, Benchmark, Values
 from transfix.data.example import BadRowError, BadRows, DataError, Example, Rows
 from transfix.data.golds import Classes, Numbers, Texts, gold_reader
+from transfix.data.lines import shortened
 from transfix.data.tables import Record, Table
 from transfix.errors import Problem
 
@@ -87,7 +88,7 @@ class Places:
         if problems:
             title = (
                 f"{name}: columns are missing. Read as {table.layout} with columns "
-                f"{', '.join(table.columns) or 'none'}. "
+                f"{', '.join(map(shortened, table.columns)) or 'none'}. "
                 f"Name the file's own columns with `columns: {{{benchmark.fields[0]}: NAME}}`"
             )
             raise DataError(title, problems)
@@ -231,7 +232,7 @@ def _text(values: Values, field: str, places: Places, benchmark: Benchmark) -> s
     if is_number and benchmark.gold == "number":
         return str(value)
     if not isinstance(value, str):
-        raise BadRowError(f"{field} is {value!r}, not a text")
+        raise BadRowError(f"{field} is {shortened(repr(value))}, not a text")
     if is_absent:
         raise BadRowError(f"empty {field}")
     return value
@@ -248,7 +249,7 @@ def _present(values: Values, field: str, places: Places) -> object:
 
 def _identifier(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise BadRowError(f"id is {value!r}, not a text or a whole number")
+        raise BadRowError(f"id is {shortened(repr(value))}, not a text or a whole number")
     return str(value)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from transfix.data.example import BadRows, DataError
-from transfix.data.lines import decoded_lines, json_object, peek, shortened, text_lines, without_blank
+from transfix.data.lines import decoded_lines, json_object, open_bytes, peek, shortened, text_lines, without_blank
 from transfix.data.sources import Format
 
+_LONGEST_CELL = 2**31 - 1
+_CSV_LIMIT = threading.Lock()
 PARQUET_MAGIC = b"PAR1"
 LAYOUTS = (
     "tab-separated {columns} without header, tsv or csv with a header, jsonl (one object a line), or parquet; "
@@ -79,6 +82,7 @@ def open_table(
     if format == "parquet":
         bad.unit = "row"
         return _parquet(path)
+    _check_line_ends(path, first)
     if not first.strip():
         raise DataError(f"{path}: the file {'is empty' if not first else 'starts with an empty line'}")
     if format == "jsonl":
@@ -97,15 +101,49 @@ def open_table(
 def _detect(path: Path, magic: bytes, first: str, known_columns: frozenset[str], headerless: tuple[str, ...]) -> Format:
     if magic == PARQUET_MAGIC or path.suffix == ".parquet":
         return "parquet"
+    _check_line_ends(path, first)
     if first.lstrip().startswith("{") and ("\t" not in first or isinstance(json_object(first), dict)):
         return "jsonl"
     if "\t" in first:
         return "tsv"
-    if len(known_columns.intersection(next(csv.reader([first]), []))) > 0 or not first.strip():
+    if len(known_columns.intersection(next(_csv_rows([first], ","), []))) > 0 or not first.strip():
         return "csv"
     layouts = LAYOUTS.format(columns=", ".join(headerless))
     hint = " (a JSON array: write one object a line)" if first.startswith("[") else ""
     raise DataError(f"{path}:1: in no known layout{hint}: {shortened(first)!r}; expected {layouts}")
+
+
+def _check_line_ends(path: Path, first: str) -> None:
+    """Raise `DataError` if all lines are one because they end with CR alone. A CR inside a text is left alone."""
+    if "\r" not in first:
+        return
+    with open_bytes(path) as file:
+        if not any(b"\n" in block for block in iter(lambda: file.read(1 << 20), b"")):
+            raise DataError(f"{path}: its lines end with CR alone, as on old Macintoshs; save it with LF or CR LF")
+
+
+def _csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
+    """`csv.reader` whose cells may be of any length: the limit is the process's, so it is raised for each row only."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=strict)
+    while True:
+        with _CSV_LIMIT:
+            before = csv.field_size_limit(_LONGEST_CELL)
+            try:
+                row = next(reader, None)
+            finally:
+                csv.field_size_limit(before)
+        if row is None:
+            return
+        yield row
+
+
+def _check_header(name: str, columns: Iterable[str]) -> None:
+    """Raise `DataError` if columns share a name (empty names do not count: nothing is read by them)."""
+    names = [column for column in columns if column.strip()]
+    repeated = [column for column in dict.fromkeys(names) if names.count(column) > 1]
+    if repeated:
+        shown = ", ".join(repr(shortened(column)) for column in repeated)
+        raise DataError(f"{name}: its header names more than one column {shown}; rename all but one of them")
 
 
 def _layout(form: str, columns: Iterable[str]) -> str:
@@ -115,6 +153,9 @@ def _layout(form: str, columns: Iterable[str]) -> str:
 
 def _tsv(path: Path, columns: tuple[str, ...], has_header: bool, bad: BadRows) -> Table:
     # Without quoting: quotation marks in these files are part of the text.
+    if has_header:
+        _check_header(str(path), columns)
+
     def records() -> Iterator[Record]:
         for number, line in text_lines(path, bad):
             if has_header and number == 1:
@@ -142,7 +183,7 @@ def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad:
             yield line + "\n"
 
     def rows() -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+        reader = _csv_rows(lines(), delimiter, strict=True)
         begin = 0  # lines read before this row: a quoted text may span lines
         try:
             for row in reader:
@@ -154,6 +195,8 @@ def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad:
 
     numbered = without_blank(rows(), lambda row: not row, bad)
     columns = tuple(next(numbered, (1, []))[1]) if headerless is None else headerless
+    if headerless is None:
+        _check_header(bad.name, columns)
 
     def records() -> Iterator[Record]:
         for number, cells in numbered:
@@ -193,6 +236,7 @@ def _parquet(path: Path) -> Table:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: not a readable parquet file (truncated?): {error}") from error
     schema = file.schema_arrow
+    _check_header(str(path), schema.names)
 
     def records() -> Iterator[Record]:
         number = 0

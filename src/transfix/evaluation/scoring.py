@@ -104,8 +104,11 @@ def log_likelihoods(
         (continuations,) in float32 on the CPU; and for each whether every token of it is the likeliest one.
 
     Raises:
-        TransfixError: if a score is no number, as it happens in float16.
+        TransfixError: if a continuation is empty, or a score is no number, as it happens in float16.
     """
+    for number, (_, reads) in enumerate(continuations, start=1):
+        if reads < 1:
+            raise TransfixError(f"continuation {number} has no tokens: nothing of it can be scored.")
     model.eval()
     totals = torch.zeros(len(continuations), dtype=torch.float32)
     greedy = torch.ones(len(continuations), dtype=torch.bool)

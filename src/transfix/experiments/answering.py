@@ -118,7 +118,7 @@ class Session:
         if task.kind != "choice":
             return _generated(loaded, task, examples, prompts, encoded, advance, asking)
         if task.form.scoring == "likelihood":
-            return _likeliest(loaded, task, examples, prompts, advance)
+            return _likeliest(loaded, task, examples, prompts, advance, _longest(loaded, task, asking))
         return _chosen(loaded, task, examples, prompts, encoded, advance)
 
 
@@ -164,6 +164,9 @@ def _chosen(
     tokenizer: Any = loaded.tokenizer
     words = tasks.check_verbaliser(task, tokenizer, examples[:3])
     scores = score_choices(loaded.model, encoded, torch.tensor(list(words.values())), tokenizer.pad_token_id, advance)
+    offered = torch.tensor([task.offered(example) for example in examples])
+    if not bool(offered.all()):
+        scores = scores.masked_fill(~offered, -torch.inf).log_softmax(-1)
     return [
         _choice(task, example, prompt, cut.truncated, tuple(row))
         for example, prompt, cut, row in zip(examples, prompts, encoded, scores.tolist(), strict=True)
@@ -176,35 +179,47 @@ def _likeliest(
     examples: Sequence[Example],
     prompts: Sequence[str],
     advance: Advance | None,
+    longest: int | None,
 ) -> list[Answer]:
-    """The class whose continuation, of any length, is the likeliest."""
+    """The class whose continuation, of any length, is the likeliest; of those that are on offer for the row."""
+    from transfix.batches import cut
     from transfix.evaluation.scoring import log_likelihoods
 
     tokenizer: Any = loaded.tokenizer
-    many = len(task.classes)
-    continuations = [
-        tasks.continuation(tokenizer, prompt, option)
-        for example, prompt in zip(examples, prompts, strict=True)
-        for option in task.options(example)
-    ]
-    counted = _whole_rows(advance, many)
+    continuations: list[tuple[tuple[int, ...], int]] = []
+    owners: list[tuple[int, int]] = []
+    truncated = [False] * len(examples)
+    for row, (example, prompt) in enumerate(zip(examples, prompts, strict=True)):
+        for place, (option, there) in enumerate(zip(task.options(example), task.offered(example), strict=True)):
+            if not there:
+                continue
+            tokens, reads = tasks.continuation(tokenizer, prompt, option)
+            context = tokens[: len(tokens) - reads]
+            shorter = cut(context, None if longest is None else max(1, longest - reads))
+            truncated[row] |= shorter.truncated
+            continuations.append(((*shorter.tokens, *tokens[len(tokens) - reads :]), reads))
+            owners.append((row, place))
+    scores = [[-math.inf] * len(task.classes) for _ in examples]
+    counted = _whole_rows(advance, len(continuations), len(examples))
     totals, _ = log_likelihoods(loaded.model, continuations, tokenizer.pad_token_id, counted)
+    for (row, place), total in zip(owners, totals.tolist(), strict=True):
+        scores[row][place] = total
     return [
-        _choice(task, example, prompt, False, tuple(row))
-        for example, prompt, row in zip(examples, prompts, totals.view(-1, many).tolist(), strict=True)
+        _choice(task, example, prompt, short, tuple(own))
+        for example, prompt, short, own in zip(examples, prompts, truncated, scores, strict=True)
     ]
 
 
-def _whole_rows(advance: Advance | None, many: int) -> Advance | None:
+def _whole_rows(advance: Advance | None, options: int, rows: int) -> Advance | None:
     """Tells of rows where it is told of their options."""
     if advance is None:
         return None
     done = 0
 
-    def told(options: int) -> None:
+    def told(count: int) -> None:
         nonlocal done
-        before, done = done // many, done + options
-        advance(done // many - before)
+        before, done = done * rows // options, done + count
+        advance(done * rows // options - before)
 
     return told
 

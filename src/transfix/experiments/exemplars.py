@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from transfix import data, tasks
-from transfix.data import Example
+from transfix.data import Example, FilesSource
+from transfix.data.files import has_language_column
 from transfix.errors import TransfixError
 from transfix.evaluation.metrics import ENGLISH
 from transfix.experiments.spec_parts import Evaluation
@@ -50,9 +52,10 @@ def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example
             f"few_shot: {split} is the split of {task.name} that is measured; exemplars must come from another one."
         )
     source = wanted.data or other.source("train")
-    rows = data.load(other.benchmark, source, spoken, split)
-    hidden = {tuple(sorted(row.fields.items())) for row in asked}
-    rows = [row for row in rows if row.label is not None and tuple(sorted(row.fields.items())) not in hidden]
+    require_language(other, source, (spoken,), "few_shot", own=wanted.data is not None)
+    rows = data.load(other.benchmark, source, spoken, split, None, evaluation.on_bad_rows)
+    hidden = texts_of(task, [*asked, *_measured_in(task, evaluation, measured, spoken)])
+    rows = [row for row in rows if row.label is not None and text_of(task, row) not in hidden]
     chosen = draw(rows, wanted.shots, wanted.seed, task.classes)
     if len(chosen) < wanted.shots:
         raise TransfixError(
@@ -61,6 +64,51 @@ def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example
     # the form of the question, in the exemplar's own language where the form has one for it
     texts = [task.prompt(row) + task.target(row) + task.form.separator for row in chosen]
     return "".join(texts)
+
+
+def text_of(task: Task, row: Example) -> tuple[str, ...]:
+    """What a row asks: rows with the same texts are the same question, whatever else they carry."""
+    return tuple(row.fields[name] for name in task.fields)
+
+
+def texts_of(task: Task, rows: Iterable[Example]) -> set[tuple[str, ...]]:
+    """What rows ask."""
+    return {text_of(task, row) for row in rows}
+
+
+def require_language(task: Task, source: object, codes: Sequence[str], what: str, own: bool) -> None:
+    """Refuses a file that does not say which language its rows are in, where it would be read as another than English.
+
+    Args:
+        task: whose rows they are.
+        source: where they are.
+        codes: the languages they are wanted in.
+        what: the setting, for the message.
+        own: whether the setting names the file itself; then it may be of the one language that is named.
+
+    Raises:
+        TransfixError: if one file without a language column would be read as several languages, or as another one.
+    """
+    parsed = data.parse_source(source)
+    if not isinstance(parsed, FilesSource) or "{lang}" in parsed.files:
+        return
+    if set(codes) <= {ENGLISH} or (own and len(codes) == 1):
+        return
+    path = Path(parsed.files.replace("{split}", task.train_split or task.default_split)).expanduser()
+    if path.is_file() and has_language_column(path, parsed, task.benchmark):
+        return
+    raise TransfixError(
+        f"{what}: {parsed.files} is one file without a column `language`, so it cannot hold rows in {', '.join(codes)}: "
+        "write {lang} in the path, add the column, or name another file with data: {files: ...}."
+    )
+
+
+def _measured_in(task: Task, evaluation: Evaluation, split: str, code: str) -> list[Example]:
+    """The measured rows in the exemplars' own language, as far as there are any: parallel rows say the same."""
+    try:
+        return data.load(task.benchmark, evaluation.data, code, split)
+    except TransfixError:
+        return []
 
 
 def draw(rows: Sequence[Example], count: int, seed: int, classes: Sequence[str] = ()) -> list[Example]:

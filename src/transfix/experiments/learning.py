@@ -10,8 +10,9 @@ from transfix import data, tasks
 from transfix.data import Example, Rows
 from transfix.errors import TransfixError
 from transfix.experiments import answering
-from transfix.experiments.exemplars import draw
+from transfix.experiments.exemplars import draw, require_language, texts_of
 from transfix.experiments.progress import Display
+from transfix.experiments.spec import RunSpec
 from transfix.experiments.spec_parts import OnTask, Train
 from transfix.experiments.store import Run
 from transfix.tasks import Task
@@ -43,8 +44,9 @@ def learn(run: Run, settings: Train, display: Display) -> None:
     spec, task = run.spec, task_of(settings)
     found, skipped = training_rows(settings, task)
     rows, kept = training.split(found, task.fields[0], settings.rows, settings.development_rows, spec.seed)
-    exposed = exposure_rows(settings, task, spec.seed)
-    rows += exposed
+    exposed, more_skipped = exposure_rows(settings, task, spec.seed)
+    _require_unmeasured(spec, task, exposed)
+    rows, skipped = rows + exposed, skipped + more_skipped
     if not rows:
         raise TransfixError(f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development.")
     loaded = answering.load_model(spec)
@@ -169,15 +171,15 @@ def training_rows(settings: Train, task: Task) -> tuple[list[Example], int]:
     return [row for rows in read for row in rows.examples], sum(rows.skipped for rows in read)
 
 
-def exposure_rows(settings: Train, task: Task, seed: int) -> list[Example]:
-    """The rows of other languages to train on besides.
+def exposure_rows(settings: Train, task: Task, seed: int) -> tuple[list[Example], int]:
+    """The rows of other languages to train on besides, and how many bad ones were skipped.
 
     Raises:
         TransfixError: they would be of the split that is reported, or there are too few.
     """
     wanted = settings.exposure
     if wanted is None:
-        return []
+        return [], 0
     other = tasks.get(wanted.task or settings.task)
     if other.kind != task.kind or other.classes != task.classes or set(other.fields) != set(task.fields):
         raise TransfixError(f"exposure: rows of {other.name} have other fields or answers than those of {task.name}.")
@@ -190,15 +192,43 @@ def exposure_rows(settings: Train, task: Task, seed: int) -> list[Example]:
             "measure. Name another one."
         )
     found: list[Example] = []
+    skipped = 0
+    source = wanted.data or other.source("train")
+    require_language(other, source, wanted.languages, "exposure", own=wanted.data is not None)
     for code in wanted.languages:
-        rows = _read(other, wanted.data or other.source("train"), code, split, settings.on_bad_rows).examples
-        labelled = [row for row in rows if row.label is not None]
+        read = _read(other, source, code, split, settings.on_bad_rows)
+        skipped += read.skipped
+        labelled = [row for row in read.examples if row.label is not None]
         if len(labelled) < wanted.rows:
             raise TransfixError(
                 f"exposure: {wanted.rows} rows were asked for, {other.name} has {len(labelled)} in {code}."
             )
         found += draw(labelled, wanted.rows, seed, task.classes)
-    return found
+    return found, skipped
+
+
+def _require_unmeasured(spec: RunSpec, task: Task, exposed: Sequence[Example]) -> None:
+    """Refuses exposure rows that an evaluation of the same specification measures.
+
+    Raises:
+        TransfixError: with how many there are.
+    """
+    for number, evaluation in enumerate(spec.evaluate if exposed else ()):
+        measured = tasks.get(evaluation.task)
+        if set(measured.fields) != set(task.fields):
+            continue
+        for code in dict.fromkeys(row.language for row in exposed):
+            split = evaluation.split or measured.default_split
+            try:
+                rows = data.load(measured.benchmark, evaluation.data, code, split)
+            except TransfixError:
+                continue  # nothing is measured in that language
+            shared = texts_of(task, rows) & texts_of(task, [row for row in exposed if row.language == code])
+            if shared:
+                raise TransfixError(
+                    f"exposure: {len(shared)} of the rows in {code} are rows that evaluate[{number}] ({evaluation.task}, "
+                    f"{split}) measures; training on them would leave nothing to measure. Name other rows."
+                )
 
 
 def _read(task: Task, source: object, code: str, split: str, on_bad_rows: Any) -> Rows:

@@ -23,6 +23,9 @@ from transfix.tasks.judges import JUDGES, answer_language, golds
 if TYPE_CHECKING:
     import pandas as pd
 
+_OWN = ("skipped_rows", "answer_language")
+"""What predictions say of their own language's rows."""
+
 METRIC = "metric_"
 """Before the name of a metric, the columns of predictions that hold it."""
 
@@ -40,8 +43,12 @@ def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
     wanted = {code: rows.examples for code, rows in read.items()}
     before = {code: shots(evaluation, task, code, rows) for code, rows in wanted.items()}
     metas = {code: describe(run.spec, evaluation, task, split) | _of_rows(task, rows) for code, rows in read.items()}
-    kept = {code: _kept(run, name, task, code, metas[code], wanted[code], before[code]) for code in codes}
+    kept = {code: _kept(run, evaluation, task, code, metas[code], wanted[code], before[code]) for code in codes}
     missing = {code: rows for code in codes if (rows := _unanswered(wanted[code], kept[code]))}
+    for code, frame in kept.items():  # rows that are gone from their file no longer count
+        stored = run.predictions(name, code) if code not in missing and frame is not None else None
+        if frame is not None and stored is not None and len(frame) < len(stored):
+            run.write_predictions(name, code, frame, metas[code])
     total = sum(len(rows) for rows in wanted.values())
     if not missing:
         return
@@ -50,16 +57,21 @@ def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
     with display.bar(f"Measuring {run.spec.title} on {name}", total, done) as bar:
         for code, rows in missing.items():
             spoken = languages.get(code).name
-            asking = Asking(
-                shots=before[code],
-                max_tokens=evaluation.max_tokens,
-                max_new_tokens=evaluation.max_new_tokens,
-                temperature=evaluation.temperature,
-                top_p=evaluation.top_p,
-                seed=evaluation.generation_seed,
-            )
+            asking = asking_of(evaluation, before[code])
             answers = session.answers(task, rows, functools.partial(_told, bar, spoken), asking)
             run.write_predictions(name, code, _frame(task, rows, answers, kept[code]), metas[code])
+
+
+def asking_of(evaluation: Evaluation, shots_before: str) -> Asking:
+    """How an evaluation asks, with the exemplars of one language."""
+    return Asking(
+        shots=shots_before,
+        max_tokens=evaluation.max_tokens,
+        max_new_tokens=evaluation.max_new_tokens,
+        temperature=evaluation.temperature,
+        top_p=evaluation.top_p,
+        seed=evaluation.generation_seed,
+    )
 
 
 def _told(bar: Bar, note: str, rows: int) -> None:
@@ -80,11 +92,36 @@ def compute_metrics(run: Run) -> dict[str, Any]:
     computed = {}
     for name, frames in found.items():
         metas = {code: run.predictions_meta(name, code) or {} for code in frames}
-        meta = next(iter(metas.values()))
-        classes = meta.get("classes") or ()
-        summary = metrics.summarise(frames, chance=1 / len(classes) if classes else None)
+        meta = _said(metas)
+        chances = [chance for m in metas.values() if (chance := _chance(m)) is not None]
+        summary = metrics.summarise(frames, chance=sum(chances) / len(chances) if chances else None)
         computed[name] = {**meta, **summary, "metric": meta.get("metric", "accuracy"), **_further(metas, frames)}
     return computed
+
+
+def _chance(meta: Mapping[str, Any]) -> float | None:
+    """The score of a guess: given with the predictions, or one over the number of classes."""
+    classes = meta.get("classes") or ()
+    chance: float | None = meta.get("chance", 1 / len(classes) if classes else None)
+    return chance
+
+
+def _said(metas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What is said of all languages; what differs between them is said of each, with a note that averages mix it."""
+    keys = dict.fromkeys(key for meta in metas.values() for key in meta if key not in ("chance", *_OWN))
+    said: dict[str, Any] = {}
+    mixed = []
+    for key in keys:
+        values = {code: meta.get(key) for code, meta in metas.items()}
+        first = next(iter(values.values()))
+        if all(value == first for value in values.values()):
+            said[key] = first
+        else:
+            said[key] = values
+            mixed.append(key)
+    if mixed:
+        said["note"] = f"languages were asked in different ways ({', '.join(mixed)}): averages over them mix these"
+    return said
 
 
 def _further(metas: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
@@ -157,7 +194,11 @@ def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> d
 def _of_rows(task: Task, rows: Rows) -> dict[str, Any]:
     """What the record of one language says of its rows."""
     facts: dict[str, Any] = {"skipped_rows": rows.skipped} if rows.skipped else {}
-    if task.kind != "choice" and rows.examples:
+    if task.kind == "choice" and rows.examples:
+        offers = [sum(task.offered(row)) for row in rows.examples]
+        if min(offers) < len(task.classes):
+            facts["chance"] = sum(1 / max(1, count) for count in offers) / len(offers)
+    elif rows.examples:
         facts["answer_language"] = answer_language(rows.examples[0])
     return facts
 
@@ -200,7 +241,7 @@ def _frame(task: Task, rows: Sequence[Example], answers: Sequence[Answer], befor
 
 def _kept(
     run: Run,
-    name: str,
+    evaluation: Evaluation,
     task: Task,
     code: str,
     meta: Mapping[str, Any],
@@ -208,13 +249,19 @@ def _kept(
     before: str,
 ) -> pd.DataFrame | None:
     """Predictions made before, as far as they answer the same questions: a file's rows may have changed since."""
+    name = evaluation.result
     frame = run.predictions(name, code) if run.predictions_meta(name, code) == meta else None
     if frame is None:
         return None
-    asked = {row.id: (hash_of(before + task.prompt(row)), row.label, list(golds(row))) for row in wanted}
+    rows = wanted
+    if not set(frame["id"]) <= {row.id for row in wanted}:  # measured with a larger limit, or gone since
+        split = evaluation.split or task.default_split
+        rows = _read(task, evaluation.model_copy(update={"limit": None}), code, split).examples
+    asked = {row.id: (hash_of(before + task.prompt(row)), row.label, list(golds(row))) for row in rows}
     same = []
     for row in frame.to_dict("records"):
         gold = row["gold"] if isinstance(row["gold"], str) else None
         now = asked.get(row["id"])
-        same.append(now is None or (now[:2] == (row["prompt_hash"], gold) and list(row.get("golds", now[2])) == now[2]))
+        alike = now is not None and now[:2] == (row["prompt_hash"], gold)
+        same.append(alike and now is not None and list(row.get("golds", now[2])) == now[2])
     return frame[same] if any(same) else None

@@ -19,9 +19,10 @@ from transfix.data import Example, FilesSource
 from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
-from transfix.experiments.answering import Session
+from transfix.experiments.answering import Answer, Session
+from transfix.experiments.exemplars import shots
 from transfix.experiments.learning import learn, task_of
-from transfix.experiments.measuring import compute_metrics, measure
+from transfix.experiments.measuring import asking_of, compute_metrics, measure
 from transfix.experiments.progress import Display
 from transfix.experiments.spec import RunSpec
 from transfix.experiments.spec_parts import Evaluation, Train
@@ -42,6 +43,10 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
     """
     display = display or Display()
     run = store.open(resolve(spec))
+    for evaluation in run.spec.evaluate:  # before hours of work
+        task = task_of(evaluation)
+        codes = task.languages if isinstance(evaluation.languages, str) else evaluation.languages
+        shots(evaluation, task, codes[0], ())
     if run.spec.train is None:
         return run
     with run.lock():
@@ -81,7 +86,9 @@ def evaluate(
 
 
 def predict(run: Run, source: Path, target: Path, display: Display | None = None) -> int:
-    """Answers the rows of a jsonl file: each gets `answer` and `probabilities`. Returns how many.
+    """Answers the rows of a jsonl file: each gets `answer`, and `probabilities` or the `generated_text`. Returns how many.
+
+    Rows are asked as the specification's evaluation of the same kind of task asks (its exemplars, lengths, sampling).
 
     Raises:
         TransfixError: if a row lacks a field of the task, or `target` exists already.
@@ -96,17 +103,26 @@ def predict(run: Run, source: Path, target: Path, display: Display | None = None
         raise TransfixError(f"{run.path}: its specification names no task. Add `evaluate: {{task: xnli}}` to it.")
     task = task_of(on)
     rows = data.read_unlabelled(source, task.fields)
-    added = ("answer", "probabilities") if task.kind == "choice" else ("answer", "text")
+    added = {"answer": "answer"} | (
+        {"probabilities": "probabilities"} if task.kind == "choice" else {"generated_text": "text"}
+    )
     if taken := sorted({name for row in rows for name in added if name in row}):
         raise TransfixError(
             f"{source}: rows have {' and '.join(taken)} already, which would be overwritten: rename it."
         )
     examples = [_unlabelled(task, index, row, source) for index, row in enumerate(rows)]
+    asking = next((entry for entry in run.spec.evaluate if tasks.get(entry.task).family == task.family), None)
+    session = Session(run)
+    answers: dict[int, Answer] = {}
     with display.bar(f"Answering {source.name}", len(rows)) as bar:
-        answers = Session(run).answers(task, examples, bar.advance)
+        for code in dict.fromkeys(example.language for example in examples):
+            places = [place for place, example in enumerate(examples) if example.language == code]
+            chosen = [examples[place] for place in places]
+            how = asking_of(asking, shots(asking, task, code, chosen)) if asking else None
+            answers |= zip(places, session.answers(task, chosen, bar.advance, how), strict=True)
     lines = [
-        json.dumps({**row, **{name: getattr(answer, name) for name in added}}, ensure_ascii=False)
-        for row, answer in zip(rows, answers, strict=True)
+        json.dumps({**row, **{name: getattr(answers[place], key) for name, key in added.items()}}, ensure_ascii=False)
+        for place, row in enumerate(rows)
     ]
     atomic.write_file(target, "\n".join(lines) + "\n")
     return len(rows)
@@ -116,6 +132,12 @@ def _unlabelled(task: Task, index: int, row: Mapping[str, object], source: Path)
     """A user's row as an example, in the language it says it is in (only prompts that differ by language need that)."""
     names = [*task.fields, *(name for name in task.benchmark.optional if isinstance(row.get(name), str))]
     code = "und"
+    by_language = [key for part in (task.form.prompt, task.form.labels) if "default" not in part for key in part]
+    if by_language and not isinstance(row.get("language"), str):
+        raise TransfixError(
+            f"{source}, row {index + 1}: template {task.form_name!r} asks differently in each language: give the row its "
+            f"`language` ({', '.join(dict.fromkeys(by_language))})."
+        )
     if isinstance(said := row.get("language"), str):
         try:
             code = languages.get(said).code

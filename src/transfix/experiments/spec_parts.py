@@ -244,6 +244,15 @@ class Train(OnTask):
         return self
 
     @model_validator(mode="after")
+    def _exposure_is_to_other_languages(self) -> Self:
+        codes = self.exposure.languages if self.exposure else ()
+        if repeated := sorted({code for code in codes if codes.count(code) > 1}):
+            raise ValueError(f"exposure: {', '.join(repeated)} more than once (aliases of one language count as one)")
+        if both := [code for code in codes if self.languages == "all" or code in self.languages]:
+            raise ValueError(f"exposure: {', '.join(both)} is trained on already; name other languages")
+        return self
+
+    @model_validator(mode="after")
     def _stopping_needs_rows(self) -> Self:
         if self.development_rows == 0 and (self.early_stopping or self.evaluate_every):
             key = "early_stopping" if self.early_stopping else "evaluate_every"

@@ -15,6 +15,9 @@ from transfix.tasks import Task
 SHOWN = 3
 """Prompts shown of each language."""
 
+SHOWN_PROBLEMS = 20
+"""Rows of a language that are named for one kind of mistake; the others are counted."""
+
 LONGEST = 0.01
 """From this share of prompts over `max_tokens` on, it is said."""
 
@@ -102,7 +105,7 @@ def check(
             found.parts.append(_part(task, purpose, code, rows, tokenizer, found))
         except ProblemsError as error:
             found.problems += error.problems or [Problem(f"{purpose} {code}", error.title)]
-        _leaks(purpose, code, rows.examples, seen, found)
+        _leaks(task, purpose, code, rows.examples, seen, found)
     return found
 
 
@@ -123,6 +126,7 @@ def _part(task: Task, purpose: str, code: str, rows: Rows, tokenizer: Any, found
     prompts = [task.prompt(row) for row in examples]
     labelled = [row for row in examples if row.label is not None]
     if task.kind == "choice":
+        found.problems += _not_offered(task, labelled)
         balance = {name: sum(row.label == name for row in labelled) for name in task.classes}
         missing = [name for name, count in balance.items() if not count]
         if missing and purpose == "train":
@@ -163,11 +167,26 @@ def _tokens(
     return {"median": middle, "95 %": lengths[int(0.95 * (len(lengths) - 1))], "longest": lengths[-1]}
 
 
+def _not_offered(task: Task, examples: Sequence[Example]) -> list[Problem]:
+    """A problem for each of the first rows whose gold answer is not on offer, and one that counts the others."""
+    bad = [row for row in examples if row.label is not None and not task.offered(row)[task.classes.index(row.label)]]
+    what = "is the gold answer and not on offer: the row lacks a field that the answer needs, or its text is empty"
+    problems = [Problem(f"{row.language} {row.id}", f"{row.label!r} {what}") for row in bad[:SHOWN_PROBLEMS]]
+    if len(bad) > SHOWN_PROBLEMS:
+        problems.append(Problem(bad[0].language, f"{len(bad) - SHOWN_PROBLEMS:,} more such rows"))
+    return problems
+
+
 def _leaks(
-    purpose: str, code: str, examples: Sequence[Example], seen: dict[tuple[str, ...], str], found: Findings
+    task: Task,
+    purpose: str,
+    code: str,
+    examples: Sequence[Example],
+    seen: dict[tuple[str, ...], str],
+    found: Findings,
 ) -> None:
-    """Says if test rows are training rows."""
-    texts = [tuple(row.fields.values()) for row in examples]
+    """Says if test rows are training rows: a row is its fields, whatever its optional columns say."""
+    texts = [tuple(row.fields[name] for name in task.fields) for row in examples]
     if purpose == "train":
         seen.update(dict.fromkeys(texts, code))
         return

@@ -16,6 +16,9 @@ AGAIN = "Download or save it again."
 _INDEX = ".index.json"
 _WEIGHTS = ("model.safetensors", f"model.safetensors{_INDEX}", "pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 """Where transformers looks for weights, in its order."""
+DEEPEST = 10_000
+"""Layers; the deepest language models have some hundred."""
+
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 _TOKENIZERS = (
     "tokenizer.json",
@@ -93,6 +96,9 @@ def check_sizes(config: Mapping[str, Any], where: str) -> None:
     ]
     if wrong:
         raise TransfixError(f"{where}: {', '.join(wrong)}; expected a whole number, at least 1. {AGAIN}")
+    depth = config.get("num_hidden_layers")
+    if isinstance(depth, int) and depth > DEEPEST:  # building as many would take hours
+        raise TransfixError(f"{where}: num_hidden_layers is {depth:,}; no model has more than {DEEPEST:,}. {AGAIN}")
 
 
 def check_directory(directory: Path) -> None:

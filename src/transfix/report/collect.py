@@ -87,6 +87,9 @@ def _task(task: str, runs: Sequence[tuple[str, RunRecord]], lookup: ExampleLooku
     notes.extend(settings.not_alike(metas))
     sizes = {len(classes) for _, found in metas for meta in found if isinstance(classes := meta.get("classes"), list)}
     chance = 1 / size if len(sizes) == 1 and (size := sizes.pop()) else None
+    given = [float(m["chance"]) for _, found in metas for m in found if isinstance(m.get("chance"), float)]
+    if given:  # rows with fewer options than the task has classes
+        chance = sum(given) / len(given)
     languages = _in_order([labels.spoken(code) for code in codes], methods)
     examples = _examples(task, languages, [run for _, run in runs], lookup, notes)
     title = labels.TASKS.get(task, task)

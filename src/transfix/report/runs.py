@@ -101,7 +101,11 @@ def find(directory: Path) -> tuple[list[Path], list[str]]:
 
 
 def _folders(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+    """The folders in a directory; one that cannot be read has none."""
+    try:
+        return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+    except OSError:
+        return []
 
 
 def _is_run(folder: Path) -> bool:

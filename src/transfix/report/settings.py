@@ -31,7 +31,9 @@ NAMES = {
 }
 """Names of the settings in the metadata of predictions, in the order in which they are shown."""
 
-_INTERNAL = frozenset(("task", "model", "language", "kind", "form", "judge", "metric", "answer_language", "task_file"))
+_INTERNAL = frozenset(
+    ("task", "model", "language", "kind", "form", "judge", "metric", "answer_language", "task_file", "chance")
+)
 """What predictions say of themselves that a reader need not see."""
 
 COMPARABLE = ("split", "data", "classes", "template", "verbaliser", "few_shot", "max_new_tokens", "temperature")
@@ -114,6 +116,9 @@ def _said(key: str, meta: Mapping[str, Any]) -> str | None:
         return "that of the row"
     if key == "prompt_language" and value == ENGLISH:
         return f"{labels.spoken(ENGLISH).name}, whatever the language of the row"
+    if key == "data" and isinstance(value, Mapping):  # without what was not set
+        said = {name: entry for name, entry in value.items() if entry not in (None, {}, "auto")}
+        return labels.brief(said if len(said) != 1 else f"{next(iter(said))} {next(iter(said.values()))}")
     return labels.brief(value) if key in meta else None
 
 
@@ -169,4 +174,8 @@ def _trained_on(run: RunRecord) -> str:
         words.append(f"{labels.number(epochs)} epochs" if epochs != 1 else "1 epoch")
     if isinstance(languages, list):
         words.append(labels.listing([labels.spoken(str(code)).name for code in languages]))
+    exposure = train.get("exposure")
+    if isinstance(exposure, Mapping):  # not zero-shot in these languages
+        spoken = labels.listing([labels.spoken(str(code)).name for code in exposure.get("languages", ())])
+        words.append(f"and {labels.number(exposure.get('rows'))} rows each in {spoken}")
     return f"{', '.join(words)} (data: {labels.brief(train.get('data'))})"

@@ -50,6 +50,7 @@ class Form:
         max_new_tokens: tokens that an answer may have.
         separator: what stands between exemplars, and between the last one and the question.
         prompt_language: for tables: `eng_Latn`, or `native` where prompts are in the row's language.
+        needs: class -> optional field without which the class is not on offer (see `Task.offered`).
     """
 
     prompt: Mapping[str, str]
@@ -61,6 +62,7 @@ class Form:
     max_new_tokens: int = 64
     separator: str = "\n\n"
     prompt_language: str = "eng_Latn"
+    needs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,24 @@ class Task:
         optional = self.benchmark.optional
         return [templates.render(words[name], example.fields, optional) for name in self.classes]
 
+    def offered(self, example: Example) -> tuple[bool, ...]:
+        """Which classes are on offer for a row, in the order of `classes`: only these may be compared.
+
+        A class is not on offer if the row lacks the optional field that the form says it `needs`, or one that its label
+        template holds; or if its option is empty or blank for the row.
+
+        Raises:
+            TaskError: if there are no label words for the row's language.
+        """
+        words, optional = self._of(self.form.labels, example, "label words"), self.benchmark.optional
+        absent = {name for name in optional if not example.fields.get(name, "").strip()}
+        return tuple(
+            self.form.needs.get(name) not in absent
+            and not (absent & templates.names(words[name]))
+            and bool(option.strip())
+            for name, option in zip(self.classes, self.options(example), strict=True)
+        )
+
     def target(self, example: Example) -> str:
         """What follows the prompt of a row with a gold answer.
 
@@ -257,30 +277,48 @@ class Task:
         raise TaskError(f"task {self.name} cannot ask in this language", [problem])
 
     def _form_problems(self, name: str, form: Form) -> list[Problem]:
-        where = f"templates.{name}"
+
+        def where(*parts: str) -> str:
+            # the default form and what holds in all languages stand at the top of a task file
+            keys = [*([] if name == "default" else ["templates", name]), *(part for part in parts if part != ANY)]
+            return ".".join(keys)
+
         found = [
             problem
             for language, text in form.prompt.items()
-            for problem in self._template_problems(f"{where}.prompt.{language}", text, form.scoring == "word")
+            for problem in self._template_problems(where("prompt", language), text, form.scoring == "word")
         ]
         if self.kind == "choice":
             if not form.labels:
-                found.append(Problem(f"{where}.labels", "are missing", "a label word for each class"))
+                found.append(Problem(where("labels"), "are missing", "a label word for each class"))
+            found += self._needs_problems(where("needs"), form.needs)
             for language, words in form.labels.items():
-                found += self._label_problems(f"{where}.labels.{language}", words)
+                found += self._label_problems(where("labels", language), words)
         else:
             for language, text in form.target.items():
                 what = templates.problems(text, (*self.fields, *self.benchmark.optional, ANSWER))
-                found += [Problem(f"{where}.target.{language}", line) for line in what]
+                found += [Problem(where("target", language), line) for line in what]
             if form.judge not in JUDGES:
-                found.append(Problem(f"{where}.judge", f"{form.judge!r} is unknown", ", ".join(JUDGES)))
+                found.append(Problem(where("judge"), f"{form.judge!r} is unknown", ", ".join(JUDGES)))
         codes = {code for by in (form.prompt, form.labels, form.target, form.stop) for code in by if code != ANY}
         for code in sorted(codes):
             try:
                 language_table.get(code)
             except TransfixError as error:
-                found.append(Problem(where, str(error)))
+                found.append(Problem(where(), str(error)))
         return found
+
+    def _needs_problems(self, where: str, needs: Mapping[str, str]) -> list[Problem]:
+        optional = self.benchmark.optional
+        return [
+            Problem(f"{where}.{name}", f"{name!r} is not a class of {self.name}", ", ".join(self.classes))
+            for name in needs
+            if name not in self.classes
+        ] + [
+            Problem(f"{where}.{name}", f"{column!r} is not optional", ", ".join(optional) or "name it in `optional`")
+            for name, column in needs.items()
+            if column not in optional
+        ]
 
     def _template_problems(self, where: str, template: str, complete: bool = True) -> list[Problem]:
         fields = (*self.fields, *self.benchmark.optional)
@@ -290,7 +328,7 @@ class Task:
             return found
         used = templates.names(template)
         return [
-            Problem(where, f"placeholder {{{{{name}}}}} is missing in {template!r}", allowed)
+            Problem(where, f"placeholder {{{{{name}}}}} is missing in {templates.quoted(template)}", allowed)
             for name in self.fields
             if name not in used
         ]
@@ -312,21 +350,21 @@ class Task:
             if name not in self.classes:
                 continue
             if not word.strip():
-                found.append(Problem(f"{where}.{name}", f"the label word {word!r} is empty"))
+                found.append(Problem(f"{where}.{name}", f"the label word {templates.quoted(word)} is empty"))
                 continue
             fields = (*self.fields, *self.benchmark.optional)
             found += [Problem(f"{where}.{name}", what) for what in templates.problems(word, fields)]
             if word in seen:
-                found.append(Problem(f"{where}.{name}", f"{word!r} is the label word of {seen[word]!r} too"))
+                found.append(
+                    Problem(f"{where}.{name}", f"{templates.quoted(word)} is the label word of {seen[word]!r} too")
+                )
             seen.setdefault(word, name)
         return found
 
 
-def by_language(value: object) -> dict[str, object]:
-    """What a task file says for all languages or for each, by FLORES-style code; `default` holds for the others."""
-    if not isinstance(value, Mapping):
-        return {ANY: value}
-    return {key if key == ANY else _code(str(key)): entry for key, entry in value.items()}
+def by_language(said: Mapping[str, T]) -> dict[str, T]:
+    """What a task file says for each language, by FLORES-style code; `default` holds for the others."""
+    return {key if key == ANY else _code(key): entry for key, entry in said.items()}
 
 
 def _code(name: str) -> str:

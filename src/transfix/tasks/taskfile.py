@@ -18,29 +18,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from transfix import languages as language_table
+from transfix import model_errors, yaml_file
 from transfix.data import benchmarks
 from transfix.data.benchmarks import Benchmark
-from transfix.data.sources import AnySource, DataSource, FilesSource
-from transfix.errors import Problem, TransfixError
-from transfix.tasks.task import Exemplars, Form, Kind, Task, TaskError, by_language
+from transfix.data.sources import AnySource, DataSource, FilesSource, HubSource
+from transfix.errors import Problem, ProblemsError, TransfixError
+from transfix.tasks import filechecks
+from transfix.tasks.filechecks import SPLITS
+from transfix.tasks.task import ANY, Exemplars, Form, Kind, Task, TaskError, by_language
 
 BUILTIN = Path(__file__).parent / "builtin"
-SPLITS = ("train", "validation", "test")
 _JUDGE = {"choice": "", "extraction": "spans", "generation": "text"}
 
 
-def _tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+def _listed(value: Any) -> Any:
+    """One text as a list of one."""
+    return [value] if isinstance(value, str) else value
 
 
-Texts = str | dict[str, str]
-Stops = (
-    Annotated[tuple[str, ...], BeforeValidator(_tuple)] | dict[str, Annotated[tuple[str, ...], BeforeValidator(_tuple)]]
-)
+def _for_all(value: Any) -> Any:
+    """What is said for all languages as a mapping with that entry only."""
+    return value if isinstance(value, Mapping) else {ANY: value} if isinstance(value, str | list | tuple) else value
+
+
+def _words(value: Any) -> Any:
+    """Label words for all languages: a mapping of texts; words by language: a mapping of mappings."""
+    is_flat = isinstance(value, Mapping) and not any(isinstance(entry, Mapping) for entry in value.values())
+    return {ANY: value} if is_flat and value else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Texts = Annotated[dict[str, str], BeforeValidator(_for_all)]
+Labels = Annotated[dict[str, dict[str, str]], BeforeValidator(_words)]
+Stop = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed)]
+Stops = Annotated[dict[str, Stop], BeforeValidator(_for_all)]
+TEXT = "a text, or a mapping from language to text"
 
 
 class _Frozen(BaseModel):
@@ -50,15 +65,32 @@ class _Frozen(BaseModel):
 class FormFile(_Frozen):
     """One form: see `task.Form`. Every text may be one for all languages, or a mapping language -> text."""
 
-    prompt: Texts
-    labels: dict[str, str] | dict[str, dict[str, str]] = {}
-    target: Texts = " {{answer}}"
+    prompt: Annotated[Texts, Field(description=TEXT)]
+    labels: Annotated[Labels, Field(description="a mapping from class to label word, or from language to such")] = {}
+    target: Annotated[Texts, Field(description=TEXT)] = {ANY: " {{answer}}"}
     scoring: Literal["word", "likelihood"] = "word"
     judge: str | None = None
-    stop: Stops = ("\n",)
+    stop: Annotated[Stops, Field(description="texts, none of them empty, or a mapping from language to texts")] = {
+        ANY: ("\n",)
+    }
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     separator: str = "\n\n"
     prompt_language: str = "english"
+    needs: Annotated[dict[str, str], Field(description="a mapping from class to optional field")] = {}
+
+
+class TemplateFile(FormFile):
+    """A further form: what it leaves out is that of the default form."""
+
+    prompt: Annotated[Texts, Field(description=TEXT)] = {}
+
+
+class ExemplarsFile(_Frozen):
+    """Where the rows of few-shot prompts come from: see `task.Exemplars`."""
+
+    task: str
+    split: str
+    language: Literal["english", "target"] = "english"
 
 
 class BuiltinTask(_Frozen):
@@ -80,7 +112,7 @@ class TaskFile(FormFile):
     """The content of a task file.
 
     Attributes:
-        name: of a user's task; a built-in file has `tasks` instead.
+        name: of a user's task (letters, digits, `.`, `_` and `-`); a built-in file has `tasks` instead.
         kind: `choice`, `extraction` or `generation`.
         description: for people.
         fields: the texts of a row, by the names of their columns.
@@ -99,60 +131,82 @@ class TaskFile(FormFile):
     tasks: dict[str, BuiltinTask] | None = None
     kind: Kind
     description: str = ""
-    fields: Annotated[tuple[str, ...], Field(min_length=1)]
-    optional: tuple[str, ...] = ()
-    label: str = "label"
+    fields: Annotated[Names, Field(min_length=1, description="names of columns, at least one")]
+    optional: Annotated[Names, Field(description="names of columns")] = ()
+    label: Annotated[str, Field(min_length=1)] = "label"
     answer: Literal["class", "texts", "number"] | None = None
-    languages: tuple[str, ...] = ()
+    languages: Annotated[Names, Field(description="names or codes of languages")] = ()
     data: DataOf = DataOf()
-    templates: dict[str, dict[str, Any]] = {}
-    exemplars: dict[str, Any] | None = None
+    templates: dict[str, TemplateFile] = {}
+    exemplars: ExemplarsFile | None = None
     max_tokens: Annotated[int, Field(ge=8)] = 512
-    alternatives: dict[str, tuple[str, ...]] = {}
+    alternatives: dict[str, Names] = {}
 
     @model_validator(mode="after")
-    def _one_or_the_other(self) -> TaskFile:
-        if (self.name is None) == (self.tasks is None):
-            raise ValueError("name is missing: call the task something")
+    def _is_whole(self) -> TaskFile:
+        found: list[Problem] = []
+        if self.name is None and self.tasks is None:
+            found.append(Problem("name", "is missing: call the task something"))
+        if self.name is not None and self.tasks is not None:
+            found.append(Problem("tasks", "is for the built-in files: leave it out"))
         if self.kind == "choice" and not self.labels:
-            raise ValueError("labels are missing: a choice needs a label word for each class")
+            found.append(Problem("labels", "are missing: a choice needs a label word for each class"))
         if self.kind != "choice" and self.labels:
-            raise ValueError(f"labels are for choices, kind is {self.kind}")
+            found.append(Problem("labels", f"are for choices, kind is {self.kind}"))
         if self.name is not None and self.data.test is None and self.data.train is None:
-            raise ValueError("data is missing: say where rows lie, e.g. data: {test: {files: 'test-{lang}.csv'}}")
+            what = "is missing: say where rows lie, e.g. data: {test: {files: 'test-{lang}.csv'}}"
+            found.append(Problem("data", what))
+        if found:
+            raise model_errors.FieldError(found)
         return self
 
 
 def read(path: Path) -> TaskFile:
-    """A task file, checked by itself.
+    """A task file, each value checked by itself.
 
     Raises:
         TaskError: with everything that is wrong with it.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TaskError(f"{path} cannot be read: {error.strerror or error}", []) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TaskError(f"{path} is not YAML: {' '.join(str(error).split())}", []) from error
+        content, problems = yaml_file.read(path)
+    except TransfixError as error:
+        raise TaskError(str(error), []) from error
     if not isinstance(content, Mapping):
         raise TaskError(f"{path} holds no mapping; a task file has the keys {', '.join(TaskFile.model_fields)}", [])
+    given = yaml_file.plain(content, "", problems)
+
+    def model_at(where: model_errors.Path) -> type[BaseModel] | None:
+        return _model_at(where, given)
+
+    problems += model_errors.boolean_problems(given, model_at)
+    known = {problem.where for problem in problems}
+    file: TaskFile | None = None
     try:
-        return TaskFile.model_validate(content)
+        file = TaskFile.model_validate(given)
     except ValidationError as error:
-        raise TaskError(f"{path} has problems:", [_problem(found) for found in error.errors()]) from error
+        problems += [found for found in model_errors.field_problems(error, given, model_at) if found.where not in known]
+    if problems or file is None:
+        raise TaskError(f"{path} has problems:", problems)
+    return file
 
 
-def _problem(found: Any) -> Problem:
-    where = ".".join(str(part) for part in found["loc"] if not str(part).startswith(("function-", "tagged-", "dict[")))
-    what = found["msg"].removeprefix("Value error, ")
-    if found["type"] == "extra_forbidden":
-        return Problem(where, "is no key of a task file", ", ".join(TaskFile.model_fields))
-    if found["type"] == "missing":
-        return Problem(where, "is missing")
-    if found["loc"]:
-        what = f"{what}, got {found['input']!r}"[:300]
-    return Problem(where, what)
+def _model_at(where: model_errors.Path, given: Mapping[str, Any]) -> type[BaseModel] | None:
+    """The model that governs the mapping at a path of a task file."""
+    match where:
+        case ():
+            return TaskFile
+        case ("data",):
+            return DataOf
+        case ("data", str(purpose)):
+            source = given["data"][purpose]
+            return HubSource if "hub" in source else FilesSource if "files" in source else None
+        case ("exemplars",):
+            return ExemplarsFile
+        case ("templates", str()):
+            return TemplateFile
+        case ("tasks", str()):
+            return BuiltinTask
+    return None
 
 
 def tasks_of(file: TaskFile, path: Path) -> dict[str, Task]:
@@ -161,18 +215,31 @@ def tasks_of(file: TaskFile, path: Path) -> dict[str, Task]:
     Raises:
         TaskError: with everything that does not fit together.
     """
-    forms = _forms(file, path)
+    problems = filechecks.problems(file, path)
+    made: dict[str, Task] = {}
+    try:
+        made = _made(file, path)
+    except ProblemsError as error:
+        problems += error.problems
+    if problems:
+        raise TaskError(f"{path} has problems:", list(dict.fromkeys(problems)))
+    return made
+
+
+def _made(file: TaskFile, path: Path) -> dict[str, Task]:
     if file.tasks is not None:
         family, shown = path.stem, None
-        made = {name: (benchmarks.get(name), facts.train_split, facts.test_split) for name, facts in file.tasks.items()}
+        facts = {
+            name: (benchmarks.get(name), splits.train_split, splits.test_split) for name, splits in file.tasks.items()
+        }
         sources: dict[str, AnySource] = {}
     else:
         assert file.name is not None
         family, shown = f"{file.name} ({path})", str(path)
         sources = {name: _beside(source, path) for name, source in file.data if source is not None}
         train = "train" if "train" in sources else None
-        made = {file.name: (_benchmark(file, path), train, "test" if "test" in sources else "train")}
-    exemplars = None if file.exemplars is None else Exemplars(**file.exemplars)
+        facts = {file.name: (_benchmark(file), train, "test" if "test" in sources else "train")}
+    forms = _forms(file)
     return {
         name: Task(
             name=name,
@@ -183,82 +250,83 @@ def tasks_of(file: TaskFile, path: Path) -> dict[str, Task]:
             default_split=test_split,
             forms=forms,
             sources=sources,
-            exemplars=exemplars,
+            exemplars=_exemplars(file, path),
             max_tokens=file.max_tokens,
             alternatives=file.alternatives,
             origin=shown,
         )
-        for name, (benchmark, train_split, test_split) in made.items()
+        for name, (benchmark, train_split, test_split) in facts.items()
     }
 
 
-def _forms(file: TaskFile, path: Path) -> dict[str, Form]:
+def _exemplars(file: TaskFile, path: Path) -> Exemplars | None:
+    wanted = file.exemplars
+    if wanted is None:
+        return None
+    task = wanted.task
+    if task == file.name:
+        task = str(path)
+    elif task.endswith((".yaml", ".yml")):
+        task = str(filechecks.exemplar_file(task, path))
+    return Exemplars(task, wanted.split, wanted.language)
+
+
+def _forms(file: TaskFile) -> dict[str, Form]:
     own = {name: getattr(file, name) for name in FormFile.model_fields}
-    forms = {"default": _form(FormFile(**own), file)}
+    forms = {"default": _form(FormFile.model_construct(**own), file)}
     for name, changes in file.templates.items():
-        try:
-            forms[name] = _form(FormFile(**{**own, **changes}), file)
-        except ValidationError as error:
-            found = [_problem(problem) for problem in error.errors()]
-            raise TaskError(
-                f"{path} has problems:",
-                [Problem(f"templates.{name}.{item.where}", item.what, item.allowed) for item in found],
-            ) from error
+        if name != "default":
+            changed = {key: getattr(changes, key) for key in changes.model_fields_set}
+            forms[name] = _form(FormFile.model_construct(**{**own, **changed}), file)
     return forms
 
 
 def _form(form: FormFile, file: TaskFile) -> Form:
-    labels: Any = form.labels
-    if labels and all(isinstance(word, str) for word in labels.values()):
-        labels = {"default": labels}
-    stop: Any = by_language(form.stop)
-    prompt: Any = by_language(form.prompt)
-    target: Any = by_language(form.target)
-    if file.kind == "choice":
-        target, stop = {}, {}
-    english = form.prompt_language == "english"
+    is_choice = file.kind == "choice"
+    judge = form.judge or ("number" if file.answer == "number" else _JUDGE[file.kind])
     return Form(
-        prompt=prompt,
-        labels=by_language(labels) if labels else {},  # type: ignore[arg-type]
-        target=target,
+        prompt=by_language(form.prompt),
+        labels=by_language(form.labels),
+        target={} if is_choice else by_language(form.target),
         scoring=form.scoring,
-        judge=form.judge or ("number" if file.answer == "number" else _JUDGE[file.kind])
-        if file.kind != "choice"
-        else "",
-        stop=stop,
+        judge="" if is_choice else judge,
+        stop={} if is_choice else by_language(form.stop),
         max_new_tokens=form.max_new_tokens,
         separator=form.separator,
-        prompt_language="eng_Latn" if english else form.prompt_language,
+        prompt_language=_prompt_language(form.prompt_language),
+        needs=form.needs,
     )
 
 
-def _benchmark(file: TaskFile, path: Path) -> Benchmark:
+def _prompt_language(name: str) -> str:
+    """The code of the language of the prompts; `native` and what is unknown (see `filechecks`) as it is."""
+    try:
+        return language_table.get(name).code if name != "native" else name
+    except TransfixError:
+        return name
+
+
+def _benchmark(file: TaskFile) -> Benchmark:
     assert file.name is not None
-    problems: list[Problem] = []
     codes: list[str] = []
     for name in file.languages or ("eng_Latn",):
         try:
             codes.append(language_table.get(name).code)
-        except TransfixError as error:
-            problems.append(Problem("languages", str(error)))
-    if problems:
-        raise TaskError(f"{path} has problems:", problems)
-    classes: tuple[str, ...] = ()
-    if file.kind == "choice":
-        first: Any = next(iter(file.labels.values()))
-        classes = tuple(file.labels if isinstance(first, str) else first)
+        except TransfixError:
+            continue  # `filechecks` reports it
+    is_choice = file.kind == "choice"
     columns = {name: (name,) for name in (*file.fields, *file.optional)}
-    gold = file.answer or ("class" if file.kind == "choice" else "texts")
     return Benchmark(
         name=file.name,
-        fields=file.fields,
+        fields=tuple(dict.fromkeys(file.fields)),
         optional=file.optional,
-        classes=classes,
+        classes=tuple(next(iter(file.labels.values()))) if is_choice else (),
         label_aliases={},
         columns={**columns, "label": (file.label,)},
         splits=SPLITS,
-        gold=gold,
-        languages_given=tuple(dict.fromkeys(codes)),
+        gold="class" if is_choice else "number" if file.answer == "number" else "texts",
+        languages_given=tuple(dict.fromkeys(codes)) or ("eng_Latn",),
+        numbered_labels=False,
     )
 
 

@@ -1,8 +1,8 @@
 """Prompt templates: Jinja's syntax, of which only what a prompt needs is allowed. A stranger's template cannot do harm.
 
-`{{ field }}`, `{% if option_d %}...{% endif %}`, comparisons, `and`/`or`/`not`, and a few filters on texts. Everything that
-could reach into Python or run for long (attributes, calls, loops, macros, arithmetic, imports) is refused when the template
-is read, by name and line; what is left is rendered by Jinja's own sandbox.
+`{{ field }}`, `{% if option_d %}...{% endif %}`, comparisons of texts, `and`/`or`/`not`, and a few filters. Everything that
+could reach into Python, run for long or fail for some rows (attributes, calls, loops, macros, arithmetic, numbers, imports)
+is refused when the template is read, by name and line; what is left is rendered by Jinja's own sandbox.
 """
 
 from __future__ import annotations
@@ -15,8 +15,20 @@ from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 FILTERS = ("trim", "lower", "upper", "capitalize", "title", "default")
+TESTS = ("defined", "undefined", "none")
+_OWN_WORDS = ("and", "or", "not", "in", "is", "if", "elif", "else")
+COMPARISONS = {"eq": "==", "ne": "!=", "in": "in", "notin": "not in"}
 LARGEST = 100_000
 """Characters of a template. Prompts are shorter by far."""
+
+MOST_PARTS = 200
+"""Texts, placeholders, filters, conditions ... of a template."""
+
+DEEPEST = 40
+"""Parts inside each other."""
+
+QUOTED = 80
+"""Characters of a template that a message shows."""
 
 _ALLOWED = (
     nodes.Template,
@@ -35,21 +47,23 @@ _ALLOWED = (
     nodes.Test,
 )
 _WHAT: dict[type[nodes.Node], str] = {
-    nodes.Getattr: "attributes",
-    nodes.Getitem: "subscripts",
-    nodes.Call: "calls",
-    nodes.For: "loops",
-    nodes.Macro: "macros",
-    nodes.Import: "imports",
-    nodes.FromImport: "imports",
-    nodes.Include: "includes",
-    nodes.Extends: "inheritance",
-    nodes.Assign: "assignments",
-    nodes.BinExpr: "arithmetic",
-    nodes.UnaryExpr: "arithmetic",
-    nodes.Concat: "joining with ~",
+    nodes.Getattr: "attributes are",
+    nodes.Getitem: "subscripts are",
+    nodes.Call: "calls are",
+    nodes.For: "loops are",
+    nodes.Macro: "macros are",
+    nodes.Import: "imports are",
+    nodes.FromImport: "imports are",
+    nodes.Include: "includes are",
+    nodes.Extends: "inheritance is",
+    nodes.Block: "blocks are",
+    nodes.Assign: "assignments are",
+    nodes.AssignBlock: "assignments are",
+    nodes.With: "assignments are",
+    nodes.BinExpr: "arithmetic is",
+    nodes.UnaryExpr: "arithmetic is",
+    nodes.Concat: "joining with ~ is",
 }
-_TESTS = ("defined", "undefined", "none")
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -58,6 +72,8 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
+    # An optional field that a row lacks is the empty text: that is what a default must stand for.
+    environment.filters["default"] = lambda value, instead: value or instead
     return environment
 
 
@@ -70,28 +86,99 @@ def problems(text: str, fields: Sequence[str]) -> list[str]:
         return [f"the template has {len(text):,} characters, more than the {LARGEST:,} that are allowed"]
     try:
         tree = _ENVIRONMENT.parse(text)
-    except (jinja2.TemplateError, RecursionError) as error:
+    except Exception as error:  # Jinja raises its own, RecursionError, and ValueError for a number of 5,000 digits
         line = getattr(error, "lineno", None)
         where = f"line {line}: " if line else ""
-        return [f"{where}{text!r} is no template: {error}"]
-    found = [
-        f"line {node.lineno}: {_kind(node)} are not allowed in a template"
-        for node in _walk(tree)
-        if not isinstance(node, _ALLOWED)
-    ]
-    for node in _walk(tree):
-        if isinstance(node, nodes.Name) and node.name not in fields:
-            found.append(f"line {node.lineno}: unknown placeholder {{{{{node.name}}}}} in {text!r}")
-        if isinstance(node, nodes.Filter) and node.name not in FILTERS:
-            found.append(f"line {node.lineno}: unknown filter {node.name!r} (allowed: {', '.join(FILTERS)})")
-        if isinstance(node, nodes.Test) and node.name not in _TESTS:
-            found.append(f"line {node.lineno}: unknown test {node.name!r} (allowed: {', '.join(_TESTS)})")
-    return list(dict.fromkeys(found))
+        return [f"{where}{quoted(text)} is no template: {shortened(str(error))}"]
+    parts = _walk(tree)
+    if len(parts) > MOST_PARTS:
+        return [f"{quoted(text)} has {len(parts):,} parts, more than the {MOST_PARTS} that are allowed"]
+    if (deepest := max(depth for _, depth in parts)) > DEEPEST:
+        return [f"{quoted(text)} has {deepest} parts inside each other, more than the {DEEPEST} that are allowed"]
+    found: list[str] = []
+    for node, _ in parts:
+        what = _node_problem(node, fields, text)
+        found += [f"line {node.lineno}: {what}"] if what else []
+    return list(dict.fromkeys(found)) or _rendering_problems(text, fields)
 
 
+def _node_problem(node: nodes.Node, fields: Sequence[str], text: str) -> str | None:
+    """What is wrong with one part of a template."""
+    match node:
+        case nodes.Name() if node.name not in fields:
+            return f"unknown placeholder {{{{{shortened(node.name)}}}}} in {quoted(text)}"
+        case nodes.Const() if not isinstance(node.value, str):
+            return f"{shortened(repr(node.value))} is not allowed in a template: only texts in quotes are"
+        case nodes.Filter() if node.name not in FILTERS:
+            return f"unknown filter {shortened(node.name)!r} (allowed: {', '.join(FILTERS)})"
+        case nodes.Filter() if not _is_text(node.node):
+            return f"the filter {node.name!r} needs a placeholder or a text before it"
+        case nodes.Filter() if node.name == "default" and not _is_one_text(node):
+            return "the filter 'default' needs one text in quotes: default('none')"
+        case nodes.Filter() if node.name != "default" and _has_arguments(node):
+            return f"the filter {node.name!r} takes no arguments"
+        case nodes.Test() if node.name not in TESTS:
+            return f"unknown test {shortened(node.name)!r} (allowed: {', '.join(TESTS)})"
+        case nodes.Test() if _has_arguments(node):
+            return f"the test {node.name!r} takes no arguments"
+        case nodes.Operand() if node.op not in COMPARISONS:
+            return f"comparing by order is not allowed in a template (allowed: {', '.join(COMPARISONS.values())})"
+        case nodes.Compare() if not all(_is_text(side) for side in (node.expr, *(op.expr for op in node.ops))):
+            return "only placeholders and texts in quotes can be compared"
+        case nodes.CondExpr() if node.expr2 is None:
+            return "an `if` inside {{ }} needs an `else`"
+        case _ if not isinstance(node, _ALLOWED):
+            return f"{_kind(node)} not allowed in a template"
+    return None
+
+
+def _is_text(node: nodes.Node | None) -> bool:
+    return isinstance(node, nodes.Name | nodes.Filter | nodes.Const)
+
+
+def _has_arguments(node: nodes.Filter | nodes.Test) -> bool:
+    return bool(node.args or node.kwargs or node.dyn_args or node.dyn_kwargs)
+
+
+def _is_one_text(node: nodes.Filter) -> bool:
+    is_plain = len(node.args) == 1 and not (node.kwargs or node.dyn_args or node.dyn_kwargs)
+    return is_plain and isinstance(node.args[0], nodes.Const)
+
+
+def _rendering_problems(text: str, fields: Sequence[str]) -> list[str]:
+    """Rendered once with texts and once with empty ones: nothing may be left to fail for the rows."""
+    for sample in ("x", ""):
+        try:
+            render(text, dict.fromkeys(fields, sample))
+        except Exception as error:
+            return [f"{quoted(text)} cannot be filled in: {type(error).__name__}: {shortened(str(error))}"]
+    return []
+
+
+def can_be_placeholder(name: str) -> bool:
+    """Whether a template can name a field so: a plain identifier, and none of Jinja's own words (`if`, `true`, `self`)."""
+    if not name.isidentifier() or name in _OWN_WORDS:
+        return False
+    try:
+        return render(f"{{{{{name}}}}}", {name: "x"}) == "x"
+    except Exception:  # whatever else Jinja makes of it: `true`, `None`
+        return False
+
+
+def quoted(text: str) -> str:
+    """A template as a message quotes it."""
+    return repr(shortened(text))
+
+
+def shortened(text: str) -> str:
+    """The first `QUOTED` characters of a text."""
+    return text if len(text) <= QUOTED else text[: QUOTED - 1] + "…"
+
+
+@lru_cache(maxsize=512)
 def names(text: str) -> frozenset[str]:
     """The placeholders of a template without problems."""
-    return frozenset(node.name for node in _walk(_ENVIRONMENT.parse(text)) if isinstance(node, nodes.Name))
+    return frozenset(node.name for node, _ in _walk(_ENVIRONMENT.parse(text)) if isinstance(node, nodes.Name))
 
 
 def render(text: str, fields: Mapping[str, str], optional: Sequence[str] = ()) -> str:
@@ -111,14 +198,18 @@ def _compiled(text: str) -> jinja2.Template:
 
 
 def _kind(node: nodes.Node) -> str:
-    return next((what for kind, what in _WHAT.items() if isinstance(node, kind)), f"{type(node).__name__} expressions")
+    """What a part is, with its verb."""
+    return next(
+        (what for kind, what in _WHAT.items() if isinstance(node, kind)), f"{type(node).__name__} expressions are"
+    )
 
 
-def _walk(node: nodes.Node) -> list[nodes.Node]:
-    found: list[nodes.Node] = []
-    waiting = [node]
+def _walk(node: nodes.Node) -> list[tuple[nodes.Node, int]]:
+    """All parts of a template, with how many others each is inside of."""
+    found: list[tuple[nodes.Node, int]] = []
+    waiting = [(node, 0)]
     while waiting:
-        here = waiting.pop()
-        found.append(here)
-        waiting.extend(here.iter_child_nodes())
+        here, depth = waiting.pop()
+        found.append((here, depth))
+        waiting.extend((child, depth + 1) for child in here.iter_child_nodes())
     return found

@@ -31,7 +31,9 @@ _MARK = 37.0
 def frozen_head_loss(model: PreTrainedModel, batch: Batch, targets: Int[Tensor, " reads"]) -> Float[Tensor, ""] | None:
     """The summed cross-entropy at the batch's reads; None if the head is no frozen matrix or its logits are changed after."""
     head: Any = model.get_output_embeddings()
-    if type(head) is not nn.Linear or head.bias is not None or head.weight.requires_grad:
+    bias: Any = getattr(head, "bias", None)
+    frozen = type(head) is nn.Linear and bias is None and not head.weight.requires_grad
+    if not frozen:
         return None
     hidden = _hidden(model, head, batch)
     if hidden is None:

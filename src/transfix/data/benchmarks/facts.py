@@ -58,6 +58,8 @@ class Benchmark:
             be among them (without it, an example's id is its split and row number), and further columns that `packed`
             or `prepare` know.
         splits: canonical names, those of the hub.
+        numbered_labels: sources may write a class as its number, counted from 0 in the order of `classes`; not so for a
+            user's own task, whose classes may be numbers themselves.
         optional: fields a row may have; a row without one has no such key in its `fields`.
         gold: `class`, one of `classes`; `texts`, one or more accepted answers (a text, a list of texts, or SQuAD's
             `{text: [...], answer_start: [...]}`); `number`, kept as text without thousands separators.
@@ -92,6 +94,7 @@ class Benchmark:
     columns: Mapping[str, tuple[str, ...]]
     splits: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    numbered_labels: bool = True
     gold: Literal["class", "texts", "number"] = "class"
     spans_in: str | None = None
     packed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -19,7 +19,8 @@ class Decoding:
         temperature: the logits are divided by it before one token is drawn; 0 takes the likeliest token (greedy).
         top_p: draw only from the likeliest tokens that together have this probability (Holtzman et al. 2020).
         seed: of the draws.
-        batch_rows: rows decoded together. Changes the speed and the memory, not the texts.
+        batch_rows: rows decoded together, on a CPU rounded up to a multiple of 16. Changes the speed and the memory, and on
+            a CPU not the texts.
 
     Raises:
         ProblemsError: if a value is out of range; the message names every one.

@@ -23,7 +23,7 @@ from transfix.evaluation.generation.head import precise_head
 from transfix.evaluation.generation.prefill import Prefill
 
 TILE = 16
-"""Rows are decoded in multiples of it: matrix products of fewer rows may run in other kernels, with other rounding."""
+"""On a CPU rows are decoded in multiples of it: products of fewer rows may run in other kernels, with other rounding."""
 
 
 def generate(
@@ -34,12 +34,12 @@ def generate(
     advance: Callable[[int], object] | None = None,
     keys: Sequence[str] | None = None,
 ) -> list[Generated]:
-    """A text after each prompt. A row's text depends on the row alone, not on the others or on `batch_rows`.
+    """A text after each prompt. A row's text depends on the row alone, not on the other rows.
 
-    Each prompt but its last token is read by itself; then all rows advance by one token a forward, a fixed number of
-    them, whether they are filled or not. On a CPU this makes every row's numbers the same to the bit in float32 and
-    bfloat16 (tested; mixture-of-experts layers are not covered). On a GPU the same holds for one `batch_rows`, as far as
-    its kernels treat the rows of a matrix alike.
+    Each prompt but its last token is read by itself; then all rows advance by one token a forward, always the same number
+    of them, filled or not. On a CPU this makes a row's numbers the same to the bit in any batch of any size, in float32
+    and bfloat16 (layers that send tokens to different experts are not covered). On a GPU it should for one `batch_rows`,
+    as far as its matrix products treat all rows alike; that is not tested.
 
     Args:
         model: with the adapter to be measured active, or none; put into evaluation mode.
@@ -94,17 +94,21 @@ class _Run:
         self.decoding = decoding
         self.keys = keys if keys is not None else [" ".join(map(str, prompt.tokens)) for prompt in prompts]
         self.endings = Endings(model, tokenizer, decoding)
+        self.filler = prompts[0].tokens[0]  # the token of empty slots
         self.prefill = Prefill(model)
         # prompts that begin alike follow one another, as `Prefill` likes it
         self.waiting = deque(sorted(range(len(prompts)), key=lambda index: prompts[index].tokens))
-        self.slots: list[_Row | None] = [None] * (-(-decoding.batch_rows // TILE) * TILE)
         self.done: dict[int, Generated] = {}
         device = self.prefill.device
+        tile = TILE if device.type == "cpu" else 1
+        self.slots: list[_Row | None] = [None] * (-(-decoding.batch_rows // tile) * tile)
         longest = max(len(prompt.tokens) for prompt in prompts) + decoding.max_new_tokens
         self.cache = RowCache(model.config, len(self.slots), longest, attention.block_size(device), device)
 
     def finish(self, advance: Callable[[int], object] | None) -> list[Generated]:
         """Answers every prompt."""
+        # a soft prompt is computed in a forward of several tokens and kept while decoding: never first in a decoding step
+        self.prefill((self.filler, self.filler))
         while len(self.done) < len(self.prompts):
             before = len(self.done)
             self._refill()
@@ -128,7 +132,7 @@ class _Run:
         positions = [0 if row is None else row.past for row in self.slots]
         self.cache.move(positions)
         device = self.prefill.device
-        tokens = torch.tensor([[0 if row is None else row.last] for row in self.slots], device=device)
+        tokens = torch.tensor([[self.filler if row is None else row.last] for row in self.slots], device=device)
         inputs: dict[str, Any] = {"input_ids": tokens, "position_ids": self.cache.positions[:, None]}
         logits = self.model(**inputs, past_key_values=self.cache, use_cache=True).logits[:, -1]
         chosen, highest = choose(logits, self.decoding, self._draws())
