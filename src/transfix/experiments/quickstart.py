@@ -31,7 +31,7 @@ ADAPTERS: tuple[dict[str, Any], ...] = (
             "init": "text",
             "learning_rate_scale": "relative",
         },
-        "train": {"rows": 3000, "learning_rate": 0.01, "batch_rows": 9},
+        "train": {"learning_rate": 0.01, "batch_rows": 9},
     },
     {
         "adapter": {"method": "lora", "rank": 8},
@@ -40,14 +40,25 @@ ADAPTERS: tuple[dict[str, Any], ...] = (
 )
 """Each method with as many rows, seen once, as it needs to be well above chance; docs/quickstart.md has what was tried."""
 
+PREFIX_ROWS = {"float32": 3000, "bfloat16": 4800}
+"""Rows of prefix tuning by the dtype that the machine is fast in: what its two cores do in about six minutes."""
 
-def specifications(rows: int | None, limit: int, languages: Sequence[str] | None) -> list[RunSpec]:
-    """The three runs: base, prefix tuning, LoRA."""
+
+def specifications(
+    rows: int | None, limit: int, languages: Sequence[str] | None, dtype: str = "float32"
+) -> list[RunSpec]:
+    """The three runs: base, prefix tuning, LoRA.
+
+    Args:
+        rows, limit, languages: see `main`.
+        dtype: of the base weights.
+    """
     common = {
         "model": MODEL,
         "evaluate": [{"task": "xnli", "limit": limit, "languages": list(languages) if languages else "all"}],
     }
-    training = {"task": "mnli", "development_rows": 90, "epochs": 1, "batch_tokens": 2048}
+    usual = PREFIX_ROWS.get(dtype, max(PREFIX_ROWS.values()))
+    training = {"task": "mnli", "rows": usual, "development_rows": 90, "epochs": 1, "batch_tokens": 2048}
     given = {} if rows is None else {"rows": rows, "development_rows": min(90, rows)}
     trained = [
         {**common, "adapter": settings["adapter"], "train": {**training, **settings["train"], **given}}
@@ -74,11 +85,12 @@ def main(
     from rich.console import Console
 
     from transfix import data, report
-    from transfix.models import registry
+    from transfix.models import loading, registry
 
     began = time.monotonic()
     display = Display()
-    specs = specifications(rows, limit, languages)
+    dtype = str(loading.automatic_dtype(loading.choose_device("auto"))).removeprefix("torch.")
+    specs = specifications(rows, limit, languages, dtype)
     store = RunStore(directory / "runs")
     page, table = directory / "report.html", directory / "report.md"
     otherwise = "name another directory with --dir"
