@@ -167,3 +167,14 @@ def test_predictions_of_texts(spec: Spec, store: RunStore, tmp_path: Path) -> No
 def test_probabilities_are_shares() -> None:
     answer = answering.Answer("a", "", False, (-700.0, -701.0), ("a", "b"))
     assert answer.probabilities == {"a": pytest.approx(0.731059, abs=1e-5), "b": pytest.approx(0.268941, abs=1e-5)}
+
+
+def test_a_prompt_at_the_end_of_what_the_model_reads(spec: Spec, store: RunStore) -> None:
+    """Cut so that a soft prompt and the answer still fit, and counted."""
+    evaluation = [
+        {"task": "xquad", "languages": ["th"], "limit": 2, "max_new_tokens": 4}
+    ]  # longer than 512 tokens here
+    training = {"task": "squadshifts", "rows": 2, "development_rows": 0, "max_tokens": 32}
+    run = experiment.train(spec({"method": "soft_prompt", "tokens": 3}, training, evaluate=evaluation), store)
+    metrics = experiment.evaluate(run)["xquad"]
+    assert metrics["languages"]["tha_Thai"]["truncated"] == 2

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from transfix import tasks
+from transfix.adapters.methods import SoftPrompt
 from transfix.data import Example
 from transfix.errors import TransfixError
 from transfix.experiments.spec import RunSpec
@@ -114,11 +115,13 @@ class Session:
             return []
         loaded, asking = self.load(), asking or Asking()
         prompts = [asking.shots + task.prompt(example) for example in examples]
-        encoded = batches.encode(loaded.tokenizer, prompts, _longest(loaded, task, asking))
+        ahead = sum(part.tokens for part in self.run.spec.adapter if isinstance(part, SoftPrompt))
+        longest = _longest(loaded, task, asking, ahead)
+        encoded = batches.encode(loaded.tokenizer, prompts, longest)
         if task.kind != "choice":
             return _generated(loaded, task, examples, prompts, encoded, advance, asking)
         if task.form.scoring == "likelihood":
-            return _likeliest(loaded, task, examples, prompts, advance, _longest(loaded, task, asking))
+            return _likeliest(loaded, task, examples, prompts, advance, longest)
         return _chosen(loaded, task, examples, prompts, encoded, advance)
 
 
@@ -134,15 +137,17 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _longest(loaded: LoadedModel, task: Task, asking: Asking) -> int | None:
-    """How many tokens a prompt may have: what was asked for, and no more than the model can read."""
-    room = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(room, int) and task.kind != "choice":
-        room -= asking.max_new_tokens or task.form.max_new_tokens
+def _longest(loaded: LoadedModel, task: Task, asking: Asking, ahead: int) -> int | None:
+    """How many tokens a prompt may have: what was asked for, and no more than the model can read after a soft prompt."""
+    reads = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    room = None
+    if isinstance(reads, int):
+        answer = 0 if task.kind == "choice" else asking.max_new_tokens or task.form.max_new_tokens
+        room = reads - ahead - answer
         if room < 8:
             raise TransfixError(
-                f"the model reads {room + (asking.max_new_tokens or task.form.max_new_tokens)} tokens, which leaves no "
-                "room for a prompt: lower max_new_tokens."
+                f"the model reads {reads} tokens, which leaves no room for a prompt beside {ahead} of a soft prompt and "
+                f"{answer} of an answer: lower max_new_tokens."
             )
     limits = [limit for limit in (asking.max_tokens, room) if isinstance(limit, int)]
     return min(limits, default=None)
