@@ -50,7 +50,9 @@ def specifications(
     """The three runs: base, prefix tuning, LoRA.
 
     Args:
-        rows, limit, languages: see `main`.
+        rows: see `main`.
+        limit: see `main`.
+        languages: see `main`.
         dtype: of the base weights.
     """
     common = {
