@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from transfix import LoRA, PrefixTuning, attach
 from transfix.batches import Sequence, mask_dtype, shared, sharing
 
 Build = Callable[..., PreTrainedModel]
@@ -65,3 +66,16 @@ def test_a_model_is_asked_once(build: Build, family: Family, monkeypatch: pytest
     for model in (first, first, second):
         shared(model, family(1, 9, [2, 3]), 1000)
     assert asked == [first, second]
+
+
+def test_the_base_model_is_asked_whatever_adapter_is_on(
+    build: Build, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prefix in bfloat16 rounds a tree and its rows apart by about the tolerance: it must not decide."""
+    model = build("gemma3")
+    attach(model, PrefixTuning(tokens=4), LoRA(rank=2))
+    active, whole = [], sharing._logits
+    monkeypatch.setattr(sharing, "_logits", lambda m, b: active.append(m._transfix.seam.active) or whole(m, b))
+    assert len(shared(model, family(1, 9, [2, 3]), 1000)) == 1
+    assert active == [()] * 4
+    assert model._transfix.seam.active == ("default",)  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as List
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from transfix.adapters import use
 from transfix.batches.head import focused_head
 from transfix.batches.tensors import Batch, collate
 from transfix.batches.trees import Sequence, Tree, grow
@@ -62,14 +64,16 @@ def _shares(model: PreTrainedModel) -> bool:
 
 
 def _asks(model: PreTrainedModel) -> bool:
+    """Asks the base model: its architecture decides. An adapter would only add rounding (in bfloat16 up to the tolerance)."""
     size = int(model.get_output_embeddings().weight.shape[0])
     trunk = tuple((7 * place + 3) % size for place in range(4))
     rows = [Sequence(index, (*trunk, (11 * index + 5) % size, (13 * index + 8) % size), 2) for index in range(3)]
     training = model.training
     model.eval()
     try:
-        alone = torch.cat([_logits(model, collate([Tree((row,), len(row.tokens))], 0)) for row in rows])
-        together = _logits(model, collate([Tree(tuple(rows), len(trunk))], 0))
+        with nullcontext() if getattr(model, "_transfix", None) is None else use(model, None):
+            alone = torch.cat([_logits(model, collate([Tree((row,), len(row.tokens))], 0)) for row in rows])
+            together = _logits(model, collate([Tree(tuple(rows), len(trunk))], 0))
     except (TypeError, ValueError, RuntimeError, IndexError):  # no model refuses a mask in the same way
         return False
     finally:
