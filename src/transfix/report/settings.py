@@ -119,7 +119,7 @@ def _said(key: str, meta: Mapping[str, Any]) -> str | None:
     if key == "data" and isinstance(value, Mapping):  # without what was not set
         said = {name: entry for name, entry in value.items() if entry not in (None, {}, "auto")}
         return labels.brief(said if len(said) != 1 else f"{next(iter(said))} {next(iter(said.values()))}")
-    return None if value is None else labels.brief(value)
+    return None if value in (None, [], {}) else labels.brief(value)
 
 
 def _shipped(task: object, split: object) -> Shipped | None:
