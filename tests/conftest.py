@@ -15,6 +15,16 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny matrices are faster on one thread, a
 
 
 @pytest.fixture(scope="session")
+def pool() -> Path:
+    """The directory of the benchmarks' files: $TRANSFIX_TEST_DATA, or shared/data beside the checkout."""
+    default = Path(__file__).parents[1].parent / "shared" / "data"
+    path = Path(os.environ.get("TRANSFIX_TEST_DATA", default))
+    if not path.is_dir():
+        pytest.skip("needs the benchmarks' public files: set TRANSFIX_TEST_DATA to their directory")
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a random Gemma 3 of four layers and a tokenizer that has ` yes`, ` maybe`, ` no` as one token each.
 

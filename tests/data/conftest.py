@@ -1,9 +1,6 @@
-"""Files as users have them, written small; and the benchmarks' public files, where the machine has them."""
+"""Files as users have them, written small."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import pytest
 
@@ -12,16 +9,6 @@ ROWS = [
     ("Er kam spät.", "Er kam.", "entailment"),
     ("Er kam spät.", "Es regnete.", "neutral"),
 ]
-
-
-@pytest.fixture(scope="session")
-def pool() -> Path:
-    """The directory of the benchmarks' files: $TRANSFIX_TEST_DATA, or shared/data beside the checkout."""
-    default = Path(__file__).parents[2].parent / "shared" / "data"
-    path = Path(os.environ.get("TRANSFIX_TEST_DATA", default))
-    if not path.is_dir():
-        pytest.skip("needs the benchmarks' public files: set TRANSFIX_TEST_DATA to their directory")
-    return path
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from transfix import data, tasks
 from transfix.errors import TransfixError
@@ -18,19 +17,6 @@ from transfix.experiments.spec_parts import Evaluation
 from transfix.experiments.store import RunStore
 
 Spec = Callable[..., RunSpec]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    return RunStore(tmp_path / "runs")
 
 
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from transfix import data, tasks
@@ -33,16 +32,12 @@ TOPICS = ("billing", "delivery", "quality")
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_task()
     write_rows("train.csv", 20)
     for code in ("en", "de", "sw"):
         write_rows(f"test-{code}.csv", 4, code)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def write_task(**changes: Any) -> None:

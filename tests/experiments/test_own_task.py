@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from typer.testing import CliRunner, Result
 
@@ -36,7 +35,7 @@ TASK: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "COLUMNS", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
@@ -47,10 +46,6 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         with (folder / ("train.csv" if name == "train" else f"test-{name}.csv")).open("w", newline="") as file:
             csv.writer(file).writerows([("text", "topic"), *rows])
     write_task()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def write_task(**changes: Any) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from transfix import yaml_file
 from transfix.errors import ProblemsError, TransfixError
-from transfix.experiments import spec_yaml
 from transfix.experiments.spec import RunSpec
 
 
@@ -64,8 +64,8 @@ def problems(path: Path) -> dict[str, str]:
     ],
 )
 def test_text_survives_yaml(text: str) -> None:
-    written = spec_yaml.dump({"key": text, text or "empty": 1})
-    assert spec_yaml.parse(written, "here") == ({"key": text, text or "empty": 1}, [])
+    written = yaml_file.dump({"key": text, text or "empty": 1})
+    assert yaml_file.parse(written, "here") == ({"key": text, text or "empty": 1}, [])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_text_survives_yaml(text: str) -> None:
     ],
 )
 def test_scalars(text: str, value: object) -> None:
-    found, _ = spec_yaml.parse(text, "here")
+    found, _ = yaml_file.parse(text, "here")
     assert found == value
     assert type(found) is type(value)
 

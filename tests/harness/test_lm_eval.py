@@ -38,15 +38,6 @@ pytestmark = [
 ROWS, NEW = int(os.environ.get("HARNESS_ROWS", "200")), 32
 
 
-@pytest.fixture(scope="module")
-def pool() -> Path:
-    """The benchmarks' files, see tests/data/conftest.py."""
-    path = Path(os.environ.get("TRANSFIX_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
-    if not path.is_dir():
-        pytest.skip("needs the benchmarks' public files: set TRANSFIX_TEST_DATA to their directory")
-    return path
-
-
 def _squad_tokens(text: str) -> list[str]:
     """SQuAD's normalisation: lower case, no ASCII punctuation, no English articles."""
     text = "".join(char for char in text.lower() if char not in string.punctuation)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transfix.batches.encoding import cut as cut
     from transfix.batches.encoding import encode as encode
     from transfix.batches.head import focused_head as focused_head
+    from transfix.batches.head import instead_of_head as instead_of_head
     from transfix.batches.plan import evaluation_batches as evaluation_batches
     from transfix.batches.plan import training_steps as training_steps
     from transfix.batches.sharing import mask_dtype as mask_dtype
@@ -32,6 +33,7 @@ __getattr__, __dir__ = lazy(
         "cut": "transfix.batches.encoding",
         "encode": "transfix.batches.encoding",
         "focused_head": "transfix.batches.head",
+        "instead_of_head": "transfix.batches.head",
         "evaluation_batches": "transfix.batches.plan",
         "training_steps": "transfix.batches.plan",
         "mask_dtype": "transfix.batches.sharing",

@@ -7,8 +7,9 @@ multiply, and whatever the model does to logits afterwards (soft-capping, scalin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -41,8 +42,16 @@ def focused_head(
         bias: Tensor | None = head.bias  # torch types it as if every linear layer had one
         return nn.functional.linear(wanted, head.weight[index], None if bias is None else bias[index])
 
+    with instead_of_head(model, focused):
+        yield
+
+
+@contextmanager
+def instead_of_head(model: PreTrainedModel, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """While the block runs, the model's head is `forward`; what was there before, a library's hook too, comes back."""
+    head: Any = model.get_output_embeddings()
     own = vars(head).get("forward")  # a hook's, for example of accelerate
-    head.forward = focused
+    head.forward = forward
     try:
         yield
     finally:

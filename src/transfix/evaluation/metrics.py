@@ -19,6 +19,9 @@ import numpy.typing as npt
 
 from transfix.errors import TransfixError
 
+METRIC = "metric_"
+"""Before the name of a metric beside the main one, the column of predictions that holds it."""
+
 ENGLISH = "eng_Latn"
 RESAMPLES = 2000
 LEVEL = 0.95

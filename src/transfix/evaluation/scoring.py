@@ -25,17 +25,23 @@ def word_logits(
     model: PreTrainedModel, batch: Batch, words: Int[Tensor, " classes"], **options: Any
 ) -> Float[Tensor, "reads classes"]:
     """The logits of the label words at the batch's reads, float32, in the order of `batch.indices`."""
+    return target_logits(model, batch, words, **options).float()
+
+
+def target_logits(
+    model: PreTrainedModel, batch: Batch, words: Int[Tensor, " words"] | None = None, **options: Any
+) -> Float[Tensor, "reads words"]:
+    """The logits at the batch's reads, in the model's dtype, in the order of `batch.indices`.
+
+    Args:
+        model: with a language-model head.
+        batch: what it reads.
+        words: token ids whose logits are wanted; `None` for the whole vocabulary.
+        options: further arguments of the model.
+    """
     with batches.focused_head(model, batch.reads, words):
         inputs = batch.inputs(model.device, batches.mask_dtype(model))
         logits: Tensor = model(**inputs, use_cache=False, **options).logits[0]
-    return logits.float()
-
-
-def target_logits(model: PreTrainedModel, batch: Batch) -> Float[Tensor, "reads vocabulary"]:
-    """The logits of the whole vocabulary at the batch's reads, in the model's dtype, in the order of `batch.indices`."""
-    with batches.focused_head(model, batch.reads):
-        inputs = batch.inputs(model.device, batches.mask_dtype(model))
-        logits: Tensor = model(**inputs, use_cache=False).logits[0]
     return logits
 
 

@@ -38,8 +38,7 @@ def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example
             f"few_shot: {task.name} has no usual source of exemplars; name one: few_shot: {{task: ..., split: ...}}"
         )
     other = tasks.get(wanted.task or (usual.task if usual else task.name))
-    if other.kind != task.kind or other.classes != task.classes or set(other.fields) != set(task.fields):
-        raise TransfixError(f"few_shot: rows of {other.name} have other fields or answers than those of {task.name}.")
+    require_alike(task, other, "few_shot")
     language = wanted.language or (usual.language if usual else "english")
     spoken = {"english": ENGLISH, "target": code}.get(language, language)
     usual_split = usual.split if usual is not None and wanted.task is None else other.train_split
@@ -64,6 +63,16 @@ def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example
     # the form of the question, in the exemplar's own language where the form has one for it
     texts = [task.prompt(row) + task.target(row) + task.form.separator for row in chosen]
     return "".join(texts)
+
+
+def require_alike(task: Task, other: Task, what: str) -> None:
+    """Refuses rows of another task that cannot stand beside a task's own; `what` is the setting, for the message.
+
+    Raises:
+        TransfixError: if they are of another kind, or have other fields or classes.
+    """
+    if other.kind != task.kind or other.classes != task.classes or set(other.fields) != set(task.fields):
+        raise TransfixError(f"{what}: rows of {other.name} have other fields or answers than those of {task.name}.")
 
 
 def text_of(task: Task, row: Example) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from transfix import data, tasks
 from transfix.data import Example, Rows
 from transfix.errors import TransfixError
 from transfix.experiments import answering
-from transfix.experiments.exemplars import draw, require_language, texts_of
+from transfix.experiments.exemplars import draw, require_alike, require_language, texts_of
 from transfix.experiments.progress import Display
 from transfix.experiments.spec import RunSpec
 from transfix.experiments.spec_parts import OnTask, Train
@@ -37,8 +37,8 @@ def learn(run: Run, settings: Train, display: Display) -> None:
     """
     from transfix import adapters, batches, training
     from transfix.experiments.callbacks import Told, tensorboard
-    from transfix.tasks.task import class_balance
     from transfix.training.kept import KeptLayers
+    from transfix.training.rows import balance
     from transfix.training.trainer import newest_checkpoint
 
     spec, task = run.spec, task_of(settings)
@@ -88,7 +88,7 @@ def learn(run: Run, settings: Train, display: Display) -> None:
             "exposure_rows": len(exposed),
             "development_rows": len(kept),
             "skipped_rows": skipped,
-            "class_balance": class_balance(rows, task.classes),
+            "class_balance": balance(rows, task.classes),
             "truncated": sum(prompt.truncated for prompt in teaching.prompts),
             "target_tokens_per_epoch": sum(row.reads for row in teaching.sequences),
             "tokens_computed_per_epoch": sum(tree.size for tree in trees),
@@ -166,8 +166,7 @@ def training_rows(settings: Train, task: Task) -> tuple[list[Example], int]:
         DataError: with every bad row, unless `on_bad_rows: skip` is set.
     """
     split = settings.split or task.train_split or task.default_split
-    codes = task.languages if isinstance(settings.languages, str) else settings.languages
-    read = [_read(task, settings.data, code, split, settings.on_bad_rows) for code in codes]
+    read = [_read(task, settings.data, code, split, settings.on_bad_rows) for code in settings.codes]
     return [row for rows in read for row in rows.examples], sum(rows.skipped for rows in read)
 
 
@@ -181,8 +180,7 @@ def exposure_rows(settings: Train, task: Task, seed: int) -> tuple[list[Example]
     if wanted is None:
         return [], 0
     other = tasks.get(wanted.task or settings.task)
-    if other.kind != task.kind or other.classes != task.classes or set(other.fields) != set(task.fields):
-        raise TransfixError(f"exposure: rows of {other.name} have other fields or answers than those of {task.name}.")
+    require_alike(task, other, "exposure")
     split = wanted.split or other.train_split
     if split is None:
         raise TransfixError(f"exposure: {other.name} has no training split; name one with split: ...")

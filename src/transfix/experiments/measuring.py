@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfix import data, languages
 from transfix.data import Example, Rows
+from transfix.evaluation.metrics import METRIC
 from transfix.experiments.answering import Answer, Asking, Session, hash_of
 from transfix.experiments.exemplars import shots
 from transfix.experiments.learning import task_of
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 _OWN = ("skipped_rows", "answer_language")
 """What predictions say of their own language's rows."""
 
-METRIC = "metric_"
-"""Before the name of a metric, the columns of predictions that hold it."""
-
 
 def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
     """Predicts what is missing of one evaluation.
@@ -38,16 +36,17 @@ def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
     """
     run, task, name = session.run, task_of(evaluation), evaluation.result
     split = evaluation.split or task.default_split
-    codes = task.languages if isinstance(evaluation.languages, str) else evaluation.languages
+    codes = evaluation.codes
     read = {code: _read(task, evaluation, code, split) for code in codes}
     wanted = {code: rows.examples for code, rows in read.items()}
     before = {code: shots(evaluation, task, code, rows) for code, rows in wanted.items()}
     metas = {code: describe(run.spec, evaluation, task, split) | _of_rows(task, rows) for code, rows in read.items()}
-    kept = {code: _kept(run, evaluation, task, code, metas[code], wanted[code], before[code]) for code in codes}
+    stored = {code: _stored(run, name, code, metas[code]) for code in codes}
+    kept = {code: _kept(stored[code], evaluation, task, code, wanted[code], before[code]) for code in codes}
     missing = {code: rows for code in codes if (rows := _unanswered(wanted[code], kept[code]))}
-    for code, frame in kept.items():  # rows that are gone from their file no longer count
-        stored = run.predictions(name, code) if code not in missing and frame is not None else None
-        if frame is not None and stored is not None and len(frame) < len(stored):
+    for code in codes:  # rows that are gone from their file no longer count
+        frame, was = kept[code], stored[code]
+        if code not in missing and frame is not None and was is not None and len(frame) < len(was):
             run.write_predictions(name, code, frame, metas[code])
     total = sum(len(rows) for rows in wanted.values())
     if not missing:
@@ -239,18 +238,20 @@ def _frame(task: Task, rows: Sequence[Example], answers: Sequence[Answer], befor
     return new if before is None else pd.concat([before, new], ignore_index=True)
 
 
+def _stored(run: Run, name: str, code: str, meta: Mapping[str, Any]) -> pd.DataFrame | None:
+    """The predictions there are, if they were asked in the same way."""
+    return run.predictions(name, code) if run.predictions_meta(name, code) == meta else None
+
+
 def _kept(
-    run: Run,
+    frame: pd.DataFrame | None,
     evaluation: Evaluation,
     task: Task,
     code: str,
-    meta: Mapping[str, Any],
     wanted: Sequence[Example],
     before: str,
 ) -> pd.DataFrame | None:
     """Predictions made before, as far as they answer the same questions: a file's rows may have changed since."""
-    name = evaluation.result
-    frame = run.predictions(name, code) if run.predictions_meta(name, code) == meta else None
     if frame is None:
         return None
     rows = wanted

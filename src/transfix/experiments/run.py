@@ -45,8 +45,7 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
     run = store.open(resolve(spec))
     for evaluation in run.spec.evaluate:  # before hours of work
         task = task_of(evaluation)
-        codes = task.languages if isinstance(evaluation.languages, str) else evaluation.languages
-        shots(evaluation, task, codes[0], ())
+        shots(evaluation, task, evaluation.codes[0], ())
     if run.spec.train is None:
         return run
     with run.lock():
@@ -176,8 +175,7 @@ def _rows_digest(settings: Train | None) -> str | None:
         return None
     task = task_of(settings)
     split = settings.split or task.train_split or task.default_split
-    codes = task.languages if isinstance(settings.languages, str) else settings.languages
-    files = _files(task, settings.data, codes, split)
+    files = _files(task, settings.data, settings.codes, split)
     if settings.exposure is not None:
         other = tasks.get(settings.exposure.task or settings.task)
         split = settings.exposure.split or other.train_split or other.default_split

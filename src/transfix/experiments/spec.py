@@ -24,10 +24,11 @@ from pydantic import (
     field_validator,
 )
 
+from transfix import model_errors, yaml_file
 from transfix.adapters.methods import METHODS, AnyPart, Part
 from transfix.data.sources import FilesSource, HubSource
 from transfix.errors import Problem, ProblemsError, TransfixError
-from transfix.experiments import spec_errors, spec_yaml
+from transfix.experiments import spec_yaml
 from transfix.experiments.spec_parts import Evaluation, Exemplars, Exposure, Frozen, Train
 from transfix.experiments.titles import part_title
 
@@ -126,28 +127,28 @@ class RunSpec(Frozen):
         name = "the specification"
         if isinstance(source, str | Path):
             name = str(source)
-            raw, problems = spec_yaml.read(Path(source))
+            raw, problems = yaml_file.read(Path(source))
         if not isinstance(raw, Mapping):
-            found = "is empty" if raw is None else f"holds {spec_errors.show(raw)}"
+            found = "is empty" if raw is None else f"holds {model_errors.show(raw)}"
             raise TransfixError(
                 f"{name} {found}, where a mapping is needed, with the keys {', '.join(cls.model_fields)}."
             )
-        data = spec_yaml.plain(raw, "", problems)
+        data = yaml_file.plain(raw, "", problems)
         for setting in overrides:
             _expand(data)
             spec_yaml.override(data, setting, problems)
         _expand(data)
 
-        def model_at(path: spec_errors.Path) -> type[BaseModel] | None:
+        def model_at(path: model_errors.Path) -> type[BaseModel] | None:
             return _model_at(path, data)
 
         known = {problem.where for problem in problems}
         try:
             spec = cls.model_validate(data)
         except ValidationError as error:
-            found_here = spec_errors.field_problems(error, data, model_at)
+            found_here = model_errors.field_problems(error, data, model_at)
             problems += [problem for problem in found_here if problem.where not in known]
-        problems += spec_errors.boolean_problems(data, model_at)
+        problems += model_errors.boolean_problems(data, model_at)
         if problems:
             count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
             raise ProblemsError(f"{name} has {count}:", problems)
@@ -155,7 +156,7 @@ class RunSpec(Frozen):
 
     def to_yaml(self) -> str:
         """The specification as YAML, with every default written out; `load` reads it back as an equal object."""
-        return spec_yaml.dump(self.model_dump(mode="json"))
+        return yaml_file.dump(self.model_dump(mode="json"))
 
     def identity(self) -> str:
         """12 hexadecimal digits of a SHA-256 over what decides the trained adapter: all but `evaluate` and `device`."""
@@ -190,9 +191,8 @@ class RunSpec(Frozen):
                 continue
             task = tasks.get(part.task)
             split = part.split or (task.train_split if part is self.train else None) or task.default_split
-            codes = task.languages if isinstance(part.languages, str) else part.languages
             try:
-                data.check(task.benchmark, part.data, codes, split)
+                data.check(task.benchmark, part.data, part.codes, split)
             except data.DataError as error:
                 where = "train.data" if part is self.train else f"evaluate[{index}].data"
                 problems += [Problem(where, error.title)] if not error.problems else []
@@ -234,7 +234,7 @@ def _expand(data: dict[str, Any]) -> None:
         data["evaluate"] = _as_evaluations(data["evaluate"])
 
 
-def _model_at(path: spec_errors.Path, data: Mapping[str, Any]) -> type[BaseModel] | None:
+def _model_at(path: model_errors.Path, data: Mapping[str, Any]) -> type[BaseModel] | None:
     """The model that governs the mapping at a path of a plain specification."""
     match path:
         case ():

@@ -20,7 +20,7 @@ from pydantic import (
 
 from transfix.data.sources import DataSource, FilesSource, SnapshotSource
 from transfix.errors import TransfixError
-from transfix.experiments.spec_errors import FieldError
+from transfix.model_errors import FieldError
 
 if TYPE_CHECKING:
     from transfix.tasks import Task
@@ -90,6 +90,14 @@ class OnTask(Frozen):
     template: str | None = None
     verbaliser: dict[str, str] | None = None
     on_bad_rows: Literal["error", "skip"] = "error"
+    languages: Languages  # after `task` and `data`, which say what is allowed
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """FLORES-style codes of the languages, `all` written out."""
+        from transfix import tasks
+
+        return tasks.get(self.task).languages if self.languages == "all" else tuple(self.languages)
 
     @field_validator("data", mode="before")
     @classmethod

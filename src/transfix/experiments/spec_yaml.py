@@ -1,4 +1,4 @@
-"""The YAML of a specification (see `yaml_file`), and the settings that change one from the command line."""
+"""The settings that change a specification from the command line; its YAML is read by `yaml_file`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import re
 from typing import Any
 
 from transfix.errors import Problem, TransfixError
-from transfix.yaml_file import dump, join, parse, plain, read
-
-__all__ = ["dump", "join", "override", "parse", "plain", "read"]
+from transfix.yaml_file import join, parse, plain
 
 
 def override(data: dict[str, Any], setting: str, problems: list[Problem]) -> None:

@@ -12,7 +12,7 @@ from transfix.errors import TransfixError
 from transfix.evaluation import metrics
 from transfix.report import claims, labels, settings
 from transfix.report.contents import ExampleRow, Method, Report, TaskReport
-from transfix.report.runs import METRIC, Predictions, RunRecord, find, read
+from transfix.report.runs import Predictions, RunRecord, find, read
 
 EXAMPLES = 30
 """Rows of a language that the page shows: the first ones, so that nobody picked them."""
@@ -133,12 +133,12 @@ def _further(task: str, runs: Sequence[RunRecord], averaged: frozenset[str]) -> 
         for run in runs
         for p in run.predictions[task].values()
         for column in p.columns
-        if column.startswith(METRIC)
+        if column.startswith(metrics.METRIC)
     )
     scope = "without English" if metrics.ENGLISH in averaged and len(averaged) > 1 else "average"
     rows = [
         (
-            f"{column.removeprefix(METRIC).replace('_', ' ').capitalize()}, {scope}",
+            f"{column.removeprefix(metrics.METRIC).replace('_', ' ').capitalize()}, {scope}",
             tuple(mean(r, column, float) for r in runs),
         )
         for column in columns

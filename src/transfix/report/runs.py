@@ -13,8 +13,6 @@ from transfix.evaluation import metrics
 
 COLUMNS = ("id", "answer", "gold", "score", "truncated")
 METADATA_KEY = b"transfix"
-METRIC = "metric_"
-"""Before the name of a further metric, the column of predictions that holds it."""
 
 State = Literal["training", "evaluating", "complete"]
 
@@ -216,7 +214,7 @@ def _predictions(file: Path) -> Predictions:
             lacking = [name for name in COLUMNS if name not in names and name != "truncated"]
             if lacking:
                 raise TransfixError(f"it has no column {', '.join(lacking)}")
-            further = [name for name in names if name.startswith(METRIC) or name == "parsed"]
+            further = [name for name in names if name.startswith(metrics.METRIC) or name == "parsed"]
             table = parquet.read(columns=[*(name for name in COLUMNS if name in names), *further])
         meta = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
     except (OSError, ValueError, pa.ArrowException) as error:

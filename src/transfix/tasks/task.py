@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -372,8 +372,3 @@ def _code(name: str) -> str:
         return language_table.get(name).code
     except TransfixError:
         return name  # `Task` reports it
-
-
-def class_balance(examples: Sequence[Example], classes: Sequence[str]) -> dict[str, int]:
-    """How many rows each class has."""
-    return {name: sum(example.label == name for example in examples) for name in classes}

@@ -35,14 +35,14 @@ def frozen_head_loss(model: PreTrainedModel, batch: Batch, targets: Int[Tensor, 
     frozen = type(head) is nn.Linear and bias is None and not head.weight.requires_grad
     if not frozen:
         return None
-    hidden = _hidden(model, head, batch)
+    hidden = _hidden(model, batch)
     if hidden is None:
         return None
     loss: Tensor = _HeadLoss.apply(hidden, head.weight, targets)  # type: ignore[no-untyped-call]
     return loss
 
 
-def _hidden(model: PreTrainedModel, head: Any, batch: Batch) -> Float[Tensor, "reads hidden"] | None:
+def _hidden(model: PreTrainedModel, batch: Batch) -> Float[Tensor, "reads hidden"] | None:
     """What the head would multiply at the reads; None if something is done to logits afterwards."""
     caught: list[Tensor] = []
 
@@ -50,16 +50,9 @@ def _hidden(model: PreTrainedModel, head: Any, batch: Batch) -> Float[Tensor, "r
         caught.append(states.flatten(0, -2)[batch.reads.to(states.device)])
         return states.new_full((1, 1, 1), _MARK)
 
-    own = vars(head).get("forward")  # a hook's, for example of accelerate
-    head.forward = catch
-    try:
+    with batches.instead_of_head(model, catch):
         inputs = batch.inputs(model.device, batches.mask_dtype(model))
         logits: Tensor = model(**inputs, use_cache=False).logits
-    finally:
-        if own is None:
-            del head.forward
-        else:
-            head.forward = own
     return caught[0] if logits.shape == (1, 1, 1) and float(logits.detach()) == _MARK else None
 
 

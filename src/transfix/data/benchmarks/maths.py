@@ -94,6 +94,12 @@ def exemplars(document: object) -> Iterator[Record]:
             yield Record(where, {**values, "answer_number": numbers[number], "language": language})
 
 
+MGSM_COLUMNS = {
+    "question": ("question",),
+    "label": ("answer_number", "label", "answer"),
+    "reasoning": ("reasoning", "answer"),
+}
+
 BENCHMARKS = (
     Benchmark(
         name="gsm8k",
@@ -114,11 +120,7 @@ BENCHMARKS = (
         optional=("reasoning",),
         classes=(),
         label_aliases={},
-        columns={
-            "question": ("question",),
-            "label": ("answer_number", "label", "answer"),
-            "reasoning": ("reasoning", "answer"),
-        },
+        columns=MGSM_COLUMNS,
         splits=("train", "test"),
         gold="number",
         prepare=bare_texts,
@@ -133,11 +135,7 @@ BENCHMARKS = (
         optional=("reasoning",),
         classes=(),
         label_aliases={},
-        columns={
-            "question": ("question",),
-            "label": ("answer_number", "label", "answer"),
-            "reasoning": ("reasoning", "answer"),
-        },
+        columns=MGSM_COLUMNS,
         splits=("train", "test"),
         gold="number",
         quoted_tsv=True,

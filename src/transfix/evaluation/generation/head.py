@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from transfix.batches import instead_of_head
+
 CANDIDATES = 16
 """Words whose logits are computed again."""
 
@@ -37,12 +39,5 @@ def precise_head(model: PreTrainedModel) -> Iterator[None]:
             exact = exact + bias[best].float()
         return logits.float().scatter(-1, best, exact)
 
-    own = vars(head).get("forward")  # a hook's, for example of accelerate
-    head.forward = precise
-    try:
+    with instead_of_head(model, precise):
         yield
-    finally:
-        if own is None:
-            del head.forward
-        else:
-            head.forward = own
