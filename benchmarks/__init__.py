@@ -1,0 +1,12 @@
+"""What transfix costs, measured beside the tools it would replace: one script a claim.
+
+    python -m benchmarks.training      examples a second and peak memory of training, against PEFT in Trainer and LitGPT
+    python -m benchmarks.evaluation    rows a second of evaluation, against lm-evaluation-harness
+    python -m benchmarks.generation    generated tokens a second, against lm-evaluation-harness
+    python -m benchmarks.memory        peak memory of training, against PEFT in Trainer, and over the number of rows
+    python -m benchmarks.startup       `import transfix` and `transfix --help`
+    python -m benchmarks.scaling       cost over rows and tokens, and what keeping the frozen lower layers saves
+
+Each runs both sides in turn, every time in a new process, on the same rows, model, dtype and rows a step; prints medians and
+ratios; checks that both sides compute the same thing; and writes `benchmarks/results/NAME.json` with versions and device.
+"""

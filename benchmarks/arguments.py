@@ -1,0 +1,37 @@
+"""The command line that all benchmarks have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+
+def parser(description: str | None, rows: int, repetitions: int = 3) -> argparse.ArgumentParser:
+    """A parser with `--rows`, `--repetitions` and `--only`.
+
+    Args:
+        description: a script's docstring.
+        rows: the default of `--rows`.
+        repetitions: the default of `--repetitions`.
+    """
+    made = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    made.add_argument("--rows", type=int, default=rows, help=f"rows a side and repetition (default {rows})")
+    made.add_argument("--repetitions", type=int, default=repetitions, help=f"default {repetitions}")
+    made.add_argument(
+        "--only", default="", help="only the sides whose name has this in it, and transfix; nothing is written"
+    )
+    return made
+
+
+def pool() -> Path:
+    """The directory of the benchmarks' files: $TRANSFIX_TEST_DATA, or shared/data beside the checkout.
+
+    Raises:
+        SystemExit: it is not there.
+    """
+    default = Path(__file__).parents[1].parent / "shared" / "data"
+    path = Path(os.environ.get("TRANSFIX_TEST_DATA", default))
+    if not path.is_dir():
+        raise SystemExit("needs the benchmarks' public files: set TRANSFIX_TEST_DATA to their directory")
+    return path.resolve()

@@ -1,0 +1,141 @@
+"""PEFT in transformers' Trainer: as most users configure it, and as well as a knowledgeable user could.
+
+`usual`: dynamic padding, the loss over the logits of all positions with the prompt's labels at -100, rows in random order.
+`best`: rows of similar length together, left padding, logits of the last positions only (`logits_to_keep`), and the loss over
+the three label words, as transfix takes it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from typing import Any
+
+import torch
+from peft import AdaptionPromptConfig, LoraConfig, PrefixTuningConfig, get_peft_model
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import DataCollatorForSeq2Seq, PreTrainedModel, Trainer, TrainingArguments
+
+from benchmarks.sides import rows as data_rows
+from benchmarks.sides.clock import Clock
+from transfix import models
+
+TOKENS = 10
+"""Prefix length, on both sides."""
+
+
+def wrapped(model: PreTrainedModel, method: str, layers: int | None = None) -> Any:
+    """The model with one of PEFT's methods."""
+    config = model.config
+    if method == "prefix":
+        heads, size = config.num_key_value_heads, config.head_dim or config.hidden_size // config.num_attention_heads
+        settings = {"num_layers": config.num_hidden_layers, "token_dim": heads * size, "num_attention_heads": heads}
+        made = PrefixTuningConfig(
+            task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, num_transformer_submodules=1, **settings
+        )
+        return get_peft_model(model, made)
+    if method == "adaption_prompt":
+        made = AdaptionPromptConfig(
+            task_type="CAUSAL_LM", adapter_len=TOKENS, adapter_layers=layers or config.num_hidden_layers
+        )
+        return get_peft_model(model, made)
+    made = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj"])
+    return get_peft_model(model, made)
+
+
+class _Dataset(Dataset[dict[str, list[int]]]):
+    def __init__(self, rows: data_rows.Rows) -> None:
+        self.rows = [
+            {
+                "input_ids": [*prompt, rows.words[label]],
+                "attention_mask": [1] * (len(prompt) + 1),
+                "labels": [-100] * len(prompt) + [rows.words[label]],
+            }
+            for prompt, label in zip(rows.prompts, rows.classes, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return self.rows[index]
+
+
+class _LastPosition(Trainer):
+    """The loss over the label words, from the logits of the last two positions."""
+
+    words: Tensor
+
+    def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool = False, *_: Any, **__: Any) -> Any:
+        labels = inputs.pop("labels")
+        logits = model(**inputs, logits_to_keep=2).logits[:, 0]  # left-padded: the last token is the answer itself
+        targets = (labels[:, -1:] == self.words).long().argmax(-1)
+        return nn.functional.cross_entropy(logits[:, self.words].float(), targets)
+
+
+def train(
+    model: str,
+    method: str,
+    setting: str,
+    rows: int,
+    dtype: str = "bfloat16",
+    device: str = "cpu",
+    batch_rows: int = 16,
+) -> dict[str, Any]:
+    """Trains one of PEFT's adapters on `rows` English rows and says how fast.
+
+    Args:
+        model: the base model.
+        method: `prefix`, `lora` or `adaption_prompt`.
+        setting: `usual` or `best`, see the module.
+        rows: how many.
+        dtype: of the base weights.
+        device: where.
+        batch_rows: rows a step.
+    """
+    warnings.simplefilter("ignore")
+    loaded = models.load(model, dtype=dtype, device=device)
+    tokenizer: Any = loaded.tokenizer
+    found = data_rows.mnli(tokenizer, rows)
+    torch.manual_seed(0)
+    made = wrapped(loaded.model, method)
+    clock, best = Clock(), setting == "best"
+    with tempfile.TemporaryDirectory() as directory:
+        arguments = TrainingArguments(
+            output_dir=directory,
+            per_device_train_batch_size=batch_rows,
+            num_train_epochs=1,
+            learning_rate=1e-3,
+            save_strategy="no",
+            logging_steps=1,
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=device == "cpu",
+            dataloader_pin_memory=False,
+            remove_unused_columns=False,
+            train_sampling_strategy="group_by_length" if best else "random",
+        )
+        kind = _LastPosition if best else Trainer
+        trainer = kind(
+            model=made,
+            args=arguments,
+            train_dataset=_Dataset(found),
+            data_collator=DataCollatorForSeq2Seq(tokenizer, padding="longest"),
+            callbacks=[clock],
+        )
+        if isinstance(trainer, _LastPosition):
+            trainer.words = torch.tensor(found.words, device=device)
+        from transformers import PrinterCallback
+
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    per_step = [batch_rows] * (rows // batch_rows) + ([rest] if (rest := rows % batch_rows) else [])
+    return {
+        "rows_per_s": round(clock.rate(per_step), 3),
+        "rows": rows,
+        "tokens": sum(map(len, found.prompts)),
+        "trainable": sum(p.numel() for p in made.parameters() if p.requires_grad),
+        "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
+        "gpu_peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3) if device != "cpu" else 0,
+    }

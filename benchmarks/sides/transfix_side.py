@@ -1,0 +1,139 @@
+"""transfix: what `transfix train` and `transfix evaluate` do, without the files."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.sides import rows as data_rows
+from benchmarks.sides.clock import Clock
+from transfix import adapters, batches, models
+from transfix.adapters import architecture
+from transfix.adapters.methods import METHODS
+from transfix.experiments.learning import teach
+from transfix.training.kept import KeptLayers
+from transfix.training.trainer import AdapterTrainer, Settings
+
+
+def train(
+    model: str,
+    method: dict[str, Any],
+    rows: int,
+    dtype: str = "bfloat16",
+    device: str = "cpu",
+    batch_rows: int = 16,
+    batch_tokens: int = 2048,
+    epochs: int = 1,
+    longer: int = 1,
+    keep: bool = False,
+    checkpointing: bool = False,
+) -> dict[str, Any]:
+    """Trains an adapter on `rows` English rows and says how fast.
+
+    Args:
+        model: the base model.
+        method: the settings of the method.
+        rows: how many.
+        dtype: of the base weights.
+        device: where.
+        batch_rows: rows a step.
+        batch_tokens: tokens a forward.
+        epochs: passes.
+        longer: see `rows.mnli`.
+        keep: whether the output of frozen lower layers is kept.
+        checkpointing: whether activations are computed again in the backward pass.
+    """
+    loaded = models.load(model, dtype=dtype, device=device)
+    tokenizer: Any = loaded.tokenizer
+    found = data_rows.mnli(tokenizer, rows, longer)
+    teaching = teach(loaded, found.task, found.examples, 4096)
+    adapter = adapters.attach(loaded.model, METHODS[method["method"]](**method), tokenizer=tokenizer, seed=0)
+    began = time.perf_counter()
+    trees = batches.shared(loaded.model, teaching.sequences, batch_tokens, widest=batch_rows)
+    steps = batches.training_steps(trees, epochs, batch_rows, batch_tokens, seed=0)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory)
+        kept = KeptLayers.of(adapter, steps, epochs, teaching.objective.pad, output) if keep else None
+        settings = Settings(output, 1e-3, 0.0, "constant", 0.0, 1.0, 10**9, None, 10**9, checkpointing, 0)
+        trainer = AdapterTrainer(adapter, steps, teaching.objective, settings, None, [clock], kept)
+        trainer.run()
+    seconds = time.perf_counter() - began
+    per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
+    tokens = [sum(tree.size for forward in step for tree in forward) for step in steps]
+    body = sum(
+        p.numel() for layer in architecture.stack(loaded.model) for p in layer.parameters() if not p.requires_grad
+    )
+    return {
+        "rows_per_s": round(clock.rate(per_step), 3),
+        "tokens_per_s": round(clock.rate(tokens), 1),
+        "teraflops": round(4 * body * clock.rate(tokens) / 1e12, 4),
+        "whole_s": round(seconds, 2),
+        "rows": sum(per_step),
+        "tokens": sum(tokens),
+        "tokens_unshared": epochs * sum(len(row.tokens) for row in teaching.sequences),
+        "trainable": adapter.trainable,
+        "kept_layers": kept.below if kept else 0,
+        "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
+        "gpu_peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3) if device != "cpu" else 0,
+    }
+
+
+def ceiling(dtype: str = "bfloat16", device: str = "cpu", size: int = 4096, repetitions: int = 5) -> dict[str, Any]:
+    """The machine's own large matrix product, in TFLOP/s: the best of several."""
+    left, right = (torch.randn(size, size, dtype=getattr(torch, dtype), device=device) for _ in range(2))
+    best = float("inf")
+    for _ in range(repetitions):
+        began = time.perf_counter()
+        product = left @ right
+        float(product[0, 0])
+        best = min(best, time.perf_counter() - began)
+    return {"teraflops": round(2 * size**3 / best / 1e12, 4)}
+
+
+def evaluate(
+    task: str, files: str, directory: str, rows: int, new: int = 32, dtype: str = "bfloat16", template: str = "lm-eval"
+) -> dict[str, Any]:
+    """Evaluates the base model as `transfix evaluate` does: loading of the model not counted, all else counted.
+
+    Args:
+        task: the task's name.
+        files: the pattern of its files.
+        directory: where the run goes.
+        rows: how many, in German.
+        new: tokens of a generated answer, at the most.
+        dtype: of the weights.
+        template: of the prompts.
+    """
+    from transfix.experiments import run as experiment
+    from transfix.experiments.answering import Session
+    from transfix.experiments.measuring import compute_metrics, measure
+    from transfix.experiments.progress import Display
+    from transfix.experiments.spec import RunSpec
+    from transfix.experiments.store import RunStore
+
+    evaluation: dict[str, Any] = {"task": task, "template": template, "data": {"files": files}, "languages": ["de"]}
+    evaluation |= {"limit": rows} | ({"max_new_tokens": new} if task in ("xquad", "mgsm") else {})
+    spec = RunSpec.load({"model": "gemma-3-270m", "dtype": dtype, "adapter": "base", "evaluate": [evaluation]})
+    run = experiment.train(spec, RunStore(directory))
+    session = Session(run)
+    tokenizer: Any = session.load().tokenizer
+    began = time.perf_counter()
+    measure(session, spec.evaluate[0], Display())
+    run.write_metrics(compute_metrics(run))
+    seconds = time.perf_counter() - began
+    frame = run.predictions(task, "deu_Latn")
+    assert frame is not None
+    texts = [str(text) for text in frame["text"]] if "text" in frame else []
+    return {
+        "rows_per_s": round(len(frame) / seconds, 3),
+        "seconds": round(seconds, 2),
+        "score": round(float(frame["score"].mean()), 6),
+        "by_row": [round(float(score), 6) for score in frame["score"]],
+        "tokens": sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts),
+        "texts": texts,
+    }
