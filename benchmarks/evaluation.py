@@ -1,6 +1,9 @@
 """Evaluation: rows a second, against lm-evaluation-harness with the same prompts on the same rows.
 
-    python -m benchmarks.evaluation      xnli_de and belebele_deu_Latn, base model, bfloat16
+    python -m benchmarks.evaluation      base model, bfloat16
+
+xnli_de and belebele_deu_Latn are the harness' own tasks: xnli_de scores three whole sentences a row. `xnli, own prompts` is
+transfix's prompt, one word after it, given to the harness as a task.
 
 Both sides load the model outside the clock, and do all else inside it: reading rows, prompts, scores, metrics. The harness
 gets batches of 16. That scores are the same to the row in float32 is what `pytest -m slow tests/harness` shows; here, in
@@ -19,10 +22,11 @@ from benchmarks import arguments
 from benchmarks.measuring import Numbers, in_process, in_turn, middle, spread, table, write
 
 TASKS = {
-    "xnli_de": ("xnli", "nli/xnli/test-{lang}.tsv", 1.0),
-    "belebele_deu_Latn": ("belebele", "choice/belebele/{lang}.jsonl", 0.5),
+    "xnli_de": ("xnli", "lm-eval", "nli/xnli/test-{lang}.tsv", 1.0),
+    "xnli, own prompts": ("xnli", "default", "nli/xnli/test-{lang}.tsv", 2.0),
+    "belebele_deu_Latn": ("belebele", "lm-eval", "choice/belebele/{lang}.jsonl", 0.5),
 }
-"""The harness' task: ours, its files, and the share of `--rows` that is asked."""
+"""The harness' task: ours, the template, its files, and the share of `--rows` that is asked."""
 
 
 def main() -> None:
@@ -33,7 +37,7 @@ def main() -> None:
     compare(TASKS, given, "rows_per_s", "rows/s", "evaluation")
 
 
-def compare(tasks: dict[str, tuple[str, str, float]], given: Any, key: str, unit: str, name: str) -> None:
+def compare(tasks: dict[str, tuple[str, str, str, float]], given: Any, key: str, unit: str, name: str) -> None:
     """Runs every task on both sides in turn and prints the table.
 
     Args:
@@ -44,7 +48,7 @@ def compare(tasks: dict[str, tuple[str, str, float]], given: Any, key: str, unit
         name: of the file of results.
     """
     pool, lines, results = arguments.pool(), [], {}
-    for task, (ours, pattern, share) in tasks.items():
+    for task, (ours, template, pattern, share) in tasks.items():
         if given.only not in task:
             continue
         rows = round(given.rows * share)
@@ -56,14 +60,22 @@ def compare(tasks: dict[str, tuple[str, str, float]], given: Any, key: str, unit
                 path.mkdir()
                 return str(path)
 
-            def transfix(ours: str = ours, pattern: str = pattern, rows: int = rows) -> Numbers:
-                return in_process(
-                    "transfix_side:evaluate", task=ours, files=str(pool / pattern), directory=fresh(), rows=rows
-                )
+            def transfix(
+                ours: str = ours, template: str = template, pattern: str = pattern, rows: int = rows
+            ) -> Numbers:
+                asked: dict[str, Any] = {"task": ours, "template": template, "files": str(pool / pattern), "rows": rows}
+                return in_process("transfix_side:evaluate", directory=fresh(), **asked)
 
-            def harness(task: str = task, rows: int = rows) -> Numbers:
-                where = {"pool": str(pool), "directory": fresh()}
-                return in_process("harness_side:run", name=task, rows=rows, batch=given.batch, **where)
+            def harness(
+                task: str = task, ours: str = ours, template: str = template, pattern: str = pattern, rows: int = rows
+            ) -> Numbers:
+                where: dict[str, Any] = {
+                    "pool": str(pool),
+                    "directory": fresh(),
+                    "own": (ours, pattern) if template == "default" else None,
+                }
+                name = task.replace(", ", "_").replace(" ", "_")
+                return in_process("harness_side:run", name=name, rows=rows, batch=given.batch, **where)
 
             found = in_turn({"transfix": transfix, "harness": harness}, given.repetitions)
         for runs in found.values():

@@ -16,7 +16,13 @@ def main() -> None:
     parser = arguments.parser(__doc__, rows=64)
     parser.add_argument("--batch", type=int, default=16, help="the harness' batch size (default 16)")
     given = parser.parse_args()
-    compare({"xquad_de": ("xquad", "qa/xquad/xquad.{lang}.json", 1.0)}, given, "tokens_per_s", "tokens/s", "generation")
+    compare(
+        {"xquad_de": ("xquad", "lm-eval", "qa/xquad/xquad.{lang}.json", 1.0)},
+        given,
+        "tokens_per_s",
+        "tokens/s",
+        "generation",
+    )
 
 
 if __name__ == "__main__":

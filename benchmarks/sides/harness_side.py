@@ -122,19 +122,21 @@ ROWS = {"xnli_de": xnli, "belebele_deu_Latn": belebele, "xquad_de": xquad, "mgsm
 """Of each of the harness' tasks: split and rows, as its own loader would give them."""
 
 
-def evaluate(name: str, split: str, file: Path, model: Any, new: int) -> dict[str, Any]:
-    """The harness' own evaluation of one of its tasks on the rows of a jsonl file, with answers of at most `new` tokens."""
+def evaluate(name: str, split: str, file: Path, model: Any, new: int, task: Any = None) -> dict[str, Any]:
+    """The harness' evaluation of one of its tasks on the rows of a jsonl file, with answers of at most `new` tokens.
+
+    `task` is the definition of a task that it has not itself.
+    """
     import lm_eval
 
-    (definition,) = Path(lm_eval.__file__).parent.joinpath("tasks").rglob(f"{name}.yaml")
+    if task is None:
+        (definition,) = Path(lm_eval.__file__).parent.joinpath("tasks").rglob(f"{name}.yaml")
+        task = {"include": str(definition), "dataset_name": None, "training_split": None, "validation_split": None}
     content: dict[str, Any] = {
-        "include": str(definition),
+        **task,
         "task": name,
         "dataset_path": "json",
-        "dataset_name": None,
         "dataset_kwargs": {"data_files": {split: str(file)}},
-        "training_split": None,
-        "validation_split": None,
         "fewshot_split": None,
         "test_split": split,
     }
@@ -149,8 +151,37 @@ def evaluate(name: str, split: str, file: Path, model: Any, new: int) -> dict[st
     return found
 
 
+def prompts(task: str, pool: Path, count: int, files: str) -> list[dict[str, Any]]:
+    """The prompts and label words of transfix for a task's first rows, as rows for the harness."""
+    from transfix import data, tasks
+
+    asked = tasks.get(task)
+    rows = data.load(asked.benchmark, {"files": str(pool / files)}, "deu_Latn", asked.default_split, count)
+    words = [asked.form.labels["default"][name] for name in asked.classes]
+    return [{"prompt": asked.prompt(row), "words": words, "gold": asked.classes.index(str(row.label))} for row in rows]
+
+
+OWN_PROMPTS = {
+    "output_type": "multiple_choice",
+    "dataset_path": "json",
+    "doc_to_text": "{{prompt}}",
+    "doc_to_choice": "{{words}}",
+    "doc_to_target": "gold",
+    "target_delimiter": "",
+    "metric_list": [{"metric": "acc"}],
+}
+"""A task of the harness that asks with the prompts in its rows."""
+
+
 def run(
-    name: str, pool: str, directory: str, rows: int, new: int = 32, batch: int = 16, dtype: str = "bfloat16"
+    name: str,
+    pool: str,
+    directory: str,
+    rows: int,
+    new: int = 32,
+    batch: int = 16,
+    dtype: str = "bfloat16",
+    own: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """Evaluates the base model and says how fast: loading of the model not counted, all that the harness does counted.
 
@@ -162,6 +193,7 @@ def run(
         new: tokens of a generated answer, at the most.
         batch: the harness' batch size.
         dtype: of the weights.
+        own: a task of transfix and its files: it is asked with transfix's prompts, and `name` is only a name.
     """
     from lm_eval.models.huggingface import HFLM
 
@@ -169,13 +201,14 @@ def run(
 
     loaded = models.load("gemma-3-270m", dtype=dtype, device="cpu")
     model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch, max_length=4096)
-    split, found = ROWS[name](Path(pool), rows)
+    split, found = ("test", prompts(own[0], Path(pool), rows, own[1])) if own else ROWS[name](Path(pool), rows)
     file = Path(directory) / "rows.jsonl"
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), encoding="utf-8")
     began = time.perf_counter()
-    result = evaluate(name, split, file, model, new)
+    result = evaluate(name, split, file, model, new, OWN_PROMPTS if own else None)
     seconds = time.perf_counter() - began
-    metric, wanted = METRICS[name].split(",")
+    main = METRICS.get(name, "acc,none")
+    metric, wanted = main.split(",")
     samples = sorted(
         (s for s in result["samples"][name] if s.get("filter", "none") == wanted), key=lambda s: s["doc_id"]
     )
@@ -183,7 +216,7 @@ def run(
     return {
         "rows_per_s": round(rows / seconds, 3),
         "seconds": round(seconds, 2),
-        "score": round(result["results"][name][METRICS[name]], 6),
+        "score": round(result["results"][name][main], 6),
         "by_row": [round(float(s[metric]), 6) for s in samples],
         "tokens": sum(len(loaded.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts),
         "texts": texts,

@@ -199,8 +199,11 @@ class Seam:
 
 
 def _contiguous(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """For a slice of the positions (`logits_to_keep`, as in generate) and a frozen head torch 2.13 makes a batched product
-    of it and copies the whole matrix once a row: seconds and gigabytes on a CPU, where the product takes milliseconds."""
+    """What a frozen head gets, in one piece.
+
+    Of a slice of the positions (`logits_to_keep`, as in generate) torch 2.13 makes a batched product and copies the whole
+    matrix once a row: seconds and gigabytes on a CPU, where the product takes milliseconds.
+    """
     return tuple(arg.contiguous() if isinstance(arg, Tensor) else arg for arg in args)
 
 

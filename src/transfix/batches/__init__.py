@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transfix.batches.encoding import cut as cut
     from transfix.batches.encoding import encode as encode
     from transfix.batches.head import focused_head as focused_head
+    from transfix.batches.head import head_input as head_input
     from transfix.batches.head import instead_of_head as instead_of_head
     from transfix.batches.plan import evaluation_batches as evaluation_batches
     from transfix.batches.plan import training_steps as training_steps
@@ -33,6 +34,7 @@ __getattr__, __dir__ = lazy(
         "cut": "transfix.batches.encoding",
         "encode": "transfix.batches.encoding",
         "focused_head": "transfix.batches.head",
+        "head_input": "transfix.batches.head",
         "instead_of_head": "transfix.batches.head",
         "evaluation_batches": "transfix.batches.plan",
         "training_steps": "transfix.batches.plan",

@@ -7,14 +7,17 @@ multiply, and whatever the model does to logits afterwards (soft-capping, scalin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+_MARK = 37.0
+"""What the head answers while hidden states are caught: soft-capping or scaling would make something else of it."""
 
 
 @contextmanager
@@ -44,6 +47,29 @@ def focused_head(
 
     with instead_of_head(model, focused):
         yield
+
+
+def head_input(
+    model: PreTrainedModel, reads: Int[Tensor, " reads"], inputs: Mapping[str, Any]
+) -> Float[Tensor, "reads hidden"] | None:
+    """The hidden states that the head would multiply at some positions; None if the model changes logits after the head.
+
+    Where it does not (no soft-capping, no scaling), the head can be run on them in pieces.
+
+    Args:
+        model: a model with a language-model head.
+        reads: the wanted positions in the flattened (B·T).
+        inputs: the model's keyword arguments.
+    """
+    caught: list[Tensor] = []
+
+    def catch(states: Tensor) -> Tensor:
+        caught.append(states.flatten(0, -2)[reads.to(states.device)])
+        return states.new_full((1, 1, 1), _MARK)
+
+    with instead_of_head(model, catch):
+        logits: Tensor = model(**inputs, use_cache=False).logits
+    return caught[0] if logits.shape == (1, 1, 1) and float(logits.detach()) == _MARK else None
 
 
 @contextmanager

@@ -24,9 +24,6 @@ from transfix.batches import Batch
 CHUNK = 128
 """Positions a chunk: 128 × 262,144 logits are 134 MB in float32."""
 
-_MARK = 37.0
-"""What the head answers while hidden states are caught: soft-capping or scaling would make something else of it."""
-
 
 def frozen_head_loss(model: PreTrainedModel, batch: Batch, targets: Int[Tensor, " reads"]) -> Float[Tensor, ""] | None:
     """The summed cross-entropy at the batch's reads; None if the head is no frozen matrix or its logits are changed after."""
@@ -35,25 +32,12 @@ def frozen_head_loss(model: PreTrainedModel, batch: Batch, targets: Int[Tensor, 
     frozen = type(head) is nn.Linear and bias is None and not head.weight.requires_grad
     if not frozen:
         return None
-    hidden = _hidden(model, batch)
+    inputs = batch.inputs(model.device, batches.mask_dtype(model))
+    hidden = batches.head_input(model, batch.reads, inputs)
     if hidden is None:
         return None
     loss: Tensor = _HeadLoss.apply(hidden, head.weight, targets)  # type: ignore[no-untyped-call]
     return loss
-
-
-def _hidden(model: PreTrainedModel, batch: Batch) -> Float[Tensor, "reads hidden"] | None:
-    """What the head would multiply at the reads; None if something is done to logits afterwards."""
-    caught: list[Tensor] = []
-
-    def catch(states: Tensor) -> Tensor:
-        caught.append(states.flatten(0, -2)[batch.reads.to(states.device)])
-        return states.new_full((1, 1, 1), _MARK)
-
-    with batches.instead_of_head(model, catch):
-        inputs = batch.inputs(model.device, batches.mask_dtype(model))
-        logits: Tensor = model(**inputs, use_cache=False).logits
-    return caught[0] if logits.shape == (1, 1, 1) and float(logits.detach()) == _MARK else None
 
 
 class _HeadLoss(torch.autograd.Function):
