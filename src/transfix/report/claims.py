@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transfix.errors import TransfixError
 from transfix.evaluation import metrics
 from transfix.report import labels
-from transfix.report.contents import Method
-from transfix.report.runs import RunRecord
+from transfix.report.contents import Differences, Method
 
 RIVALS = 3
 """How many of the other methods the best one is compared with."""
-
-Frames = Callable[[RunRecord], Mapping[str, Mapping[str, list[Any]]]]
 
 
 def best(methods: Sequence[Method]) -> Method | None:
@@ -33,14 +30,16 @@ def _main(method: Method) -> Mapping[str, Any] | None:
     return method.macro("without_english") or method.macro("all")
 
 
-def claims(title: str, methods: Sequence[Method], chance: float | None, frames: Frames) -> tuple[str, list[str]]:
+def claims(
+    title: str, methods: Sequence[Method], chance: float | None, differences: Differences
+) -> tuple[str, list[str]]:
     """The headline of a task and its further sentences.
 
     Args:
         title: the task's name.
         methods: the columns of its table.
         chance: accuracy of a guess, or None if it is not known.
-        frames: gives a run's predictions on this task by language code.
+        differences: between them.
     """
     top = best(methods)
     main = _main(top) if top else None
@@ -58,7 +57,7 @@ def claims(title: str, methods: Sequence[Method], chance: float | None, frames: 
         (method for method in methods if method is not top and not method.run.is_base and _main(method)),
         key=lambda method: -(_main(method) or {})["accuracy"],
     )
-    return headline, sentences + [sentence for other in rivals[:RIVALS] if (sentence := _pair(top, other, frames))]
+    return headline, sentences + [sentence for other in rivals[:RIVALS] if (sentence := _pair(top, other, differences))]
 
 
 def _scope(method: Method) -> str:
@@ -100,10 +99,10 @@ def _method(method: Method, chance: float | None) -> str:
     return "; ".join(words) + "."
 
 
-def _pair(top: Method, other: Method, frames: Frames) -> str:
+def _pair(top: Method, other: Method, differences: Differences) -> str:
     """The best method against another one, on the rows and languages both have."""
     try:
-        found = metrics.difference(frames(top.run), frames(other.run))["macro"]
+        found = differences.of(top, other)["macro"]
     except TransfixError:
         return ""
     macro = found["without_english"] or found["all"]

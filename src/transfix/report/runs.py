@@ -23,10 +23,12 @@ class Predictions:
 
     Attributes:
         columns: `id`, `answer`, `gold`, `score`, `truncated`, each one entry a row, in the order they were written.
+        scored: the rows that have gold, see `metrics.scored`.
         meta: what was asked and how: `task`, `split`, `template`, `verbaliser`, `classes`, `data`, `model` ...
     """
 
     columns: Mapping[str, list[Any]]
+    scored: metrics.Scored = field(repr=False)
     meta: Mapping[str, Any]
 
     def __len__(self) -> int:
@@ -221,8 +223,7 @@ def _predictions(file: Path) -> Predictions:
         raise TransfixError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
     columns.setdefault("truncated", [False] * table.num_rows)
-    metrics.scored(columns, file.stem)
-    return Predictions(columns, meta if isinstance(meta, dict) else {})
+    return Predictions(columns, metrics.scored(columns, file.stem), meta if isinstance(meta, dict) else {})
 
 
 def _expected(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -39,7 +39,7 @@ def training_rows(task: TaskReport) -> list[tuple[str, list[str]]]:
         ("rows_seen", "Rows seen in training", labels.number, "0"),
         ("seconds", "Training time", _duration, "–"),
     ):
-        values = [(method.run.training or {}).get(key) for method in task.methods]
+        values = [method.training(key) for method in task.methods]
         if any(value is not None for value in values):
             missing = [untrained if method.run.is_base else "–" for method in task.methods]
             rows.append((name, [m if v is None else write(v) for m, v in zip(missing, values, strict=True)]))
