@@ -28,21 +28,22 @@ Rows = Mapping[str, Scored]
 
 
 def scored_seeds(seeds: Sequence[Mapping[str, Frame]]) -> dict[str, Scored]:
+    """The rows of each language, checked, see `metrics.scored` and `together`."""
+    return together([{code: metrics.scored(frame, code) for code, frame in frames.items()} for frames in seeds])
+
+
+def together(seeds: Sequence[Rows]) -> dict[str, Scored]:
     """The rows of each language that every seed answered: values are (n, seeds), or (n,) of a single seed.
 
     Raises:
-        TransfixError: see `metrics.scored`; or the seeds differ in the gold answer of one id; or there is no seed.
+        TransfixError: the seeds differ in the gold answer of one id, or there is no seed.
     """
     if not seeds:
         raise TransfixError("there are no predictions to average: give those of at least one seed")
-    read = [{code: metrics.scored(frame, code) for code, frame in frames.items()} for frames in seeds]
-    if len(read) == 1:
-        return read[0]
-    return {code: _together([rows[code] for rows in read if code in rows], len(read), code) for code in _codes(read)}
-
-
-def _codes(read: Sequence[Rows]) -> list[str]:
-    return list(dict.fromkeys(code for rows in read for code in rows))
+    if len(seeds) == 1:
+        return dict(seeds[0])
+    codes = dict.fromkeys(code for rows in seeds for code in rows)
+    return {code: _together([rows[code] for rows in seeds if code in rows], len(seeds), code) for code in codes}
 
 
 def _together(seeds: Sequence[Scored], wanted: int, code: str) -> Scored:
@@ -66,7 +67,7 @@ def _weights(seeds: int, resamples: int, seed: int, side: int) -> Floats | None:
     if seeds == 1:
         return None
     drawn = np.random.default_rng((seed, side, seeds)).integers(0, seeds, (resamples, seeds))
-    weights = (drawn[:, :, None] == np.arange(seeds)).sum(axis=1) / seeds
+    weights: Floats = (drawn[:, :, None] == np.arange(seeds)).sum(axis=1) / seeds
     weights.setflags(write=False)
     return weights
 
@@ -111,27 +112,36 @@ def summarise_seeds(
         seed answered, which no number counts.
 
     Raises:
-        TransfixError: see `scored_seeds`.
+        TransfixError: see `metrics.scored` and `together`.
     """
-    rows = scored_seeds(seeds)
-    summary = summary_of(rows, draws_of(rows, resamples, seed), level)
-    unpaired = 0
-    if len(seeds) > 1:
-        given = (sum(len(metrics.scored(f, code)) for code, f in frames.items()) for frames in seeds)
-        unpaired = sum(given) - len(seeds) * sum(len(row) for row in rows.values())
-    settings = {"resamples": resamples, "level": level, "seed": seed}
-    return summary | {"chance": chance, "bootstrap": settings, "unpaired": unpaired}
+    read = [{code: metrics.scored(frame, code) for code, frame in frames.items()} for frames in seeds]
+    return summary_of(read, chance, resamples=resamples, level=level, seed=seed)
 
 
-def summary_of(rows: Rows, draws: Draws, level: float = LEVEL) -> dict[str, Any]:
-    """What `summarise_seeds` says of rows and their draws, without `chance`, `bootstrap` and `unpaired`."""
+def summary_of(
+    seeds: Sequence[Rows],
+    chance: float | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    """`summarise_seeds` of rows that `metrics.scored` gave."""
+    rows = together(seeds)
+    draws = draws_of(rows, resamples, seed)
     summary = metrics.summary_of(rows, draws, level)
     for code, entry in summary["languages"].items():
         entry["sd"] = deviation(rows, [code])
     for which, members in (("all", list(draws.points)), ("without_english", draws.others)):
         if summary["macro"][which] is not None:
             summary["macro"][which]["sd"] = deviation(rows, members)
-    return summary | {"seeds": _seeds(rows)}
+    given = sum(len(row) for one in seeds for row in one.values())
+    return summary | {
+        "chance": chance,
+        "bootstrap": {"resamples": resamples, "level": level, "seed": seed},
+        "seeds": len(seeds),
+        "unpaired": given - len(seeds) * sum(len(row) for row in rows.values()),
+    }
 
 
 def deviation(rows: Rows, members: Sequence[str]) -> float | None:
@@ -247,18 +257,16 @@ def rank_correlation(first: Mapping[str, float | None], second: Mapping[str, flo
     ]
     if len(pairs) < FEWEST:
         return None
-    # scores that differ in the last bit only are ties
-    ranks = [_ranks(np.round(np.array(side, dtype=np.float64), 12)) for side in zip(*pairs, strict=True)]
+    ranks = [_ranks(side) for side in zip(*pairs, strict=True)]
     left, right = (side - side.mean() for side in ranks)
     scale = float(np.sqrt((left**2).sum() * (right**2).sum()))
     return float((left * right).sum()) / scale if scale else None
 
 
-def _ranks(values: Floats) -> Floats:
-    """The ranks from 1 (n,), the mean rank for equal values."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: Floats = (last - (counts - 1) / 2)[places]
+def _ranks(scores: Sequence[float]) -> Floats:
+    """The ranks from 1 (n,), the mean rank for equal scores; those that differ in the last bit only are equal."""
+    _, places, counts = np.unique(np.round(scores, 12), return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
     return ranks
 
 
