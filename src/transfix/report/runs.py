@@ -78,7 +78,10 @@ class RunRecord:
 
 
 def find(directory: Path) -> tuple[list[Path], list[str]]:
-    """Run directories in a run store, or the one run directory given, and notes on what is not one.
+    """The run directories below a folder (a run store, a study, a folder of those), or the one run directory given.
+
+    Returns:
+        Them, sorted, and notes on folders that look like a run and are none.
 
     Raises:
         TransfixError: `directory` is not a directory, or holds no run.
@@ -86,18 +89,25 @@ def find(directory: Path) -> tuple[list[Path], list[str]]:
     if not directory.is_dir():
         what = "is a file" if directory.exists() else "does not exist"
         raise TransfixError(f"{directory} {what}: give the folder of a run, or the folder that holds the runs")
-    if (directory / "spec.yaml").is_file():
-        return [directory], []
-    folders = _folders(directory)
-    # a folder above the run store is accepted too
-    found = [run for folder in folders for run in ([folder] if _is_run(folder) else filter(_is_run, _folders(folder)))]
+    found: list[Path] = []
+    torn: list[Path] = []
+    waiting, seen = [directory], {directory.resolve()}
+    while waiting:
+        folder = waiting.pop()
+        if (folder / "spec.yaml").is_file():
+            found.append(folder)
+            continue
+        if (folder / "predictions").is_dir():
+            torn.append(folder)
+        inside = {path.resolve(): path for path in _folders(folder)}  # a link may lead back to where we have been
+        waiting += [path for target, path in inside.items() if target not in seen]
+        seen.update(inside)
     if not found:
         raise TransfixError(
             f"{directory} holds no runs (no folder in it has a spec.yaml): "
             "make one with `transfix train SPEC.yaml` or `transfix quickstart`, or give the folder the runs are in"
         )
-    torn = [folder for folder in folders if (folder / "predictions").is_dir() and not _is_run(folder)]
-    return found, [f"{folder.name} is left out: it has predictions but no spec.yaml" for folder in torn]
+    return sorted(found), [f"{folder.name} is left out: it has predictions but no spec.yaml" for folder in sorted(torn)]
 
 
 def _folders(directory: Path) -> list[Path]:
@@ -106,10 +116,6 @@ def _folders(directory: Path) -> list[Path]:
         return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
     except OSError:
         return []
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / "spec.yaml").is_file()
 
 
 def read(path: Path) -> RunRecord:
