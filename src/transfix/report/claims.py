@@ -8,7 +8,7 @@ from typing import Any
 from transfix.errors import TransfixError
 from transfix.evaluation import metrics
 from transfix.report import labels
-from transfix.report.contents import Differences, Method
+from transfix.report.contents import Differences, Method, rank_correlation
 
 RIVALS = 3
 """How many of the other methods the best one is compared with."""
@@ -79,6 +79,8 @@ def _method(method: Method, chance: float | None) -> str:
     if main is None:
         return ""
     words = [f"{method.label}: {labels.estimate(main['accuracy'], main['interval'])} {_scope(method)}"]
+    if method.seeds > 1 and main["sd"] is not None:
+        words.append(f"the mean of {method.seeds} seeds, standard deviation {labels.points(main['sd'])} points")
     others = [
         entry for code in method.summary["languages"] if code != metrics.ENGLISH and (entry := method.language(code))
     ]
@@ -93,6 +95,7 @@ def _method(method: Method, chance: float | None) -> str:
     if against:
         fewer = against["languages"] < main["languages"]
         words.append(_relation(against, "the base model") + f" over {against['languages']} languages" * fewer)
+        words.extend(_by_language(method.against_base or {}))
     gap = method.summary["transfer_gap"]
     if gap and not method.run.is_base:
         words.append("English is " + _relation(gap, "the mean of the others"))
@@ -102,13 +105,31 @@ def _method(method: Method, chance: float | None) -> str:
 def _pair(top: Method, other: Method, differences: Differences) -> str:
     """The best method against another one, on the rows and languages both have."""
     try:
-        found = differences.of(top, other)["macro"]
+        found = differences.of(top, other)
     except TransfixError:
         return ""
-    macro = found["without_english"] or found["all"]
+    macro = found["macro"]["without_english"] or found["macro"]["all"]
     if macro is None:
         return ""
-    return f"On the same rows {top.label} is {_relation(macro, other.label)}, over {macro['languages']} languages."
+    words = [
+        f"On the same rows {top.label} is {_relation(macro, other.label)}, over {macro['languages']} languages",
+        *_by_language(found),
+    ]
+    rho = rank_correlation(top, other, differences.averaged)
+    if rho is not None:
+        words.append(f"rank correlation of their languages {rho:.2f}".replace("-", labels.MINUS))
+    return "; ".join(words) + "."
+
+
+def _by_language(found: Mapping[str, Any]) -> list[str]:
+    """In how many languages a difference is clear, after Holm's correction; nothing where there is only one language."""
+    total = len(found.get("languages", ()))
+    if total < 2:
+        return []
+    counts = [f"{what} in {found[key]}" for key, what in (("wins", "better"), ("losses", "worse")) if found[key]]
+    if not counts:
+        return [f"in none of the {total} languages by itself distinguishable after Holm's correction"]
+    return [f"{labels.listing(counts)} of {total} languages after Holm's correction"]
 
 
 def _relation(found: Mapping[str, Any], to: str) -> str:

@@ -257,9 +257,7 @@ class TaskReport:
 
     def rank_correlation(self, first: Method, second: Method) -> float | None:
         """Spearman's rho between the scores of two methods over the languages without English; None if undefined."""
-        codes = self.averaged - {ENGLISH}
-        scores = [{c: e["accuracy"] for c in sorted(codes) if (e := m.language(c))} for m in (first, second)]
-        return statistics.rank_correlation(*scores)
+        return rank_correlation(first, second, self.averaged)
 
     def grouped(self, kind: Kind) -> tuple[Group, ...]:
         """The averages by `script`, `family` or `resources`, of the languages of the averages without English."""
@@ -336,6 +334,14 @@ def reference(methods: Sequence[Method], method: Method, kind: str) -> Method | 
     model = method.run.spec.get("model")
     found = max((m for m in methods if is_one(m) and m.run.spec.get("model") == model), key=score, default=None)
     return None if found is None or found.label == method.label or (kind == "base" and is_one(method)) else found
+
+
+def rank_correlation(first: Method, second: Method, averaged: frozenset[str]) -> float | None:
+    """Spearman's rho between the scores of two methods over some languages without English; None if undefined."""
+    codes = sorted(averaged - {ENGLISH})
+    return statistics.rank_correlation(
+        *({c: e["accuracy"] for c in codes if (e := m.language(c))} for m in (first, second))
+    )
 
 
 def _grouped(task: TaskReport, kind: Kind) -> tuple[Group, ...]:

@@ -223,6 +223,14 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
+def amount(value: float) -> str:
+    """A setting on an axis: `10`, `0.7`, `3,000`, `270M`, `1.5B`."""
+    for size, unit in ((1e9, "B"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:,g}" if value < 1e5 else f"{value:,.0f}"
+
+
 def duration(seconds: float) -> str:
     """3725 as `1 h 2 min`, 245 as `4 min 5 s`, 3.42 as `3.4 s`."""
     if seconds < 60:
