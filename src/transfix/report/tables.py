@@ -59,13 +59,19 @@ def footnotes(task: TaskReport) -> list[str]:
     notes.append(f"Prompts cut to fit: {'; '.join(truncated) or 'none'}")
     if left_out:
         notes.append(f"Rows without a gold answer, left out: {'; '.join(left_out)}")
+    return [*notes, bracket_note(task), *legend_notes(task)]
+
+
+def bracket_note(task: TaskReport) -> str:
+    """What the brackets are."""
     several = any(method.seeds > 1 for method in task.methods)
-    notes.append(INTERVALS.format(what="examples and seeds" if several else "examples"))
-    if marks := legend(task):
-        notes.append(marks)
-    if not all(method.complete for method in task.methods):
-        notes.append(f"{UNFINISHED} not all languages yet")
-    return notes
+    return INTERVALS.format(what="examples and seeds" if several else "examples")
+
+
+def legend_notes(task: TaskReport) -> list[str]:
+    """What the marks behind numbers mean, as far as there are any."""
+    unfinished = not all(method.complete for method in task.methods)
+    return [note for note in (legend(task), f"{UNFINISHED} not all languages yet" * unfinished) if note]
 
 
 # ---- terminal
