@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -133,43 +133,47 @@ def read(path: Path) -> RunRecord:
                 f"run {path.name}: predictions of {task} in {language} cannot be read ({error}); "
                 f"delete {file.relative_to(path)} and evaluate again"
             )
-    record = RunRecord(path.name, path, spec, environment or {}, training, predictions)
-    missing = {
-        task: lacking
-        for task, expected in _expected(spec).items()
-        if (lacking := tuple(code for code in expected if code not in predictions.get(task, {})))
-    }
-    untrained = spec.get("train") is not None and not record.is_base and training is None
-    state: State = "training" if untrained and (missing or not predictions) else "evaluating" if missing else "complete"
+    state, missing, lacking = progress(path.name, spec, training, predictions)
     return RunRecord(
-        path.name,
-        path,
-        spec,
-        environment or {},
-        training,
-        predictions,
-        state,
-        missing,
-        tuple(notes + _progress(record, state, missing)),
+        path.name, path, spec, environment or {}, training, predictions, state, missing, tuple(notes + lacking)
     )
 
 
-def _progress(record: RunRecord, state: State, missing: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Notes on what a run still lacks."""
+def progress(
+    name: str,
+    spec: Mapping[str, Any],
+    training: Mapping[str, Any] | None,
+    predictions: Mapping[str, Collection[str]],
+) -> tuple[State, dict[str, tuple[str, ...]], list[str]]:
+    """How far a run has come.
+
+    Args:
+        name: of the run.
+        spec: its specification.
+        training: see `RunRecord`.
+        predictions: the languages there are, by task.
+
+    Returns:
+        Its state, the languages that are missing by task, and notes on what it still lacks.
+    """
+    missing = {
+        task: lacking
+        for task, expected in _expected(spec).items()
+        if (lacking := tuple(code for code in expected if code not in predictions.get(task, ())))
+    }
+    untrained = spec.get("train") is not None and not RunRecord(name, Path(), spec).is_base and training is None
+    state: State = "training" if untrained and (missing or not predictions) else "evaluating" if missing else "complete"
     again = "if it is not running, the same command again continues it"
     if state == "training":
-        so_far = "has predictions, but" if record.predictions else "has no predictions yet:"
-        return [f"run {record.name} {so_far} its training has not ended ({again})"]
-    if not record.predictions:
-        if not missing:
-            return [f"run {record.name} has no predictions: run `transfix evaluate {record.name} --task TASK`"]
-        return [f"run {record.name} has no predictions yet ({again})"]
-    return [
-        f"run {record.name} has not finished {task}: {len(lacking)} languages to go ({again})"
-        if len(lacking) > 1
-        else f"run {record.name} has not finished {task}: {lacking[0]} to go ({again})"
-        for task, lacking in missing.items()
-    ]
+        so_far = "has predictions, but" if predictions else "has no predictions yet:"
+        return state, missing, [f"run {name} {so_far} its training has not ended ({again})"]
+    if not predictions:
+        if missing:
+            return state, missing, [f"run {name} has no predictions yet ({again})"]
+        return state, missing, [f"run {name} has no predictions: run `transfix evaluate {name} --task TASK`"]
+    to_go = {task: f"{len(codes)} languages" if len(codes) > 1 else codes[0] for task, codes in missing.items()}
+    notes = [f"run {name} has not finished {task}: {codes} to go ({again})" for task, codes in to_go.items()]
+    return state, missing, notes
 
 
 def _spec(path: Path, notes: list[str]) -> dict[str, Any]:
