@@ -18,7 +18,7 @@ from transfix.report.contents import Report
 from transfix.report.export import escape
 
 PREAMBLE = r"""\documentclass{article}
-\usepackage[T1]{fontenc}\usepackage{booktabs}\usepackage{longtable}
+\usepackage[T1]{fontenc}\usepackage{booktabs,longtable,graphicx}
 \begin{document}
 """
 EVIL = '50% of $x_1$ & {y} #2 ~^\\ <a> |b| "c" é ü ł 中文 ب −3 [1, 2]\nnext \x1b[31m \\input{x}'
@@ -123,6 +123,10 @@ def tables(store: Any) -> Report:
     codes = [language.code for language in languages.of_benchmark("belebele")][:50]
     store.run("evil", [{"method": EVIL}], model=EVIL, languages=["deu_Latn", "fra_Latn"])
     store.run("base", "base", model=EVIL, languages=["deu_Latn", "fra_Latn"])
+    for tokens in (5, 10, 20):
+        store.run(
+            f"a{tokens}", [{"method": "prefix", "tokens": tokens}], model=EVIL, languages=["deu_Latn", "fra_Latn"]
+        )
     long = store.meta | {"task": "belebele"}
     store.run("long", "lora", languages=codes, meta=long, result="belebele_50%", rows=10)
     return report.collect(store.root)
@@ -135,7 +139,7 @@ def test_latex_has_as_many_cells_as_columns(store: Any) -> None:
     columns = 0
     rows = 0
     for line in text.splitlines():
-        if opened := re.fullmatch(r"\\begin\{(?:tabular|longtable)\}\{(l?r+)\}", line):
+        if opened := re.fullmatch(r"\\begin\{(?:tabular|longtable)\}\{(lr+)\}", line):
             columns = len(opened[1])
         elif line.endswith(r" \\"):
             assert len(re.findall(r"(?<!\\)&", line)) == columns - 1

@@ -81,7 +81,10 @@ def _compared(kind: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
 # ---- LaTeX
 
 PAGE = 45
-"""Lines of a table from which on it is broken over pages."""
+"""Lines of a table beyond which it is broken over pages."""
+
+FIT = 3
+"""Methods beside each other that fit a column of text."""
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -115,7 +118,7 @@ def latex(report: Report, by: Kind | None = None) -> str:
         report: what `collect` gave.
         by: also the averages by script, family or resource class.
     """
-    head = r"% Needs in the preamble: \usepackage[T1]{fontenc} \usepackage{booktabs} \usepackage{longtable}"
+    head = r"% Needs in the preamble: \usepackage[T1]{fontenc} \usepackage{booktabs,longtable,graphicx}"
     return "\n\n".join([head, *(_table(task, by) for task in report.tasks)]) + "\n"
 
 
@@ -138,16 +141,15 @@ def _table(task: TaskReport, by: Kind | None) -> str:
         body.pop()
     caption = escape(". ".join(_caption(task)) + ".")
     label = "tab:" + "".join(char if char.isascii() and char.isalnum() else "-" for char in task.name)
+    wide = len(task.methods) > FIT
     if len(found) <= PAGE:
         top = [r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{{label}}}", r"\small"]
-        end = [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+        top += [r"\resizebox{\textwidth}{!}{%"] * wide
+        end = [r"\bottomrule", r"\end{tabular}" + "}" * wide, r"\end{table}"]
         return "\n".join([*top, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, *end])
-    top = [
-        r"{\small",
-        rf"\begin{{longtable}}{{{columns}}}",
-        rf"\caption{{{caption}}}\label{{{label}}}{END}",
-        r"\toprule",
-    ]
+    # one that goes over pages cannot be scaled
+    top = [rf"{{\{'scriptsize' if wide else 'small'}", rf"\begin{{longtable}}{{{columns}}}"]
+    top += [rf"\caption{{{caption}}}\label{{{label}}}{END}", r"\toprule"]
     every = [*body[:2], r"\endhead", r"\bottomrule", r"\endfoot"]
     return "\n".join([*top, *every, *body[2:], r"\end{longtable}}"])
 
