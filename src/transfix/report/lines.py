@@ -91,5 +91,5 @@ def legend(task: TaskReport) -> str:
             words.append(f"{MARKS[kind]} differs from {what}")
     if not words:
         return ""
-    correction = "averages: p < 0.05; languages: p < 0.05 after Holm's correction over them"
+    correction = "averages: p below 0.05; languages: p below 0.05 after Holm's correction over them"
     return f"{', '.join(words)} ({correction})"
