@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transfix import cli_task
+from transfix import cli_runs, cli_task
 from transfix.cli_failures import reported
 from transfix.cli_output import console, print_json
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_task.app)
+app.add_typer(cli_runs.app)
 
 RunsDir = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The directory of the runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -190,18 +191,36 @@ def report(
         Path | None, typer.Option(metavar="PATH", help="Where to write the page. Default: report.html in DIR.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of the table.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs) instead.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV instead: one line a task, method and language.")
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Also the averages by script, family or resources.")
+    ] = None,
 ) -> None:
-    """Print the table of all runs and write a self-contained page, computed from the predictions."""
+    """Print the table of all runs or of a study, and write a self-contained page, computed from the predictions."""
     from transfix import report as reports
+    from transfix.errors import TransfixError
 
+    wanted = [name for name, given in (("markdown", markdown), ("latex", latex), ("csv", csv)) if given]
+    if len(wanted) > 1:
+        names = " and ".join(f"--{name}" for name in wanted)
+        raise TransfixError(
+            f"{names} cannot be printed at once: give one of them, and run the command again for the next."
+        )
+    kind = next((kind for kind in reports.KINDS if kind == by), None)
+    if by and not kind:
+        raise TransfixError(f"--by {by}: languages are grouped by {', '.join(reports.KINDS)}.")
     found = reports.collect(directory, _texts)
-    if markdown:
-        typer.echo(reports.markdown(found))
+    if wanted:
+        writers = {"markdown": reports.markdown, "latex": reports.latex, "csv": reports.csv}
+        typer.echo(writers[wanted[0]](found, kind), nl=False)
     else:
-        console().print(reports.terminal(found))
+        console().print(reports.terminal(found, kind))
     target = html or directory / "report.html"
     reports.write(target, reports.page(found), "name another file with --html")
-    typer.echo(f"Page: {target}", err=markdown)
+    typer.echo(f"Page: {target}", err=bool(wanted))
 
 
 @app.command()

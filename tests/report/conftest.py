@@ -125,12 +125,17 @@ class Store:
         seed: int = 1,
         training: Mapping[str, Any] | None = TRAINING,
         meta: Mapping[str, Any] = META,
+        trained_with: int = 0,
+        result: str | None = None,
         **spec: Any,
     ) -> Path:
-        """A run whose share of right answers falls from `others` + 5 to `others` - 5 points along the languages."""
+        """A run whose share of right answers falls from `others` + 5 to `others` - 5 points along the languages.
+
+        `seed` draws the answers, `trained_with` is the seed of the specification, `result` the name of the results.
+        """
         folder = self.root / name
-        folder.mkdir(parents=True)
-        resolved = specification(self.parts[parts] if isinstance(parts, str) else parts, **spec)
+        folder.mkdir(parents=True, exist_ok=result is not None)
+        resolved = specification(self.parts[parts] if isinstance(parts, str) else parts, seed=trained_with, **spec)
         (folder / "spec.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), "utf-8")
         (folder / "environment.json").write_text(json.dumps(ENVIRONMENT), "utf-8")
         if training is not None and resolved["train"] is not None:
@@ -138,7 +143,7 @@ class Store:
         for number, code in enumerate(languages):
             skill = english if code == "eng_Latn" else others + 0.05 - 0.1 * number / len(XNLI)
             columns = answers(skill, 100 * seed + number, rows, first)
-            self.predictions(folder / "predictions" / str(meta["task"]) / f"{code}.parquet", columns, meta)
+            self.predictions(folder / "predictions" / (result or str(meta["task"])) / f"{code}.parquet", columns, meta)
         return folder
 
     def predictions(self, file: Path, columns: Mapping[str, Any], meta: Mapping[str, Any] | None = META) -> None:

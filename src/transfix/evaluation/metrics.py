@@ -1,4 +1,6 @@
-"""Accuracy per language and on average, how uncertain it is, and how far apart two methods are.
+"""Accuracy per language and on average, how uncertain it is, and how far apart two methods are: for one run of each.
+
+`statistics` does the same for several seeds, with what is here.
 
 Every interval is a percentile bootstrap over examples with a fixed seed: the same rows give the same numbers, in any
 order. Rows with the same id in several languages are translations of each other, so they are drawn together; languages
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -28,6 +30,7 @@ LEVEL = 0.95
 SEED = 0
 
 Floats = npt.NDArray[np.float64]
+Golds = npt.NDArray[np.object_]
 
 
 class Frame(Protocol):
@@ -47,7 +50,7 @@ class Scored:
 
     Attributes:
         ids: distinct ids, sorted, as an array of strings (n,).
-        values: the score of each row, or the difference of two scores (n,).
+        values: the score of each row, or the difference of two scores (n,); with several seeds (n, seeds).
         golds: the gold answers (n,).
         truncated: how many of the n prompts were cut to fit.
         left_out: rows without a gold answer, which no number counts.
@@ -55,7 +58,7 @@ class Scored:
 
     ids: npt.NDArray[np.str_]
     values: Floats
-    golds: npt.NDArray[np.object_]
+    golds: Golds
     truncated: int = 0
     left_out: int = 0
 
@@ -66,6 +69,41 @@ class Scored:
     def mean(self) -> float:
         """The mean value; not a number where there are no rows."""
         return float(self.values.mean()) if len(self) else math.nan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Means of languages, and what they are in every bootstrap resample.
+
+    Attributes:
+        points: the mean of each language that has rows.
+        means: the same in each resample, drawn jointly for all languages (resamples, languages).
+        own: the draws behind each language's own interval: of its rows alone, whatever other languages are there.
+    """
+
+    points: Mapping[str, float]
+    means: Floats
+    own: Mapping[str, Floats]
+
+    @property
+    def others(self) -> list[str]:
+        """All languages but English."""
+        return [code for code in self.points if code != ENGLISH]
+
+    def __sub__(self, other: Draws) -> Draws:
+        """The differences, of the same languages and rows."""
+        points = {code: point - other.points[code] for code, point in self.points.items()}
+        columns = [list(other.points).index(code) for code in points]
+        own = {code: draws - other.own[code] for code, draws in self.own.items()}
+        return Draws(points, self.means - other.means[:, columns], own)
+
+    def over(self, members: Sequence[str]) -> tuple[float, Floats] | None:
+        """The unweighted mean over languages and its draws (resamples,); None over no language."""
+        if not members:
+            return None
+        codes = list(self.points)
+        columns = [codes.index(code) for code in members]
+        return float(np.mean([self.points[code] for code in members])), self.means[:, columns].mean(axis=1)
 
 
 def _is_missing(value: object) -> bool:
@@ -142,24 +180,38 @@ def _resampled_sums(ids: npt.NDArray[np.str_], values: Floats, resamples: int, s
     return np.concatenate(blocks)
 
 
-def resample(languages: Mapping[str, Scored], resamples: int = RESAMPLES, seed: int = SEED) -> tuple[list[str], Floats]:
+def resample(
+    languages: Mapping[str, Scored], resamples: int = RESAMPLES, seed: int = SEED, weights: Floats | None = None
+) -> Draws:
     """Bootstrap means of all languages together.
 
     Ids are grouped by the set of languages that have them, and each group is resampled on its own, jointly for its
     languages. Fully parallel languages form one group and unrelated ones a group each; every language keeps its n.
 
-    Returns:
-        The codes of the languages that have rows, and the means (resamples, languages).
+    Args:
+        languages: the rows of each; those without rows are left out.
+        resamples: how many.
+        seed: of the draws.
+        weights: the share of each seed in each resample (resamples, seeds), where `values` are (n, seeds).
     """
-    codes = [code for code, rows in languages.items() if len(rows)]
+    rows = {code: row for code, row in languages.items() if len(row)}
+    codes = list(rows)
     means = np.zeros((resamples, len(codes)))
-    for ids, members in _groups({code: languages[code].ids for code in codes}):
-        columns = [languages[code] for code in members]
-        values = np.stack([rows.values[np.searchsorted(rows.ids, ids)] for rows in columns], axis=1)
-        sums = _resampled_sums(ids, values, resamples, seed)
-        for column, (code, rows) in enumerate(zip(members, columns, strict=True)):
-            means[:, codes.index(code)] += sums[:, column] / len(rows)
-    return codes, means
+    own = {}
+    for ids, members in _groups({code: row.ids for code, row in rows.items()}):
+        columns = [rows[code] for code in members]
+        values = np.stack([row.values[np.searchsorted(row.ids, ids)] for row in columns], axis=1)
+        sums = _resampled_sums(ids, values.reshape(len(ids), -1), resamples, seed)
+        if weights is not None:
+            sums = np.einsum("rls,rs->rl", sums.reshape(resamples, len(members), -1), weights)
+        for column, (code, row) in enumerate(zip(members, columns, strict=True)):
+            means[:, codes.index(code)] += sums[:, column] / len(row)
+            if len(ids) == len(row):  # no other group has rows of this language
+                own[code] = means[:, codes.index(code)]
+    for code, row in rows.items():
+        if code not in own:
+            own[code] = resample({code: row}, resamples, seed, weights).means[:, 0]
+    return Draws({code: row.mean for code, row in rows.items()}, means, own)
 
 
 def _groups(ids: Mapping[str, npt.NDArray[np.str_]]) -> list[tuple[npt.NDArray[np.str_], list[str]]]:
@@ -198,26 +250,6 @@ def two_sided_p(draws: Floats) -> float:
     return min(1.0, 2 * (rarer + 1) / (len(draws) + 1))
 
 
-def _own_draws(rows: Mapping[str, Scored], codes: list[str], means: Floats, seed: int) -> list[Floats]:
-    """The draws behind each language's own interval: those of its rows alone, whatever other languages are there."""
-    groups = _groups({code: rows[code].ids for code in codes})
-    undivided = {code for ids, members in groups for code in members if len(ids) == len(rows[code])}
-    return [
-        means[:, column] if code in undivided else resample({code: rows[code]}, len(means), seed)[1][:, 0]
-        for column, code in enumerate(codes)
-    ]
-
-
-def _macro(
-    rows: Mapping[str, Scored], codes: list[str], means: Floats, members: list[str]
-) -> tuple[float, Floats] | None:
-    """The unweighted mean over languages and its draws (resamples,); None over no language."""
-    if not members:
-        return None
-    columns = [codes.index(code) for code in members]
-    return float(np.mean([rows[code].mean for code in members])), means[:, columns].mean(axis=1)
-
-
 def summarise(
     frames: Mapping[str, Frame],
     chance: float | None = 1 / 3,
@@ -246,34 +278,40 @@ def summarise(
         TransfixError: see `scored`.
     """
     rows = {code: scored(frame, code) for code, frame in frames.items()}
-    codes, means = resample(rows, resamples, seed)
-    own = dict(zip(codes, _own_draws(rows, codes, means, seed), strict=True))
-    others = [code for code in codes if code != ENGLISH]
+    summary = summary_of(rows, resample(rows, resamples, seed), level)
+    return summary | {"chance": chance, "bootstrap": {"resamples": resamples, "level": level, "seed": seed}}
 
-    def macro(members: list[str]) -> dict[str, Any] | None:
-        if (mean := _macro(rows, codes, means, members)) is None:
-            return None
-        return {"accuracy": mean[0], "interval": interval(mean[1], level), "languages": len(members)}
 
+def average(draws: Draws, members: Sequence[str], level: float = LEVEL) -> dict[str, Any] | None:
+    """`{"accuracy", "interval", "languages"}` of the mean over some languages; None over none."""
+    if (mean := draws.over(members)) is None:
+        return None
+    return {"accuracy": mean[0], "interval": interval(mean[1], level), "languages": len(members)}
+
+
+def summary_of(rows: Mapping[str, Scored], draws: Draws, level: float) -> dict[str, Any]:
+    """What `summarise` says of rows and their resamples, without `chance` and `bootstrap`."""
     gap = None
-    if ENGLISH in codes and (mean := _macro(rows, codes, means, others)) is not None:
-        gap = _difference(rows[ENGLISH].mean - mean[0], means[:, codes.index(ENGLISH)] - mean[1], level)
+    english, others = draws.over([code for code in draws.points if code == ENGLISH]), draws.over(draws.others)
+    if english is not None and others is not None:
+        gap = _difference(english[0] - others[0], english[1] - others[1], level)
     return {
         "metric": "accuracy",
         "languages": {
             code: {
                 "n": len(row),
-                "accuracy": row.mean if len(row) else None,
-                "interval": interval(own[code], level) if code in own else None,
+                "accuracy": draws.points.get(code),
+                "interval": interval(draws.own[code], level) if code in draws.own else None,
                 "truncated": row.truncated,
                 "left_out": row.left_out,
             }
             for code, row in rows.items()
         },
-        "macro": {"all": macro(codes), "without_english": macro(others)},
+        "macro": {
+            "all": average(draws, list(draws.points), level),
+            "without_english": average(draws, draws.others, level),
+        },
         "transfer_gap": gap,
-        "chance": chance,
-        "bootstrap": {"resamples": resamples, "level": level, "seed": seed},
     }
 
 
@@ -302,32 +340,50 @@ def difference(
     left = {code: scored(frame, code) for code, frame in first.items()}
     right = {code: scored(frame, code) for code, frame in second.items()}
     rows = {code: _paired(left[code], right[code], code) for code in left if code in right}
-    codes, means = resample(rows, resamples, seed)
-    others = [code for code in codes if code != ENGLISH]
+    shared = sum(len(row) for row in rows.values())
+    unpaired = sum(len(row) for side in (left, right) for row in side.values()) - 2 * shared
+    return difference_of(rows, resample(rows, resamples, seed), level) | {"unpaired": unpaired}
+
+
+def difference_of(rows: Mapping[str, Scored], draws: Draws, level: float) -> dict[str, Any]:
+    """What `difference` says of the draws of a difference, without `unpaired`."""
 
     def macro(members: list[str]) -> dict[str, Any] | None:
-        if (mean := _macro(rows, codes, means, members)) is None:
+        if (mean := draws.over(members)) is None:
             return None
         return _difference(*mean, level) | {"languages": len(members)}
 
-    shared = sum(len(row) for row in rows.values())
     return {
         "languages": {
-            code: {"n": len(rows[code])} | _difference(rows[code].mean, draws, level)
-            for code, draws in zip(codes, _own_draws(rows, codes, means, seed), strict=True)
+            code: {"n": len(rows[code])} | _difference(point, draws.own[code], level)
+            for code, point in draws.points.items()
         },
-        "macro": {"all": macro(codes), "without_english": macro(others)},
-        "unpaired": sum(len(row) for side in (left, right) for row in side.values()) - 2 * shared,
+        "macro": {"all": macro(list(draws.points)), "without_english": macro(draws.others)},
     }
+
+
+def require_same_golds(ids: npt.NDArray[np.str_], first: Golds, second: Golds, which: str) -> None:
+    """Refuses to compare answers to different questions.
+
+    Args:
+        ids: of the rows (n,).
+        first: their gold answers (n,).
+        second: what must be equal to these (n,).
+        which: what is compared, as the message begins (`deu_Latn: the two methods`).
+
+    Raises:
+        TransfixError: with the first row whose gold answers differ.
+    """
+    unlike = first != second
+    if unlike.any():
+        raise TransfixError(
+            f"{which} have different gold answers for row {str(ids[unlike][0])!r}; "
+            "compare runs that were evaluated on the same data"
+        )
 
 
 def _paired(first: Scored, second: Scored, code: str) -> Scored:
     ids, left, right = np.intersect1d(first.ids, second.ids, assume_unique=True, return_indices=True)
     golds = first.golds[left]
-    unlike = golds != second.golds[right]
-    if unlike.any():
-        raise TransfixError(
-            f"{code}: the two methods have different gold answers for row {str(ids[unlike][0])!r}; "
-            "compare runs that were evaluated on the same data"
-        )
+    require_same_golds(ids, golds, second.golds[right], f"{code}: the two methods")
     return Scored(ids, first.values[left] - second.values[right], golds)
