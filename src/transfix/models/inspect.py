@@ -150,7 +150,9 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
 
     Args:
         name: a packaged model, a directory with at least a config.json, or a hub id (only its config.json is read).
-        rows, tokens, targets: of the forward that memory is estimated for; see `Forward`.
+        rows: of the forward that memory is estimated for.
+        tokens: of a row.
+        targets: target tokens of a row; 0 if label words are scored.
 
     Raises:
         TransfixError: the configuration cannot be found or read, or describes no model that transformers knows.

@@ -146,7 +146,8 @@ def load(
             **options,
         )
         model, report = loaded if smaller else (loaded[0].to(at), loaded[1])
-    quantised.keep_differentiable(model)
+    if smaller:
+        quantised.prepare(model)
     _require_all_weights(str(name), config, report)
     _prepare_tokenizer(str(name), tokenizer)
     _give_back_memory()

@@ -1,7 +1,7 @@
 """How much memory a training or an evaluation takes at its highest, from the shapes of a model alone.
 
-For B rows of T tokens in a forward, b bytes a base weight (4 in float32, 2 in bfloat16), n trainable numbers and L' layers from
-the lowest that learns to the top (below it nothing is kept for the backward pass):
+For B rows of T tokens in a forward, b bytes a base weight (4 in float32, 2 in bfloat16), n trainable numbers and L' layers
+from the lowest that learns to the top (below it nothing is kept for the backward pass):
 
     weights      N·b              base parameters; of Q quantised ones Q·1 (int8) or Q·0.5625 (int4)
     tokenizer    V·460            its vocabulary and merges
@@ -17,18 +17,19 @@ the lowest that learns to the top (below it nothing is kept for the backward pas
 
 where a norm keeps its input in float32, attention (sdpa) keeps q, k, v (repeated for all heads) and its output, and the
 MLP keeps m = 3 vectors of its inner width f if it is gated, else 5 (GPT-2's composed GELU). Frozen linear layers keep
-nothing (in int8 their input). Full fine-tuning has n = N, no adapter of its own, gradients and moments in the base's dtype, and
-keeps the input of every linear layer too.
+nothing. Full fine-tuning has n = N, no adapter of its own, gradients and moments in the base's dtype,
+and keeps the input of every linear layer too.
 
-Logits: of label words there are three or so a row, which is nothing. Of target texts with R tokens in a forward, a frozen head
-takes loss and gradient together, min(R, 128)·V·8; a head that learns needs R·V·2b + min(R, 256)·V·12, and evaluation
+Logits: of label words there are three or so a row, which is nothing. Of target texts with R tokens in a forward, a frozen
+head takes loss and gradient together, min(R, 128)·V·8; a head that learns needs R·V·2b + min(R, 256)·V·12, and evaluation
 R·V·b + min(R, 256)·V·8.
 
 Not everything is there at once. With E numbers in the largest weight, the embeddings, full fine-tuning has E·b more at the
-beginning of the backward pass (the head's gradient) and 2·E·b more in AdamW's step, so
+beginning of the backward pass (the head's gradient) and 2·E·b more in AdamW's step. By then the activations are free again,
+but the C library's heap holds on to them. So
 
-    total = weights + tokenizer + adapter + optimiser
-            + max(activations + logits + working + heap + [full: E·b],  gradients + [full: 2·E·b])
+    total = weights + tokenizer + adapter + optimiser + activations + heap
+            + max(logits + working + [full: E·b],  gradients + [full: 2·E·b])
 
 Not in it: Python and its libraries (0.5 GB; on a GPU the driver's 0.5 to 1 GB), reading the weights (on a CPU pages of the
 file, which the system takes back when it needs them), attention masks, and on a GPU the allocator's own holes.
@@ -44,7 +45,7 @@ from transfix.adapters.methods import Base, FullFineTuning, LlamaAdapter, LoRA, 
 from transfix.models.quantised import WEIGHT_BYTES, Quantization
 
 TOKENIZER = 460
-"""Bytes an entry of the vocabulary, measured on Gemma 3 (262,144 entries) and SmolLM2 (49,152)."""
+"""Bytes an entry of the vocabulary, measured on Gemma 3 (262,144 entries)."""
 
 HOLES = 0.25
 """Of the activations: what the GNU C library's heap holds beside what is in use, for tensors in bfloat16. On one machine a
@@ -136,9 +137,8 @@ class Memory:
     @property
     def total(self) -> int:
         """The most there is at a time."""
-        always = self.weights + self.tokenizer + self.adapter + self.optimiser
-        forward = self.activations + self.logits + self.working + self.heap + self.head_gradient
-        return always + max(forward, self.gradients + self.step)
+        always = self.weights + self.tokenizer + self.adapter + self.optimiser + self.activations + self.heap
+        return always + max(self.logits + self.working + self.head_gradient, self.gradients + self.step)
 
     def as_dict(self) -> dict[str, int]:
         """For JSON."""
@@ -176,7 +176,7 @@ def estimate(part: Part, trainable: int, learning_layers: int, base: BaseShape, 
     full, learns = isinstance(part, FullFineTuning), not isinstance(part, Base)
     width, hidden, tokens = load.width, base.layer.hidden, load.rows * load.tokens
     state = width if full else 4
-    kept = _kept(part, base.layer, load)
+    kept = _kept(part, base.layer, width)
     per_token = learning_layers * hidden * width + kept if load.checkpointing else learning_layers * kept
     activations = tokens * (per_token + 4 * hidden) if learns else 0
     quantised = base.quantisable if load.quantization != "none" else 0
@@ -203,13 +203,11 @@ def _logits(reads: int, vocabulary: int, width: int, full: bool, learns: bool) -
     return vocabulary * (reads * width + min(reads, 256) * 8)
 
 
-def _kept(part: Part, shape: LayerShape, load: Load) -> int:
+def _kept(part: Part, shape: LayerShape, width: int) -> int:
     """`a` in the module's formula: bytes a token that one layer keeps."""
-    attention, width = shape.heads * shape.head_size, load.width
+    attention = shape.heads * shape.head_size
     kept = 4 * shape.norms + 4 * attention * width + 4 * shape.heads
     kept += (3 if shape.gated else 5) * shape.inner * width
-    if load.quantization == "int8":  # bitsandbytes keeps what its layers multiply: three inputs of size d, f, H·h
-        kept += width * (2 * shape.hidden + shape.inner + attention)
     if isinstance(part, LlamaAdapter):  # the second attention's output and its sums
         kept += attention * width + 4 * shape.heads
     if isinstance(part, LoRA):  # the input of A, in float32, and A's output; copied for each of q, k, v unless it is so

@@ -1,14 +1,17 @@
 """Base models whose linear layers are kept in 8 or 4 bits (bitsandbytes), on GPUs and CPUs. What is learned stays float32.
 
-    int8   LLM.int8: a byte a weight, one scale a row                   (Dettmers et al. 2022, arXiv 2208.07339)
-    int4   NF4: half a byte a weight, one float32 scale for 64 of them  (QLoRA, Dettmers et al. 2023, arXiv 2305.14314)
+    int8   y = (x Qᵀ) · s     a byte a weight, one scale a row                      (absmax, round to nearest)
+    int4   y = x dequant(Q)ᵀ  half a byte a weight, one float32 scale for 64 of them (NF4, Dettmers et al. 2023,
+                                                                                      arXiv 2305.14314)
 
-The layers' projections are quantised; embeddings, norms and the head stay in the base's dtype. Weights are dequantised again
-in the backward pass, so none of them is kept for it in full.
+Only weights are quantised: the answer to a row does not depend on its batch, and nothing is cast to float16. The layers'
+projections are quantised; embeddings, norms and the head stay in the base's dtype. Weights are dequantised again in the
+backward pass, so none of them is kept for it in full.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +20,7 @@ from transfix.errors import TransfixError
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 Quantization = Literal["none", "int8", "int4"]
 
@@ -32,7 +35,7 @@ def options(quantization: Quantization, dtype: torch.dtype, device: torch.device
 
     Args:
         quantization: none, int8 or int4.
-        dtype: of the base; what is multiplied is dequantised to it (int8 on a GPU multiplies in float16).
+        dtype: of the base, in which is multiplied.
         device: where the model goes.
 
     Raises:
@@ -56,23 +59,38 @@ def options(quantization: Quantization, dtype: torch.dtype, device: torch.device
     return {"quantization_config": config, "device_map": {"": device}}
 
 
-def keep_differentiable(model: nn.Module) -> None:
-    """Keeps 4-bit weights in the one layout that has a backward pass.
+def prepare(model: nn.Module) -> None:
+    """Makes a quantised model's layers what the module's description says.
 
-    On CPUs with AVX512-BF16 bitsandbytes would repack them for good at the first forward of an evaluation, and every gradient
-    through them would be lost from then on.
+    bitsandbytes' own int8 layers also quantise their input, through float16, with outliers sought over the whole batch. Its
+    int4 layers repack their weights at the first forward of an evaluation on a CPU with AVX512-BF16, for good, and every
+    gradient through them would be lost from then on.
     """
+    import bitsandbytes
+
     for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
+        if isinstance(module, bitsandbytes.nn.Linear8bitLt):
+            module.forward = functools.partial(_weight_only, module)
+        elif isinstance(module, bitsandbytes.nn.Linear4bit):
             module.support_avx512bf16_for_cpu = False
 
 
 def quantised_parameters(layers: nn.ModuleList) -> int:
-    """How many numbers of a model would be quantised: the weights of the linear layers in its `layers`."""
+    """How many numbers of a model would be quantised: the weights of the linear modules in its list of layers."""
     from torch import nn
 
     linear = {module.weight for layer in layers for module in layer.modules() if isinstance(module, nn.Linear)}
     return sum(weight.numel() for weight in linear)
+
+
+def _weight_only(layer: Any, states: Tensor) -> Tensor:
+    """(..., in) -> (..., out) through an int8 layer of bitsandbytes."""
+    from transfix.models.int8 import Int8Linear
+
+    if layer.weight.CB is not None:
+        layer.init_8bit_state()
+    product: Tensor = Int8Linear.apply(states, layer.weight, layer.state.SCB)  # type: ignore[no-untyped-call]
+    return product if layer.bias is None else product + layer.bias.to(product.dtype)
 
 
 def _require_library(quantization: Quantization) -> None:
