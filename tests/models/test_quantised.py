@@ -155,13 +155,15 @@ def test_full_fine_tuning_is_refused(directory: Path) -> None:
         attach(quantised_model(directory, "int8").model, FullFineTuning())
 
 
-def test_a_model_that_is_quantised_already_is_refused(directory: Path, tmp_path: Path) -> None:
-    loaded = quantised_model(directory, "int8")
-    loaded.model.save_pretrained(tmp_path)
+@QUANTISED
+def test_a_model_that_was_saved_quantised(directory: Path, quantization: Any, tmp_path: Path) -> None:
+    first = quantised_model(directory, quantization)
+    first.model.save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((directory / name).read_bytes())
     with pytest.raises(TransfixError, match="quantised already"):
         quantised_model(tmp_path, "int4")
+    torch.testing.assert_close(logits(quantised_model(tmp_path, "none")), logits(first))
 
 
 def test_without_the_library_its_extra_is_named(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,8 +131,10 @@ def load(
     options = source_options(source, revision)
     config = read_config(str(name), source, options)
     require_decoder(str(name), config)
-    if smaller and getattr(config, "quantization_config", None):
-        raise TransfixError(f"model {str(name)!r} is quantised already: use quantization: none.")
+    if getattr(config, "quantization_config", None):
+        if smaller:
+            raise TransfixError(f"model {str(name)!r} is quantised already: use quantization: none.")
+        smaller = {"device_map": {"": at}}
     with quiet(), explained(str(name), revision, "tokenizer", directory):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     with quiet(), explained(str(name), revision, "weights", directory):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import logging
+import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 from transfix.errors import TransfixError
@@ -66,8 +67,9 @@ def prepare(model: nn.Module) -> None:
     int4 layers repack their weights at the first forward of an evaluation on a CPU with AVX512-BF16, for good, and every
     gradient through them would be lost from then on.
     """
-    import bitsandbytes
-
+    bitsandbytes: Any = sys.modules.get("bitsandbytes")
+    if bitsandbytes is None:  # quantised by another library, by whoever saved it
+        return
     for module in model.modules():
         if isinstance(module, bitsandbytes.nn.Linear8bitLt):
             module.forward = functools.partial(_weight_only, module)
