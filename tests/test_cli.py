@@ -315,10 +315,11 @@ def test_inspect(fake: Callable[..., list[Any]]) -> None:
         def __rich__(self) -> str:
             return "32 layers"
 
-    calls = fake("transfix.models.inspect", "inspect", lambda _: Inspection())
+    calls = fake("transfix.models.inspect", "inspect", lambda *_: Inspection())
     assert json.loads(call("inspect", "org/model", "--json").stdout) == {"layers": 32}
-    assert call("inspect", "org/model").stdout == "32 layers\n"
-    assert calls == [("org/model",), ("org/model",)]
+    assert call("inspect", "org/model", "--rows", "4", "--targets", "9").stdout == "32 layers\n"
+    assert calls == [("org/model", 16, 128, 0), ("org/model", 4, 128, 9)]
+    assert "--targets 9" in said(call("inspect", "org/model", "--tokens", "8", "--targets", "9"))
 
 
 def test_languages() -> None:

@@ -344,6 +344,19 @@ def test_identity_is_what_decides_the_adapter() -> None:
     assert re.fullmatch("[0-9a-f]{12}", spec.identity())
 
 
+def test_what_came_later_leaves_the_names_of_earlier_runs_alone() -> None:
+    """The identity of MINIMAL before there was `quantization`."""
+    assert RunSpec.load(MINIMAL).identity() == RunSpec.load(changed(quantization="none")).identity() == "4e05f3ee08dc"
+    names = {RunSpec.load(changed(quantization=q)).identity() for q in ("none", "int8", "int4")}
+    assert len(names) == 3
+    assert RunSpec.load(changed(quantization="int4")).title.endswith(", int4 base")
+
+
+def test_quantised_weights_cannot_be_trained() -> None:
+    with pytest.raises(ProblemsError, match="full cannot train weights in int8"):
+        RunSpec.load(changed(adapter="full", quantization="int8"))
+
+
 def test_identity_is_the_same_in_another_process() -> None:
     code = f"from transfix.experiments.spec import RunSpec; print(RunSpec.load({MINIMAL!r}).identity())"
     environment = {**_environment(), "PYTHONHASHSEED": "1"}

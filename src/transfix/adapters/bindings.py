@@ -104,6 +104,10 @@ class FullBinding(Binding):
 
     def __init__(self, part: FullFineTuning, site: Site) -> None:
         super().__init__(part, site)
+        if any(not parameter.is_floating_point() for parameter in site.model.parameters()):
+            raise UnsupportedModelError(
+                "full cannot train a quantised base: its weights are integers. Use another method."
+            )
         self.places = {path: _place(site.model, path) for path, _ in site.model.named_parameters()}
 
 

@@ -17,6 +17,7 @@ DISTRIBUTIONS = (
     "transformers",
     "peft",
     "accelerate",
+    "bitsandbytes",
     "safetensors",
     "datasets",
     "numpy",

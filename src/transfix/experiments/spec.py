@@ -31,6 +31,7 @@ from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.experiments import spec_yaml
 from transfix.experiments.spec_parts import Evaluation, Exemplars, Exposure, Frozen, Train
 from transfix.experiments.titles import part_title
+from transfix.models.quantised import Quantization
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DEVICE = r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$"
@@ -72,6 +73,7 @@ class RunSpec(Frozen):
         model: a hub name, a local directory, or the name of a packaged model.
         revision: the hub's branch, tag or commit.
         dtype: of the base weights; `auto` is what is fast on the device (see `resolved`).
+        quantization: `none`, or the base's linear layers in `int8` or `int4` (see `models.quantised`).
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. Not part of the run's identity.
         adapter: the parts of the adapter.
         train: must be given for a trained adapter, and left out (or null) for `base`.
@@ -83,11 +85,20 @@ class RunSpec(Frozen):
     )
     revision: str | None = None
     dtype: Dtype = "auto"
+    quantization: Quantization = "none"
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, cuda, cuda:1, mps or xpu")
     adapter: Parts = Field(description=f"a method ({', '.join(METHODS)}), a mapping with one, or a list of those")
     train: Train | None = Field(default=None, validate_default=True)
     evaluate: Evaluations = ()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @field_validator("adapter")
+    @classmethod
+    def _quantised_base_stays(cls, parts: tuple[Part, ...], info: ValidationInfo) -> tuple[Part, ...]:
+        quantization = info.data.get("quantization", "none")
+        if quantization != "none" and any(part.method == "full" for part in parts):
+            raise ValueError(f"full cannot train weights in {quantization}: use quantization: none, or another method")
+        return parts
 
     @field_validator("train", mode="before")
     @classmethod
@@ -159,8 +170,13 @@ class RunSpec(Frozen):
         return yaml_file.dump(self.model_dump(mode="json"))
 
     def identity(self) -> str:
-        """12 hexadecimal digits of a SHA-256 over what decides the trained adapter: all but `evaluate` and `device`."""
+        """12 hexadecimal digits of a SHA-256 over what decides the trained adapter: all but `evaluate` and `device`.
+
+        Settings that came later count only where they are used, so that the runs from before keep their names.
+        """
         content = self.model_dump(mode="json", exclude={"evaluate", "device"})
+        if self.quantization == "none":
+            del content["quantization"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -218,8 +234,9 @@ class RunSpec(Frozen):
 
     @property
     def title(self) -> str:
-        """The adapter as a table names it: `LLaMA-Adapter, 10 tokens`, `LoRA r=4`."""
-        return " + ".join(part_title(part) for part in self.adapter)
+        """The adapter as a table names it: `LLaMA-Adapter, 10 tokens`, `LoRA r=4`, `LoRA r=4, int4 base`."""
+        base = "" if self.quantization == "none" else f", {self.quantization} base"
+        return " + ".join(part_title(part) for part in self.adapter) + base
 
 
 def _overlap(first: str | tuple[str, ...], second: str | tuple[str, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,7 +24,8 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from transfix.errors import TransfixError
-from transfix.models import files, hub, registry
+from transfix.models import files, hub, quantised, registry
+from transfix.models.quantised import Quantization
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -99,6 +101,7 @@ def load(
     device: str = "auto",
     revision: str | None = None,
     say: registry.Say | None = None,
+    quantization: Quantization = "none",
 ) -> LoadedModel:
     """Load a causal language model and its tokenizer. Remote code is never run.
 
@@ -108,12 +111,15 @@ def load(
         device: auto, cpu, cuda, cuda:1, ...
         revision: branch, tag or commit of a hub model.
         say: told what takes long (a conversion), line by line.
+        quantization: none, or int8 or int4 for the linear layers' weights (see `quantised`).
 
     Raises:
-        TransfixError: there is no such model, it cannot be reached, it is damaged or incomplete, or it is no decoder.
+        TransfixError: there is no such model, it cannot be reached, it is damaged or incomplete, or it is no decoder; it
+            cannot be quantised here.
     """
     at = choose_device(device)
     chosen = choose_dtype(dtype, at)
+    smaller = quantised.options(quantization, chosen, at)
     found = hub.resolve(name)
     directory = None
     if not isinstance(found, str):
@@ -125,6 +131,10 @@ def load(
     options = source_options(source, revision)
     config = read_config(str(name), source, options)
     require_decoder(str(name), config)
+    if getattr(config, "quantization_config", None):
+        if smaller:
+            raise TransfixError(f"model {str(name)!r} is quantised already: use quantization: none.")
+        smaller = {"device_map": {"": at}}
     with quiet(), explained(str(name), revision, "tokenizer", directory):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     with quiet(), explained(str(name), revision, "weights", directory):
@@ -134,11 +144,15 @@ def load(
             dtype=chosen,
             ignore_mismatched_sizes=True,  # they are in the report, and refused below
             output_loading_info=True,
+            **smaller,
             **options,
         )
-        model, report = loaded[0].to(at), loaded[1]
+        model, report = loaded if smaller else (loaded[0].to(at), loaded[1])
+    if smaller:
+        quantised.prepare(model)
     _require_all_weights(str(name), config, report)
     _prepare_tokenizer(str(name), tokenizer)
+    _give_back_memory()
     return LoadedModel(model.eval(), tokenizer, str(name), chosen, at)
 
 
@@ -216,6 +230,12 @@ def _prepare_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
                 "tokenizer_config.json (is that file there?)."
             )
         tokenizer.pad_token = stand_in
+
+
+def _give_back_memory() -> None:
+    """Hands what reading left free on the heap back to the system: 0.3 GB after a tokenizer of 262,144 tokens."""
+    with suppress(OSError, AttributeError):  # only the GNU C library has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_encoder(config: PreTrainedConfig) -> bool:

@@ -11,8 +11,8 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,14 +101,15 @@ class AdapterTrainer(Trainer):
         self.develop = develop
         self.stopping = EarlyStopping(settings.early_stopping)
         self._earlier, self._began = 0.0, time.monotonic()
-        super().__init__(
-            model=adapter.model,
-            args=_arguments(settings, len(steps), develop is not None, adapter.model.device),
-            train_dataset=Steps(steps),
-            eval_dataset=Steps(()) if develop is not None else None,  # `evaluate` below asks `develop` instead
-            data_collator=_one_step,
-            callbacks=[*callbacks, self.stopping],
-        )
+        with _said_to_be_adapted(adapter.model):
+            super().__init__(
+                model=adapter.model,
+                args=_arguments(settings, len(steps), develop is not None, adapter.model.device),
+                train_dataset=Steps(steps),
+                eval_dataset=Steps(()) if develop is not None else None,  # `evaluate` below asks `develop` instead
+                data_collator=_one_step,
+                callbacks=[*callbacks, self.stopping],
+            )
         self.remove_callback(PrinterCallback)  # it would print the log on stdout
 
     def run(self) -> None:
@@ -252,6 +253,16 @@ class EarlyStopping(TrainerCallback):
         """Whether the evaluations logged so far end the training."""
         ranks = [_rank(entry) for entry in state.log_history if "eval_accuracy" in entry]
         return bool(self.patience and ranks and len(ranks) - 1 - ranks.index(max(ranks)) >= self.patience)
+
+
+@contextmanager
+def _said_to_be_adapted(model: Any) -> Iterator[None]:
+    """Trainer takes a quantised model only if it has an adapter, which it knows of PEFT's by this mark."""
+    model._hf_peft_config_loaded = True
+    try:
+        yield
+    finally:
+        del model._hf_peft_config_loaded
 
 
 def newest_checkpoint(output: Path) -> Path | None:
