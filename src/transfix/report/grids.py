@@ -176,7 +176,7 @@ def _amount(text: str, method: Method) -> float | None:
     try:
         return float(text.replace(",", ""))
     except ValueError:
-        seconds = (method.run.training or {}).get("seconds")
+        seconds = method.training("seconds")
         return float(seconds) if isinstance(seconds, (int, float)) and text != "–" else None
 
 
