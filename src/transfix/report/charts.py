@@ -236,7 +236,7 @@ def parameters(task: TaskReport) -> Chart | None:
         (float(count), entry, method, drawn_as)
         for method, drawn_as in drawn
         if method.complete and (entry := average(method))
-        if isinstance(count := (method.run.training or {}).get("trainable_parameters"), (int, float)) and count > 0
+        if isinstance(count := method.training("trainable_parameters"), (int, float)) and count > 0
     ]
     if len(sized) < 2:
         return None

@@ -10,17 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from transfix.evaluation.statistics import ALPHA
 from transfix.report import labels, tables
 from transfix.report.charts import FEW, Mark, marks, point_average, setting_name, short
 from transfix.report.contents import Curve, Method, TaskReport
+from transfix.report.lines import MARKS, UNFINISHED, lines
 
 SHADES = 4
 """Shades of a heat map on either side of nothing."""
 
-ALPHA = 0.05
-"""The p below which a difference is marked."""
+SIGNS = {
+    MARKS["base"]: "differs from the base model",
+    MARKS["lora"]: "differs from LoRA",
+    UNFINISHED: "not all languages yet",
+}
+"""The marks behind numbers, as a screen reader says them."""
 
-REFERENCES = {"base": "the base model", "lora": "LoRA"}
 GROUPS = {"script": "Script", "family": "Family", "resources": "Resources"}
 
 
@@ -52,7 +57,7 @@ class Cell:
 
     Attributes:
         value: what it is sorted by; None is last.
-        sign: ▲ or ▼ where it differs from the reference, `*` where an average lacks languages; `said`: that in words.
+        sign: marks of significance or of an average that lacks languages, see `lines`; `said`: that in words.
         shade: the class of its colour in a heat map: `up1` to `up4`, `down1` ...
     """
 
@@ -102,10 +107,7 @@ def _fit(grid: Grid) -> Grid:
 
 def method_heads(methods: Sequence[Method]) -> tuple[Head, ...]:
     """The heads of the methods with their marks."""
-    return tuple(
-        Head(method.label, mark=mark, note=f"{seeds} seeds" if (seeds := method.seeds) > 1 else "")
-        for method, mark in zip(methods, marks(methods), strict=True)
-    )
+    return tuple(Head(method.label, mark=mark) for method, mark in zip(methods, marks(methods), strict=True))
 
 
 def _language_heads(task: TaskReport) -> list[Head]:
@@ -119,56 +121,31 @@ def _averages(task: TaskReport) -> list[tuple[str, Head]]:
     return [(which, Head(name, kind="average")) for which, name in tables.macro_rows(task)]
 
 
-def marked_against(task: TaskReport) -> str | None:
-    """What the signs of the scores compare with: `base`, or `lora` where there is no base."""
-    return next(iter(task.references), None)
-
-
 def results(task: TaskReport) -> Grid:
-    """Every score with its interval, and signs where it differs from the reference."""
-    kind = marked_against(task)
-    against = [task.against(method, kind) if kind else None for method in task.methods]
+    """Every score with its interval and the marks of significance that all tables have."""
     rows: list[Head] = []
     cells: list[tuple[Cell, ...]] = []
     plots: list[tuple[Mapping[str, Any] | None, ...]] = []
-    for which, head in _averages(task):
-        entries = tuple(method.macro(which) for method in task.methods)
-        found = [(d or {}).get("macro", {}).get(which) for d in against]
-        row = [_score(e, f, kind) for e, f in zip(entries, found, strict=True)]
-        flagged = [
-            cell if method.complete or not entry else replace(cell, sign=cell.sign + "*", said="not all languages yet")
-            for cell, method, entry in zip(row, task.methods, entries, strict=True)
-        ]
-        rows.append(head)
-        cells.append(tuple(flagged))
-        plots.append(entries)
-    for head in _language_heads(task):
-        code = head.language.code if head.language else ""
-        entries = tuple(method.language(code) for method in task.methods)
-        found = [(d or {}).get("languages", {}).get(code) for d in against]
-        rows.append(head)
-        cells.append(tuple(_score(e, f, kind) for e, f in zip(entries, found, strict=True)))
-        plots.append(entries)
+    languages = iter(_language_heads(task))
+    for line in lines(task):
+        rows.append(next(languages) if line.kind == "language" else Head(line.name, kind="average"))
+        cells.append(tuple(_score(e, signs) for e, signs in zip(line.entries, line.marks, strict=True)))
+        plots.append(line.entries)
     for name, texts in tables.training_rows(task):
         rows.append(Head(name, kind="training"))
         cells.append(tuple(Cell(_amount(t, m), t) for t, m in zip(texts, task.methods, strict=True)))
-    rows_of = (tuple(rows), tuple(cells))
-    return _fit(Grid("Language", "Method", method_heads(task.methods), *rows_of, tuple(plots)))
+    return _fit(Grid("Language", "Method", method_heads(task.methods), tuple(rows), tuple(cells), tuple(plots)))
 
 
-def _score(entry: Mapping[str, Any] | None, found: Mapping[str, Any] | None, kind: str | None) -> Cell:
+def _score(entry: Mapping[str, Any] | None, signs: str = "") -> Cell:
     if entry is None:
         return EMPTY
-    cell = Cell(entry["accuracy"], labels.percent(entry["accuracy"]), labels.bracket(entry["interval"]))
-    return cell if kind is None else _signed(cell, found, kind)
+    return _signed(Cell(entry["accuracy"], labels.percent(entry["accuracy"]), labels.bracket(entry["interval"])), signs)
 
 
-def _signed(cell: Cell, found: Mapping[str, Any] | None, kind: str) -> Cell:
-    if found is None or (p := found.get("holm", found["p"])) is None or p >= ALPHA:
-        return cell
-    above = found["difference"] > 0
-    said = f"significantly {'above' if above else 'below'} {REFERENCES[kind]}"
-    return replace(cell, sign="▲" if above else "▼", said=said)
+def _signed(cell: Cell, signs: str) -> Cell:
+    said = ", ".join(words for sign, words in SIGNS.items() if sign in signs)
+    return replace(cell, sign=signs, said=said)
 
 
 def _amount(text: str, method: Method) -> float | None:
@@ -176,7 +153,7 @@ def _amount(text: str, method: Method) -> float | None:
     try:
         return float(text.replace(",", ""))
     except ValueError:
-        seconds = (method.run.training or {}).get("seconds")
+        seconds = method.training("seconds")
         return float(seconds) if isinstance(seconds, (int, float)) and text != "–" else None
 
 
@@ -209,7 +186,15 @@ def _difference(entry: Mapping[str, Any] | None, largest: float, kind: str) -> C
     level = min(SHADES, math.ceil(SHADES * abs(value) / largest - 0.2)) if largest else 0
     shade = f"{'up' if value > 0 else 'down'}{level}" if level > 0 else ""
     interval = ", ".join(_points(bound) for bound in entry["interval"])
-    return _signed(Cell(value, _points(value), f"[{interval}]", shade=shade), entry, kind)
+    signs = MARKS[kind] if entry.get("holm", entry["p"]) < ALPHA else ""
+    return _signed(Cell(value, _points(value), f"[{interval}]", shade=shade), signs)
+
+
+def reference(task: TaskReport, kind: str) -> str:
+    """What methods are compared with: `the base model`, `LoRA (rank 8)`."""
+    if kind == "base":
+        return "the base model"
+    return labels.listing(sorted({found.label for m in task.methods if (found := task.reference(m, kind))}))
 
 
 def _points(value: float) -> str:
@@ -229,7 +214,7 @@ def groups(task: TaskReport) -> list[tuple[str, Grid]]:
                     "Method",
                     method_heads(task.methods),
                     tuple(Head(group.name, note=_count(len(group.codes))) for group in found),
-                    tuple(tuple(_score(entry, None, None) for entry in group.by_method) for group in found),
+                    tuple(tuple(_score(entry) for entry in group.by_method) for group in found),
                 )
             ),
         )
@@ -267,5 +252,5 @@ def curve(found: Curve) -> Grid:
         "Method",
         tuple(Head(series.label) for series in found.series),
         tuple(Head(short(value)) for value in values),
-        tuple(tuple(_score(entries.get(value), None, None) for entries in by_value) for value in values),
+        tuple(tuple(_score(entries.get(value)) for entries in by_value) for value in values),
     )

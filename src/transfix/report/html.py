@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from transfix.report import charts, examples, grids, labels
+from transfix.report import charts, examples, grids, labels, tables
 from transfix.report.contents import Curve, Report, TaskReport
 from transfix.report.runs import RunRecord
 
@@ -55,9 +55,8 @@ def page(report: Report) -> str:
 
 def _task(task: TaskReport) -> Mapping[str, Any]:
     """What the template needs of a task beside its contents."""
-    kind = grids.marked_against(task)
     heat_maps = [
-        (grids.REFERENCES[kind], kind, grid) for kind in task.references if (grid := grids.differences(task, kind))
+        (grids.reference(task, kind), kind, grid) for kind in task.references if (grid := grids.differences(task, kind))
     ]
     return {
         "report": task,
@@ -66,7 +65,7 @@ def _task(task: TaskReport) -> Mapping[str, Any]:
         "marks": charts.marks(task.methods),
         "legend": charts.legend(task.methods),
         "results": grids.results(task),
-        "reference": grids.REFERENCES[kind] if kind else "",
+        "signs": tables.legend_notes(task),
         "heat_maps": heat_maps,
         "groups": grids.groups(task),
         "parameters": charts.parameters(task),
