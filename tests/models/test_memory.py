@@ -100,16 +100,16 @@ def test_quantised_weights_and_logits_of_texts() -> None:
 
 MEASURED = [  # part, dtype, rows, tokens, targets, checkpointing, quantization
     (None, "bfloat16", 16, 128, 0, False, "none"),
-    ({"method": "prefix"}, "bfloat16", 16, 128, 0, False, "none"),
-    ({"method": "prefix"}, "float32", 16, 128, 0, False, "none"),
-    ({"method": "prefix"}, "bfloat16", 16, 128, 0, True, "none"),
-    ({"method": "prefix"}, "bfloat16", 16, 128, 16, False, "none"),
-    ({"method": "llama_adapter"}, "bfloat16", 16, 128, 0, False, "none"),
+    ({"method": "prefix", "layers": 17}, "bfloat16", 16, 128, 0, False, "none"),
+    ({"method": "prefix", "layers": 17}, "float32", 16, 128, 0, False, "none"),
+    ({"method": "prefix", "layers": 17}, "bfloat16", 16, 128, 0, True, "none"),
+    ({"method": "prefix", "layers": 17}, "bfloat16", 16, 128, 16, False, "none"),
+    ({"method": "llama_adapter", "layers": 17}, "bfloat16", 16, 128, 0, False, "none"),
     ({"method": "soft_prompt"}, "bfloat16", 16, 128, 0, False, "none"),
     ({"method": "lora", "rank": 4}, "bfloat16", 16, 128, 0, False, "none"),
     ({"method": "full"}, "bfloat16", 8, 64, 0, False, "none"),
-    ({"method": "prefix"}, "bfloat16", 16, 128, 0, False, "int8"),
-    ({"method": "prefix"}, "bfloat16", 16, 128, 0, True, "int4"),
+    ({"method": "prefix", "layers": 17}, "bfloat16", 16, 128, 0, False, "int8"),
+    ({"method": "prefix", "layers": 17}, "bfloat16", 16, 128, 0, True, "int4"),
 ]
 
 

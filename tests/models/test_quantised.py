@@ -140,14 +140,13 @@ def test_an_answer_does_not_depend_on_its_batch(directory: Path, quantization: A
         for scale in (1.0, 50.0):  # large inputs: what bitsandbytes takes for outliers
             model.model.layers[0].input_layernorm.weight.fill_(scale)
             alone, together = model(IDS).logits[0], model(torch.cat([others, IDS])).logits[-1]
-            torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(alone, together, atol=1e-3, rtol=1e-3)
 
 
 def test_values_beyond_float16(directory: Path) -> None:
     layer: Any = quantised_model(directory, "int8").model.model.layers[0].mlp.down_proj
-    states = torch.full((1, 192), 1e6)
-    assert layer(states).isfinite().all()
-    torch.testing.assert_close(layer(states), layer(states / 1e6) * 1e6)
+    large = 2.0**20
+    assert torch.equal(layer(torch.full((1, 192), large)), layer(torch.ones(1, 192)) * large)
 
 
 def test_full_fine_tuning_is_refused(directory: Path) -> None:

@@ -70,7 +70,8 @@ def prepare(model: nn.Module) -> None:
     bitsandbytes: Any = sys.modules.get("bitsandbytes")
     if bitsandbytes is None:  # quantised by another library, by whoever saved it
         return
-    for module in model.modules():
+    modules: list[Any] = list(model.modules())
+    for module in modules:
         if isinstance(module, bitsandbytes.nn.Linear8bitLt):
             module.forward = functools.partial(_weight_only, module)
         elif isinstance(module, bitsandbytes.nn.Linear4bit):
