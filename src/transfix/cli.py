@@ -33,6 +33,7 @@ app = typer.Typer(
 
 app.add_typer(cli_task.app)
 app.add_typer(cli_study.app)
+app.command()(cli_study.reproduce)
 
 RunsDir = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The directory of the runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -113,3 +113,53 @@ def _go(
     typer.echo(f"Tables: transfix report {kept.store.root}")
     if not summary.done:
         raise typer.Exit(1)
+
+
+@reported
+def reproduce(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A preset; without one, all are listed.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="In place of the preset's model. Given several times, models are varied."),
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option(metavar="NAME", help="small (2 cores, a night) or full (what the paper ran).")
+    ] = None,
+    settings: Sets = None,
+    directory: Directory = None,
+    dry_run: DryRun = False,
+    no_calibration: NoCalibration = False,
+    jobs: Jobs = None,
+    retry_failed: Retry = False,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print the study's file, to change it: transfix reproduce NAME --print.")
+    ] = False,
+) -> None:
+    """Run a study of the paper (arXiv 2510.24619), or of what it leaves open, on any model."""
+    from transfix.experiments.study import presets
+
+    if name is None:
+        for preset, title in presets.listing().items():
+            typer.echo(f"{preset:20} {title}")
+        return
+    path = presets.path_of(name)
+    if show and not (model or scale or settings):
+        typer.echo(path.read_text(encoding="utf-8"), nl=False)
+        return
+    from transfix.experiments.study.spec import StudySpec
+
+    study = StudySpec.load(path, settings or (), scale, model or ())
+    if show:
+        typer.echo(study.to_yaml(), nl=False)
+        return
+    if directory is None:
+        directory = _own_directory(study, scale, model)
+    _go(study, directory, dry_run, not no_calibration, jobs, retry_failed)
+
+
+def _own_directory(study: StudySpec, scale: str | None, models: list[str] | None) -> Path:
+    """Where a preset is kept: another scale or model is another study."""
+    from transfix.experiments.study.directory import STUDIES
+
+    names = [study.name, *[Path(model.rstrip("/")).name for model in models or ()]]
+    return STUDIES / "-".join([*names, *([scale] if scale not in (None, "small") else [])])

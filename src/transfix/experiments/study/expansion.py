@@ -10,6 +10,7 @@ this order: the study's base, the group's base, then the value of each axis. The
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,7 +23,7 @@ from transfix.experiments import spec_yaml
 from transfix.experiments.spec import RunSpec, as_parts
 from transfix.experiments.spec import expand as write_out
 from transfix.experiments.study.merging import merged
-from transfix.experiments.study.spec import Axis, Group, StudySpec, Variation
+from transfix.experiments.study.spec import Axis, Group, StudySpec
 from transfix.experiments.titles import part_title
 
 SHOWN = 30
@@ -72,6 +73,64 @@ class StudyRun:
                 values.setdefault(axis, set()).add(value)
         shown = [f"{axis.rsplit('.', 1)[-1]} {found.pop()}" for axis, found in values.items() if len(found) == 1]
         return ", ".join(shown) or self.spec.title
+
+
+def expand(study: StudySpec) -> tuple[Cell, ...]:
+    """All combinations, checked.
+
+    Raises:
+        ProblemsError: with the problems of all of them, each where it stands in the study.
+    """
+    problems: dict[tuple[str, str], Problem] = {}
+    cells: list[Cell] = []
+    used: set[str] = set()
+    depths: dict[str, int | TransfixError] = {}
+    for name, group in study.groups.items() or [(study.name, Group())]:
+        place = f"groups.{name}." if study.groups else ""
+        base = [(path, value, f"base.{path}") for path, value in study.base.items()]
+        base += [(path, value, f"{place}base.{path}") for path, value in group.base.items()]
+        axes = _axes(study, group, place)
+        excludes = {f"exclude[{index}]": entry for index, entry in enumerate(study.exclude)}
+        excludes |= {f"{place}exclude[{index}]": entry for index, entry in enumerate(group.exclude)}
+        for values in itertools.product(*axes.values()):
+            varied = dict(zip(axes, values, strict=True))
+            out = {where for where, combination in excludes.items() if _matches(combination, varied)}
+            used |= out
+            if out:
+                continue
+            settings = base + [setting for value in values for setting in value.settings]
+            try:
+                cells.append(Cell(name, {axis: value.label for axis, value in varied.items()}, _spec(settings, depths)))
+            except ProblemsError as error:
+                for found in error.problems:
+                    problem = Problem(_origin(found.where, settings), found.what, found.allowed)
+                    problems.setdefault((problem.where, problem.what), problem)
+    listed = _useless(study, used) + list(problems.values())
+    if listed:
+        more = f", of which {SHOWN} are shown" if len(listed) > SHOWN else ""
+        count = "a problem" if len(listed) == 1 else f"{len(listed)} problems"
+        raise ProblemsError(f"the study {study.name} has {count}{more}:", listed[:SHOWN])
+    if not cells:
+        raise TransfixError(f"the study {study.name} has no runs: all combinations are excluded.")
+    return tuple(cells)
+
+
+def _useless(study: StudySpec, used: set[str]) -> list[Problem]:
+    """A problem for each combination to leave out that no run is like."""
+    problems = []
+    for place, part in [("", study), *((f"groups.{name}.", group) for name, group in study.groups.items())]:
+        known = {**study.matrix, **part.matrix}
+        if not place:
+            known |= {name: axis for group in study.groups.values() for name, axis in group.matrix.items()}
+        for index, combination in enumerate(part.exclude):
+            where = f"{place}exclude[{index}]"
+            unknown = [name for name in combination if name not in known]
+            for name in unknown:
+                what = f"there is no such axis{model_errors.did_you_mean(name, known)}"
+                problems.append(Problem(f"{where}.{name}", what, ", ".join(known)))
+            if not unknown and where not in used:
+                problems.append(Problem(where, "no combination is like this: nothing would be left out"))
+    return problems
 
 
 def runs(study: StudySpec, cells: Sequence[Cell]) -> tuple[StudyRun, ...]:
@@ -124,19 +183,6 @@ def label_of(path: str, value: Any) -> str:
     if isinstance(value, list):
         return "+".join(label_of("", entry) for entry in value)
     return model_errors.show(value) if value is None or isinstance(value, bool) else str(value)
-
-
-def _unknown_axes(part: Variation, axes: Mapping[str, object], place: str) -> list[Problem]:
-    return [
-        Problem(
-            f"{place}exclude[{index}].{name}",
-            f"there is no such axis{model_errors.did_you_mean(name, axes)}",
-            ", ".join(axes),
-        )
-        for index, combination in enumerate(part.exclude)
-        for name in combination
-        if name not in axes
-    ]
 
 
 def _matches(combination: Mapping[str, Any], varied: Mapping[str, _Value]) -> bool:

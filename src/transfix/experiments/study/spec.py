@@ -43,8 +43,8 @@ class Variation(Frozen):
         exclude: combinations that are left out: axis -> a value, or a list of them (the names, for a mapping's axis).
     """
 
-    base: Settings = {}
-    matrix: dict[str, Axis] = {}
+    base: Settings = Field(default={})
+    matrix: dict[str, Axis] = Field(default={})
     exclude: tuple[dict[str, Any], ...] = ()
 
     @field_validator("matrix", mode="before")
@@ -91,8 +91,8 @@ class StudySpec(Variation):
 
     name: Name
     title: str | None = None
-    groups: dict[Name, Group] = {}
-    scales: dict[Name, Variation] = {}
+    groups: dict[Name, Group] = Field(default={})
+    scales: dict[Name, Variation] = Field(default={})
 
     @classmethod
     def load(
@@ -174,13 +174,8 @@ def _choose_scale(data: dict[str, Any], wanted: str | None, problems: list[Probl
             continue
         if name == (wanted or next(iter(scales))) and isinstance(data.get("base", {}), dict):
             for key in ("base", "matrix"):
-                data[key] = {**(data.get(key) or {}), **_ordered(getattr(checked, key), data.get(key) or {})}
+                data[key] = {**(data.get(key) or {}), **getattr(checked, key)}
             data["exclude"] = [*(data.get("exclude") or ()), *checked.exclude]
-
-
-def _ordered(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries that replace others before those that come after them: settings are applied in their order."""
-    return {key: new[key] for key in sorted(new, key=lambda key: key not in old)}
 
 
 def _set_models(data: dict[str, Any], models: list[str]) -> None:
