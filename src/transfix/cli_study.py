@@ -94,7 +94,6 @@ def _go(
 
     planned = running.resolved(study)
     kept = StudyDirectory(directory or STUDIES / study.name)
-    running.check_data(planned)
     jobs = jobs or processes.suggested([run.spec for run in planned])
     if dry_run:
         from transfix.experiments.study import plan

@@ -39,8 +39,8 @@ class Record(Frozen):
     """How a run of a study is doing.
 
     Attributes:
-        state: `running` means nothing once the lock is free: its process was killed.
-        attempts: how often it was begun and neither stopped by hand nor cut off.
+        state: `running` counts only while the run is locked: else the study was killed, and goes on with it.
+        attempts: how often it was begun; those that were stopped with Ctrl-C do not count.
         error: why it failed.
         asked: a digest of what it was measured on; another one makes it unfinished.
         seconds: how long the last attempt took.

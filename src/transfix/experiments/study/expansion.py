@@ -178,6 +178,8 @@ def label_of(path: str, value: Any) -> str:
             return " + ".join(part_title(METHODS[part["method"]](**part)) for part in as_parts(value))  # type: ignore[attr-defined]
         except (TransfixError, KeyError, TypeError):
             return model_errors.show(value)
+    if path == "model" and isinstance(value, str):
+        return value.rstrip("/").rpartition("/")[2]
     if isinstance(value, Mapping):
         return ", ".join(label_of("", entry) for entry in value.values()) or "{}"
     if isinstance(value, list):

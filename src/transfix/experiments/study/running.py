@@ -51,33 +51,36 @@ def resolved(study: StudySpec) -> tuple[StudyRun, ...]:
     """The runs of a study as this machine would do them (see `run.resolve`), in their order.
 
     Raises:
-        ProblemsError: with the problems of all of them.
+        ProblemsError: with the problems of all of them, or with all rows that are not there.
     """
     from transfix.experiments.run import resolve
 
-    cells = []
-    for cell in expand(study):
-        spec = resolve(cell.spec)
+    cells = expand(study)
+    _check_data([cell.spec for cell in cells])
+    known: dict[str, RunSpec] = {}  # files are read once, however many runs train on them
+    found = []
+    for cell in cells:
+        spec = cell.spec
+        key = spec.model_dump_json(include={"train", "dtype", "device"}) + spec.method
+        if key not in known:
+            known[key] = resolve(spec)
+        like = known[key]
         # the device is chosen by the process that does the run
-        cells.append(Cell(cell.group, cell.varied, spec.model_copy(update={"device": cell.spec.device})))
-    return runs(study, cells)
+        spec = spec.resolved(dtype=like.dtype, rows_digest=like.train.rows_digest if like.train else None)
+        found.append(Cell(cell.group, cell.varied, spec))
+    return runs(study, found)
 
 
-def check_data(planned: Sequence[StudyRun]) -> None:
+def _check_data(specs: Sequence[RunSpec]) -> None:
     """Finds out, before hours of work, whether the rows of all runs are there.
 
     Raises:
         ProblemsError: with everything that is missing.
     """
     problems: dict[str, Problem] = {}
-    seen: set[str] = set()
-    for run in planned:
-        content = run.spec.model_dump_json(include={"train", "evaluate"})
-        if content in seen:
-            continue
-        seen.add(content)
+    for spec in {spec.model_dump_json(include={"train", "evaluate"}): spec for spec in specs}.values():
         try:
-            run.spec.check_data()
+            spec.check_data()
         except ProblemsError as error:
             problems |= {str(problem): problem for problem in error.problems}
     if problems:
@@ -241,8 +244,7 @@ class _Scheduler:
             state: Any = "failed" if status else "done"
             self.states[run.name] = state
             self._write(run, state, (job.before.attempts if job.before else 0) + 1, error, seconds)
-            if status and job.worker:
-                job.worker.stop()
+        job.worker.stop()
         self.display.ended(run, state, error, seconds, self.states)
 
     def _stop(self, job: _Job) -> None:
