@@ -7,7 +7,7 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-# Leaves a line in `trained` and `asked` for what it does; `killed` and `broken` beside them name a method that dies, or fails.
+# Leaves lines in `trained` and `asked`; `killed` and `broken` beside them name a method that dies, or fails.
 WORK = """
 import os, signal, sys, torch
 from pathlib import Path
