@@ -173,6 +173,9 @@ def test_all_problems_at_once_where_they_stand(study: Make) -> None:
         ({"exclude": [{"method": "lora"}]}, "exclude[0]: no combination is like this"),
         ({"scales": {"small": {"matrx": {}}}}, "scales.small.matrx: unknown key"),
         ({"groups": {"a": {"seed": 1}}}, "groups.a.seed: unknown key"),
+        ({"base": [1]}, "base: [1] is not allowed"),
+        ({"scales": 3}, "scales: 3 is not allowed"),
+        ({"exclude": "lora"}, "exclude: 'lora' is not allowed"),
     ],
 )
 def test_mistakes_of_the_study_itself(study: Make, changes: dict[str, Any], problem: str) -> None:
@@ -212,6 +215,9 @@ def test_overrides_and_models(study: Make, tiny_model: Path) -> None:
     assert [(run.spec.train.rows, run.spec.train.epochs) for run in found if run.spec.train] == [(12, 2)] * 2
     assert {run.spec.seed for run in found if run.spec.train} == {3, 4}
     assert "base.train.epochs: 0 is not allowed" in problems(content, "base.train.epochs=0")[0]
+    assert "groups.b.base.seed: there is no such part of the study (allowed: groups: a)" in problems(
+        content, "groups.b.base.seed=1"
+    )
     two = of(study(), models=[str(tiny_model), "smollm2-135m"])
     assert [run.label for run in two][::2] == ["model tiny-gemma, method base", "model smollm2-135m, method base"]
     varied = study(matrix={"model": ["a", "b"]})

@@ -150,6 +150,8 @@ def suggested(specs: list[RunSpec]) -> int:
     if all(on_gpu) and (gpus := devices()):
         return gpus
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores < 2 * CORES:
+        return 1
     return max(1, min(cores // CORES, int(_memory() // max(map(_need, _by_model(specs).values()), default=1))))
 
 

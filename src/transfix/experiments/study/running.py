@@ -234,6 +234,7 @@ class _Scheduler:
         run = job.run
         self.active.remove(job)
         self.free.append(job.slot)
+        job.worker.stop()
         with job.claim:
             if status == LOCKED:  # someone works on it outside the study
                 self._undo(job)
@@ -244,7 +245,6 @@ class _Scheduler:
             state: Any = "failed" if status else "done"
             self.states[run.name] = state
             self._write(run, state, (job.before.attempts if job.before else 0) + 1, error, seconds)
-        job.worker.stop()
         self.display.ended(run, state, error, seconds, self.states)
 
     def _stop(self, job: _Job) -> None:

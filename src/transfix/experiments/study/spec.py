@@ -128,7 +128,7 @@ class StudySpec(Variation):
         data = yaml_file.plain(raw, "", problems)
         if isinstance(source, str | Path):
             data.setdefault("name", Path(source).stem)
-        if not problems:
+        if not problems and _well_formed(data):
             _choose_scale(data, scale, problems)
             _set_models(data, list(models))
             for setting in overrides:
@@ -155,12 +155,17 @@ def _is_a_run(data: Mapping[str, Any]) -> str:
     return " (it looks like one run's specification: `transfix train` takes it)" if "adapter" in data else ""
 
 
+def _well_formed(data: dict[str, Any]) -> bool:
+    """Whether scales and overrides can be laid over a plain study; keys with nothing after them are taken out."""
+    kinds = {"base": dict, "matrix": dict, "groups": dict, "scales": dict, "exclude": list}
+    for key in [key for key in kinds if data.get(key) is None]:
+        data.pop(key, None)
+    return all(isinstance(data.get(key, kind()), kind) for key, kind in kinds.items())
+
+
 def _choose_scale(data: dict[str, Any], wanted: str | None, problems: list[Problem]) -> None:
     """Lays one of the scales over a plain study, in place, and takes them all out."""
-    scales = data.pop("scales", None) or {}
-    if not isinstance(scales, dict):
-        problems.append(Problem("scales", f"{model_errors.show(scales)} is not a mapping"))
-        return
+    scales = data.pop("scales", {})
     if wanted is not None and wanted not in scales:
         what = "there is no such scale" if scales else "the study has no scales"
         problems.append(Problem(f"--scale {wanted}", what, ", ".join(scales) or None))
@@ -172,10 +177,10 @@ def _choose_scale(data: dict[str, Any], wanted: str | None, problems: list[Probl
             found = model_errors.field_problems(error, scale, _model_at)
             problems += [Problem(f"scales.{name}.{item.where}", item.what, item.allowed) for item in found]
             continue
-        if name == (wanted or next(iter(scales))) and isinstance(data.get("base", {}), dict):
+        if name == (wanted or next(iter(scales))):
             for key in ("base", "matrix"):
-                data[key] = {**(data.get(key) or {}), **getattr(checked, key)}
-            data["exclude"] = [*(data.get("exclude") or ()), *checked.exclude]
+                data[key] = {**data.get(key, {}), **getattr(checked, key)}
+            data["exclude"] = [*data.get("exclude", ()), *checked.exclude]
 
 
 def _set_models(data: dict[str, Any], models: list[str]) -> None:
@@ -205,11 +210,11 @@ def _override(data: dict[str, Any], setting: str, problems: list[Problem]) -> No
         problems.append(Problem(path, str(error)))
         return
     problems.extend(repeated)
-    here: Any = data
-    for key in keys[: depth + 1]:
-        here = here.setdefault(key, {}) if isinstance(here, dict) else None
+    part: Any = data.get("groups", {}).get(keys[1]) if depth else data
+    here: Any = part.setdefault(keys[depth], {}) if isinstance(part, dict) else None
     if not isinstance(here, dict):
-        problems.append(Problem(path, "there is no such part of the study"))
+        groups = ", ".join(data.get("groups", {}))
+        problems.append(Problem(path, "there is no such part of the study", f"groups: {groups}" if groups else None))
         return
     name = ".".join(keys[depth + 1 :])
     here.pop(name, None)  # last: settings are applied in their order
