@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transfix import cli_runs, cli_task
+from transfix import cli_runs, cli_study, cli_task
 from transfix.cli_failures import reported
 from transfix.cli_output import console, print_json
 
@@ -33,6 +33,8 @@ app = typer.Typer(
 
 app.add_typer(cli_task.app)
 app.add_typer(cli_runs.app)
+app.add_typer(cli_study.app)
+app.command()(cli_study.reproduce)
 
 RunsDir = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The directory of the runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -146,9 +146,9 @@ class RunSpec(Frozen):
             )
         data = yaml_file.plain(raw, "", problems)
         for setting in overrides:
-            _expand(data)
+            expand(data)
             spec_yaml.override(data, setting, problems)
-        _expand(data)
+        expand(data)
 
         def model_at(path: model_errors.Path) -> type[BaseModel] | None:
             return _model_at(path, data)
@@ -243,8 +243,8 @@ def _overlap(first: str | tuple[str, ...], second: str | tuple[str, ...]) -> boo
     return isinstance(first, str) or isinstance(second, str) or bool(set(first) & set(second))
 
 
-def _expand(data: dict[str, Any]) -> None:
-    """Writes the short forms of a plain specification out, so that overrides and messages can point into them."""
+def expand(data: dict[str, Any]) -> None:
+    """Writes the short forms of a plain specification out, in place, so that settings and messages can point into them."""
     if "adapter" in data:
         data["adapter"] = as_parts(data["adapter"])
     if "evaluate" in data:

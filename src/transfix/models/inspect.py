@@ -7,6 +7,7 @@ numbers, and every method is really attached to it.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,6 +198,38 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
         methods=methods,
         works=_works(kind, able, methods),
         forward=forward,
+    )
+
+
+def depth(name: str | Path) -> int:
+    """How many layers a model has; see `inspect`."""
+    return int(_config(name).get_text_config(decoder=True).num_hidden_layers)
+
+
+def parameters(name: str | Path) -> int:
+    """How many numbers a model has; see `inspect`."""
+    return sum(parameter.numel() for parameter in _skeleton(str(name), _config(name)).parameters())
+
+
+def trainable(name: str | Path, parts: Sequence[Part]) -> int:
+    """How many numbers an adapter learns on a model; see `inspect`.
+
+    Raises:
+        TransfixError: the configuration cannot be had, or the parts cannot be attached.
+    """
+    if all(isinstance(part, Base) for part in parts):
+        return 0
+    model = _skeleton(str(name), _config(name))
+    with torch.device("meta"):
+        return attach(model, *(_plain(part) for part in parts), name="inspected").trainable
+
+
+def _plain(part: Part) -> Part:
+    """The part with a start that needs no tokenizer: how many numbers it has does not depend on it."""
+    return (
+        part.model_copy(update={"init": "normal"})
+        if isinstance(part, PrefixTuning | LlamaAdapter | SoftPrompt)
+        else part
     )
 
 
