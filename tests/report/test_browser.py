@@ -263,9 +263,9 @@ def test_charts_place_points_where_the_numbers_are(browser: Any, rich: Path) -> 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_axe_finds_nothing_serious(browser: Any, rich: Path, width: int, scheme: str) -> None:
-    found = importlib.util.find_spec("axe_playwright_python")
+    found = importlib.util.find_spec("axe_core_python")
     if found is None or found.origin is None:
-        pytest.skip("axe-playwright-python is not installed: it brings axe-core, which checks accessibility")
+        pytest.skip("axe-core-python is not installed: it brings axe-core, which checks accessibility")
     browser.look(width, scheme=scheme)
     browser.run("for (const box of document.querySelectorAll('details')) box.open = true")
     browser.run((Path(found.origin).parent / "axe.min.js").read_text("utf-8") + ";0")
