@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+import transfix
 from transfix.cli import app
 
 
@@ -121,5 +123,9 @@ def test_reproduce(tiny_model: Path) -> None:
 def test_help_needs_nothing_heavy() -> None:
     code = "import sys; from transfix.cli import app; app(sys.argv[1:], standalone_mode=False)\n"
     code += "heavy = {'torch', 'transformers', 'pandas', 'numpy'} & set(sys.modules); assert not heavy, heavy"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(transfix.__file__).parents[1]),
+    }  # absolute: tests change directory
     for arguments in (["study", "--help"], ["study", "run", "--help"], ["reproduce", "--help"], ["reproduce"]):
-        subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, env=environment)

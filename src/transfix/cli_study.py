@@ -88,22 +88,21 @@ def status(
 def _go(
     study: StudySpec, directory: Path | None, dry_run: bool, calibrate: bool, jobs: int | None, retry_failed: bool
 ) -> None:
-    from transfix.experiments.study import processes, running
+    from transfix.experiments.study import plan, processes, running
+    from transfix.experiments.study.calibration import Calibrator
     from transfix.experiments.study.directory import STUDIES, StudyDirectory
     from transfix.experiments.study.display import StudyDisplay
 
     planned = running.resolved(study)
     kept = StudyDirectory(directory or STUDIES / study.name)
     jobs = jobs or processes.suggested([run.spec for run in planned])
+    calibrator = Calibrator(kept, lambda line: typer.echo(line, err=True))
     if dry_run:
-        from transfix.experiments.study import plan
-        from transfix.experiments.study.calibration import Calibrator
-
-        calibrator = Calibrator(kept, lambda line: typer.echo(line, err=True)) if calibrate else None
-        console().print(plan.plan_table(plan.dry_run(kept, planned, calibrator), jobs))
+        console().print(plan.plan_table(plan.dry_run(kept, planned, calibrator if calibrate else None), jobs))
         return
     kept.open(study)
-    summary = running.run_study(kept, planned, jobs, retry_failed, StudyDisplay(jobs=jobs))
+    display = StudyDisplay(estimates=plan.known(planned, calibrator), jobs=jobs)
+    summary = running.run_study(kept, planned, jobs, retry_failed, display)
     if not summary.done:
         typer.echo(f"{len(summary.errors)} of {len(planned)} runs failed; --retry-failed begins them again:", err=True)
         labels = {entry.name: entry.label for entry in planned}

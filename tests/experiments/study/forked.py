@@ -49,10 +49,11 @@ class Forked:
 
     def __init__(self, context: BaseContext) -> None:
         self.context = context
-        self.running = self.most = 0
+        self.running = self.most = self.started = 0
 
     def __call__(self, task: dict[str, Any], log: Path, environment: Mapping[str, str]) -> ForkedWorker:
         self.running += 1
+        self.started += 1
         self.most = max(self.most, self.running)
         return ForkedWorker(self, task, log)
 

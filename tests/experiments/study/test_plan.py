@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from transfix import data
 from transfix.experiments.spec import RunSpec
 from transfix.experiments.study import plan
 from transfix.experiments.study.calibration import Calibration, Calibrator, few, kind_of, measure
@@ -18,7 +19,9 @@ from transfix.experiments.study.running import resolved
 from transfix.experiments.study.spec import StudySpec
 
 Make = Callable[..., dict[str, Any]]
-KNOWN = Calibration(overhead=5.0, training=0.5, asking={"xnli": 0.25}, memory=3_000_000_000)
+KNOWN = Calibration(
+    overhead=5.0, training=0.5, asking={"xnli": 0.25}, available=12, asked={"xnli": 40}, memory=3_000_000_000
+)
 
 
 class Here:
@@ -59,6 +62,14 @@ def test_a_few_real_steps_are_tried_once_and_kept(study: Make, tmp_path: Path) -
     base, prefix, bad, *_ = found
     assert (base.trainable, base.rows, base.asked) == (0, 0, 3)
     assert (prefix.trainable, prefix.rows, prefix.asked) == (4 * 2 * 32, 6, 3)
+    kept = Calibrator(directory, said.append, Here).kept(prefix.run.spec)
+    assert kept is not None
+    assert kept.available > 1000  # all there are, whatever was tried
+    assert kept.asked == {"xnli": len(data.load("xnli", "snapshot", "de", "test"))}
+    assert plan.known(planned[:3], Calibrator(directory, said.append, Here)) == {
+        base.run.name: base.seconds,
+        prefix.run.name: prefix.seconds,
+    }
     assert base.seconds
     assert prefix.seconds
     assert prefix.memory
@@ -103,7 +114,7 @@ def test_the_kind_of_a_run(study: Make) -> None:
         {"adapter.tokens": 7},
         {"train.batch_tokens": 99},
         {"dtype": "bfloat16"},
-        {"evaluate.0.languages": ["sw"]},
+        {"evaluate.0.languages": ["sw"], "seed": 4},  # of the same seed it would be one run with the usual
     ]
     matrix = {"all": {str(index): value for index, value in enumerate([{}, *values])}}
     usual, same, *others = [kind_of(run.spec) for run in resolved(StudySpec.load(study(matrix=matrix)))]
@@ -111,13 +122,25 @@ def test_the_kind_of_a_run(study: Make) -> None:
     assert len({usual, *others}) == 5
 
 
-@pytest.mark.parametrize(("epochs", "limit", "seconds"), [(1, 3, 5 + 3 + 0.75), (2, 30, 5 + 6 + 7.5), (1, None, None)])
-def test_an_estimate_grows_with_rows(study: Make, epochs: int, limit: int | None, seconds: float | None) -> None:
+@pytest.mark.parametrize(
+    ("rows", "epochs", "limit", "seconds"),
+    [
+        (6, 1, 3, 5 + 3 + 0.75),
+        (6, 2, 30, 5 + 6 + 7.5),
+        (None, 1, None, 5 + 5 + 10),  # all there are: 12 less 2 for development, 40
+        (100, 1, 100, 5 + 5 + 10),  # more than there are
+    ],
+)
+def test_an_estimate_grows_with_rows(
+    study: Make, rows: int | None, epochs: int, limit: int | None, seconds: float
+) -> None:
     content = study(matrix={"seed": [0]})
-    content["base"]["train"]["epochs"] = epochs
+    content["base"]["train"] |= {"rows": rows, "epochs": epochs, "development_rows": 2}
     content["base"]["evaluate"][0]["limit"] = limit
     (run,) = resolved(StudySpec.load(content))
     assert plan.estimate(run.spec, KNOWN) == seconds
+    assert plan.training_rows(run.spec) == (None if rows is None else rows * epochs)
+    assert plan.asked_rows(run.spec) == limit
 
 
 def test_what_is_done_takes_no_time(study: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ from rich.console import Console
 
 from transfix import atomic
 from transfix.errors import TransfixError
-from transfix.experiments.study import running
 from transfix.experiments.study.directory import StudyDirectory
 from transfix.experiments.study.display import StudyDisplay
 from transfix.experiments.study.expansion import StudyRun
@@ -281,6 +280,7 @@ def test_a_run_that_is_worked_on_elsewhere_is_left_and_taken_up_later(mine: Stud
     record = mine.directory.record(planned[0].name)
     assert record is not None
     assert record.attempts == 1
+    assert mine.launch.started == 2  # none in vain while it was held
 
 
 def test_a_directory_of_something_else_is_left_alone(mine: Study, study: Make, tmp_path: Path) -> None:
@@ -346,18 +346,32 @@ def test_how_many_at_once(study: Make, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_time_that_is_left(study: Make) -> None:
     planned = resolved(StudySpec.load(study(matrix={"seed": [0, 1, 2], **THREE})))
-    console = Console(width=200, force_terminal=False)
-    display = StudyDisplay(console, jobs=2)
+    one, two, three = (run.name for run in planned[:3])
     states: dict[str, Any] = dict.fromkeys((run.name for run in planned), "waiting")
-    with console.capture() as capture:
-        display.begin(planned, states)
-        states[planned[1].name] = "done"
-        display.ended(planned[1], "done", None, 600.0, states)
+
+    def said(estimates: dict[str, float], took: dict[str, float], seconds: float) -> tuple[str, str]:
+        """What is said at the beginning, and when the second run has taken so long."""
+        out = io.StringIO()
+        display = StudyDisplay(Console(file=out, width=200), estimates, jobs=2)
+        display.begin(planned, states | dict.fromkeys(took, "done"), took)
+        display.ended(planned[1], "done", None, seconds, states | dict.fromkeys(took, "done") | {two: "done"})
+        first, last = out.getvalue().splitlines()
+        return first, last
+
     # two more of the method that took 10 minutes, four others that may take as long, two at once
-    assert capture.get().splitlines()[-1] == (
-        "done: seed 0, method prefix after 10 min (1 done, 0 running, 0 failed, 6 left, about 30 min left)"
+    assert said({}, {}, 600.0) == (
+        "7 runs: 0 done, 0 running, 0 failed, 7 left",
+        "done: seed 0, method prefix after 10 min (1 done, 0 running, 0 failed, 6 left, about 30 min left)",
     )
-    assert running.POLL > 0
+    # base was done before: the time of each method, and for the one that has none yet the mean
+    first, last = said({}, {one: 240.0}, 600.0)
+    assert first.endswith("6 left, about 12 min left")
+    assert last.endswith("5 left, about 20 min left)")
+    # calibrated, and twice as slow as that
+    estimates = {run.name: 300.0 for run in planned} | {three: 900.0}
+    first, last = said(estimates, {}, 600.0)
+    assert first.endswith("7 left, about 22 min left")
+    assert last.endswith("6 left, about 40 min left)")
 
 
 def test_the_copy_of_the_study_says_what_was_run(mine: Study, study: Make) -> None:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from transfix import atomic
 from transfix.errors import TransfixError
+from transfix.experiments.environment import accelerator
 from transfix.experiments.progress import Bar, Display
 from transfix.experiments.spec import RunSpec
 from transfix.experiments.spec_parts import Frozen
@@ -54,12 +55,16 @@ class Calibration(Frozen):
         overhead: seconds that it takes whatever its rows: loading, saving.
         training: seconds a training row.
         asking: result -> seconds a row.
+        available: rows there are to train on; 0 if it trains nothing.
+        asked: result -> rows there are in a language (the mean of those tried).
         memory: bytes at the most: of the process, or of the GPU where the model is on one.
     """
 
     overhead: float
     training: float
     asking: dict[str, float]
+    available: int
+    asked: dict[str, int]
     memory: int
 
 
@@ -83,10 +88,9 @@ class Calibrator:
         Raises:
             TransfixError: the few steps could not be done.
         """
+        if (kept := self.kept(spec)) is not None:
+            return kept
         key = kind_of(spec)
-        found = self._read()
-        if key in found:
-            return found[key]
         if key in self._failed:
             raise self._failed[key]
         self._say(f"Trying a few steps: {spec.title} on {spec.model}")
@@ -100,6 +104,10 @@ class Calibrator:
             content = {name: entry.model_dump() for name, entry in {**self._read(), key: made}.items()}
             atomic.write_file(self.path, json.dumps(content, indent=2) + "\n")
         return made
+
+    def kept(self, spec: RunSpec) -> Calibration | None:
+        """The calibration of the kind of run that this one is, if it was made before."""
+        return self._read().get(kind_of(spec))
 
     def _read(self) -> dict[str, Calibration]:
         try:
@@ -132,14 +140,18 @@ class Calibrator:
 
 def kind_of(spec: RunSpec) -> str:
     """A digest of what decides how fast a run is, after words that a person can read."""
-    content = spec.model_dump(mode="json", include={"model", "revision", "dtype", "device"})
+    from transfix.models.loading import choose_device
+
+    device = choose_device(spec.device)
+    content = spec.model_dump(mode="json", include={"model", "revision", "dtype"})
+    content["device"] = str(device), accelerator(str(device))
     content["adapter"] = [part.model_dump(mode="json", exclude=_SAME_SPEED) for part in spec.adapter]
     if spec.train is not None:
         keys = {"task", "data", "template", "max_tokens", "batch_rows", "batch_tokens", "keep_lower_layers"}
         content["train"] = spec.train.model_dump(mode="json", include=keys | {"gradient_checkpointing"})
     content["evaluate"] = [entry.model_dump(mode="json", exclude={"limit"}) for entry in spec.evaluate]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{spec.method} {spec.model} {spec.dtype} {spec.device} {digest}"
+    return f"{spec.method} {spec.model} {spec.dtype} {device.type} {digest}"
 
 
 def few(spec: RunSpec) -> RunSpec:
@@ -215,18 +227,39 @@ def measure(spec: RunSpec, root: Path, tell: Tell) -> int:
         if spec.evaluate:
             experiment.evaluate(run, display=clocks)
         asking = clocks.clocks[len(trained) :]
+        ended_at = time.monotonic()
+        available, asked = _available(spec)
     except TransfixError as error:
         tell({"error": str(error)})
         return 2
     counted = sum(clock.last - clock.began for clock in clocks.clocks)
     found = Calibration(
-        overhead=round(max(0.0, time.monotonic() - began - counted), 2),
+        overhead=round(max(0.0, ended_at - began - counted), 2),
         training=round(sum(clock.steady for clock in trained), 5),
         asking={entry.result: round(clock.whole, 5) for entry, clock in zip(spec.evaluate, asking, strict=False)},
+        available=available,
+        asked=asked,
         memory=_peak(),
     )
     tell({"calibration": found.model_dump()})
     return 0
+
+
+def _available(spec: RunSpec) -> tuple[int, dict[str, int]]:
+    """How many rows there are: to train on, and of each result in a language."""
+    from transfix import data
+    from transfix.experiments.learning import task_of, training_rows
+
+    asked = {}
+    for entry in spec.evaluate:
+        task = task_of(entry)
+        split = entry.split or task.default_split
+        counts = [
+            len(data.load(task.benchmark, entry.data, code, split, on_bad_rows=entry.on_bad_rows))
+            for code in entry.codes
+        ]
+        asked[entry.result] = round(sum(counts) / len(counts))
+    return len(training_rows(spec.train, task_of(spec.train))[0]) if spec.train else 0, asked
 
 
 def _peak() -> int:

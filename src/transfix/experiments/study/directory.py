@@ -43,7 +43,7 @@ class Record(Frozen):
         attempts: how often it was begun; those that were stopped with Ctrl-C do not count.
         error: why it failed.
         asked: a digest of what it was measured on; another one makes it unfinished.
-        seconds: how long the last attempt took.
+        seconds: how long its attempts took, together.
         ended: when, in ISO 8601.
     """
 

@@ -39,10 +39,11 @@ class StudyDisplay:
         self._bars: dict[str, TaskID] = {}
         self._runs: dict[str, StudyRun] = {}
 
-    def begin(self, planned: Sequence[StudyRun], states: Mapping[str, State]) -> None:
-        """Told of the runs before anything else."""
+    def begin(self, planned: Sequence[StudyRun], states: Mapping[str, State], took: Mapping[str, float]) -> None:
+        """Told of the runs before anything else, and how many seconds those took that are done."""
         self._runs = {run.name: run for run in planned}
-        self.say(f"{len(planned)} runs: {self._counted(states)}")
+        self._took = dict(took)
+        self.say(f"{len(planned)} runs: {self._counted(states)}{self._left(states)}")
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -113,22 +114,25 @@ class StudyDisplay:
         return ", ".join(f"{found.count(state)} {name}" for state, name in names.items())  # type: ignore[arg-type]
 
     def _left(self, states: Mapping[str, State]) -> str:
-        """The time left, from the runs that have finished: of the same method, else of all."""
-        if not self._took:
-            return ""
-        mean = sum(self._took.values()) / len(self._took)
-        known = [self.estimates[name] for name in self._took if name in self.estimates]
-        slower = sum(self._took.values()) / sum(known) if known and len(known) == len(self._took) else None
+        """The time left, from the runs that have finished: of the same method, else of all.
+
+        Where it is known what kinds of runs take, they only tell how far off that is.
+        """
+        mean = sum(self._took.values()) / len(self._took) if self._took else None
+        known = [(took, self.estimates[name]) for name, took in self._took.items() if name in self.estimates]
+        slower = sum(took for took, _ in known) / max(1e-9, sum(guess for _, guess in known)) if known else 1.0
         seconds = 0.0
         for name, state in states.items():
             if state not in ("running", "waiting"):
                 continue
             method = self._runs[name].spec.method
             alike = [took for other, took in self._took.items() if self._runs[other].spec.method == method]
-            if slower is not None and name in self.estimates:
+            if name in self.estimates:
                 share = slower * self.estimates[name]
-            else:
+            elif mean is not None:
                 share = sum(alike) / len(alike) if alike else mean
+            else:
+                return ""
             seconds += share / 2 if state == "running" else share
         return f", about {duration(seconds / self.jobs)} left" if seconds else ""
 

@@ -24,8 +24,8 @@ class PlannedRun:
 
     Attributes:
         trainable: how many numbers it learns; `None` if the model's configuration cannot be had here.
-        rows: rows seen in training.
-        asked: rows asked in all languages; `None` if that is not known before they are read.
+        rows: rows seen in training; `None` is all there are.
+        asked: rows asked in all languages; `None` is all there are.
         seconds: what it would take; 0 for a run that is done, `None` if it was not tried out.
         memory: bytes, at the most.
         problem: why it could not be tried out.
@@ -68,8 +68,8 @@ def dry_run(directory: StudyDirectory, planned: Sequence[StudyRun], calibrator: 
                 run,
                 state,
                 trainable[key],
-                training_rows(spec),
-                asked_rows(spec),
+                training_rows(spec, measured),
+                asked_rows(spec, measured),
                 0.0 if state == "done" else None if measured is None else estimate(spec, measured),
                 None if measured is None else measured.memory,
                 problem,
@@ -78,37 +78,44 @@ def dry_run(directory: StudyDirectory, planned: Sequence[StudyRun], calibrator: 
     return found
 
 
-def training_rows(spec: RunSpec) -> int | None:
-    """Rows that training sees, over all epochs; `None` if it takes all there are."""
+def training_rows(spec: RunSpec, measured: Calibration | None = None) -> int | None:
+    """Rows that training sees, over all epochs; `None` if it takes all there are, and it was not tried how many that is."""
     if spec.train is None:
         return 0
     exposed = spec.train.exposure
     more = exposed.rows * len(exposed.languages) if exposed else 0
-    return None if spec.train.rows is None else (spec.train.rows + more) * spec.train.epochs
+    there = None if measured is None else max(0, measured.available - spec.train.development_rows)
+    rows = _least(spec.train.rows, there)
+    return None if rows is None else (rows + more) * spec.train.epochs
 
 
-def asked_rows(spec: RunSpec) -> int | None:
-    """Rows that are asked; `None` if an evaluation takes all there are."""
-    found = [_rows_of(evaluation) for evaluation in spec.evaluate]
+def asked_rows(spec: RunSpec, measured: Calibration | None = None) -> int | None:
+    """Rows that are asked; `None` if an evaluation takes all there are, and it was not tried how many that is."""
+    found = [_rows_of(evaluation, measured) for evaluation in spec.evaluate]
     return None if None in found else sum(rows or 0 for rows in found)
 
 
-def _rows_of(evaluation: Evaluation) -> int | None:
-    return None if evaluation.limit is None else evaluation.limit * len(evaluation.codes)
+def _rows_of(evaluation: Evaluation, measured: Calibration | None) -> int | None:
+    rows = _least(evaluation.limit, None if measured is None else measured.asked.get(evaluation.result))
+    return None if rows is None else rows * len(evaluation.codes)
 
 
-def estimate(spec: RunSpec, measured: Calibration) -> float | None:
-    """Seconds that a run would take, from the rate of the few rows that were tried; `None` if it takes all rows."""
-    rows = training_rows(spec)
-    if rows is None:
-        return None
-    seconds = measured.overhead + rows * measured.training
+def _least(*values: int | None) -> int | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def estimate(spec: RunSpec, measured: Calibration) -> float:
+    """Seconds that a run would take, from the rate of the few rows that were tried."""
+    seconds = measured.overhead + (training_rows(spec, measured) or 0) * measured.training
     for evaluation in spec.evaluate:
-        count = _rows_of(evaluation)
-        if count is None:
-            return None
-        seconds += count * measured.asking.get(evaluation.result, 0.0)
+        seconds += (_rows_of(evaluation, measured) or 0) * measured.asking.get(evaluation.result, 0.0)
     return seconds
+
+
+def known(planned: Sequence[StudyRun], calibrator: Calibrator) -> dict[str, float]:
+    """Run -> seconds it would take, for the kinds of runs that were tried before."""
+    calibrated = ((run, calibrator.kept(run.spec)) for run in planned)
+    return {run.name: estimate(run.spec, kept) for run, kept in calibrated if kept is not None}
 
 
 def _trainable(spec: RunSpec) -> int | None:

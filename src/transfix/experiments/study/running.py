@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from transfix import atomic
 from transfix.atomic import LockedError
 from transfix.errors import Problem, ProblemsError
 from transfix.experiments.spec import RunSpec
@@ -125,6 +126,11 @@ class _Job:
     error: str | None = None
     told: Message = field(default_factory=dict)
 
+    @property
+    def seconds(self) -> float:
+        """How long its process has worked."""
+        return time.monotonic() - self.began
+
 
 class _Scheduler:
     """The queue of one study, and the processes that empty it."""
@@ -154,7 +160,7 @@ class _Scheduler:
         )
 
     def run(self) -> Summary:
-        self.display.begin(self.planned, self.states)
+        self.display.begin(self.planned, self.states, self._took())
         try:
             with self.display:
                 while self.queue or self.active:
@@ -172,6 +178,11 @@ class _Scheduler:
             if self.states[run.name] == "failed" and record is not None:
                 errors[run.name] = record.error or ""
         return Summary(dict(self.states), errors)
+
+    def _took(self) -> dict[str, float]:
+        """Run -> seconds, for those that are done already."""
+        done = [run.name for run in self.planned if self.states[run.name] == "done"]
+        return {name: record.seconds for name in done if (record := self.directory.record(name)) is not None}
 
     def _start(self) -> None:
         """Starts what can be started now."""
@@ -193,14 +204,16 @@ class _Scheduler:
             return False
         with contextlib.ExitStack() as undo:
             undo.push(claim)
+            if atomic.is_locked(self.directory.store.root / run.name):  # by a command outside the study
+                self.states[run.name] = "running"
+                return False
             before = self.directory.record(run.name)
             state = self._found(run.spec, before)
             if state in ("done", "failed"):  # by another process, since this one looked
                 self.states[run.name] = state
                 self.display.ended(run, state, before.error if before else None, 0.0, self.states, here=False)
                 return True
-            attempts = before.attempts if before else 0
-            self._write(run, "running", attempts + 1)
+            self._write(run, "running", before, attempts=1)
             slot = self.free.pop(0)
             task: Message = {"root": str(self.directory.store.root), "spec": run.spec.model_dump(mode="json")}
             worker = self.launch(task, self.directory.log(run.name), self.environments[slot])
@@ -236,16 +249,15 @@ class _Scheduler:
         self.free.append(job.slot)
         job.worker.stop()
         with job.claim:
-            if status == LOCKED:  # someone works on it outside the study
+            if status == LOCKED:  # a command outside the study was quicker
                 self._undo(job)
                 self.queue.append((run, time.monotonic() + AGAIN))
                 return
-            seconds = time.monotonic() - job.began
             error = ended(status, job.error) if status else None
             state: Any = "failed" if status else "done"
             self.states[run.name] = state
-            self._write(run, state, (job.before.attempts if job.before else 0) + 1, error, seconds)
-        self.display.ended(run, state, error, seconds, self.states)
+            record = self._write(run, state, job.before, 1, error, job.seconds)
+        self.display.ended(run, state, error, record.seconds, self.states)
 
     def _stop(self, job: _Job) -> None:
         """Ends a process because the study ends; the attempt does not count."""
@@ -254,17 +266,33 @@ class _Scheduler:
             self._undo(job)
 
     def _undo(self, job: _Job) -> None:
-        if job.before is None or job.before.state == "running":
-            self._write(job.run, "stopped", job.before.attempts if job.before else 0)
-        else:
-            self.directory.write_record(job.run.name, job.before)
+        before = job.before
+        if before is None or before.state == "running":
+            self._write(job.run, "stopped", before, seconds=job.seconds)
+        else:  # it is still what it was, after more time
+            more = round(before.seconds + job.seconds, 1)
+            self.directory.write_record(job.run.name, before.model_copy(update={"seconds": more}))
 
-    def _write(self, run: StudyRun, state: Any, attempts: int, error: str | None = None, seconds: float = 0.0) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+    def _write(
+        self,
+        run: StudyRun,
+        state: Any,
+        before: Record | None,
+        attempts: int = 0,
+        error: str | None = None,
+        seconds: float = 0.0,
+    ) -> Record:
+        """Writes the record of a run: `attempts` and `seconds` are added to those before."""
         record = Record(
-            state=state, attempts=attempts, error=error, asked=asked(run.spec), seconds=round(seconds, 1), ended=now
+            state=state,
+            attempts=attempts + (before.attempts if before else 0),
+            error=error,
+            asked=asked(run.spec),
+            seconds=round(seconds + (before.seconds if before else 0.0), 1),
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self.directory.write_record(run.name, record)
+        return record
 
 
 def status(directory: StudyDirectory, planned: Sequence[StudyRun]) -> dict[str, Any]:

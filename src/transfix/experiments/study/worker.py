@@ -118,7 +118,8 @@ def main() -> int:
     task = json.loads(sys.stdin.buffer.readline())
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no message
-    end_with_parent(sys.stdin.buffer.read)
+    # not sys.stdin: a thread that waits inside it makes Python abort when it exits
+    end_with_parent(lambda: os.read(0, 1))
     lock = threading.Lock()
 
     def tell(message: Mapping[str, Any]) -> None:
