@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from transfix.errors import TransfixError
-from transfix.evaluation import metrics
-from transfix.evaluation.metrics import LEVEL, RESAMPLES, SEED, Draws, Floats, Frame, Scored
+from transfix.evaluation import bootstrap, metrics
+from transfix.evaluation.bootstrap import LEVEL, RESAMPLES, SEED, Draws, Floats, Scored
+from transfix.evaluation.metrics import Frame
 
 ALPHA = 0.05
 """The adjusted p below which two methods are said to differ."""
@@ -86,7 +87,7 @@ def draws_of(rows: Rows, resamples: int = RESAMPLES, seed: int = SEED, side: int
         seed: of the draws.
         side: draws of seeds with another number are independent of these.
     """
-    return metrics.resample(rows, resamples, seed, _weights(_seeds(rows), resamples, seed, side))
+    return bootstrap.resample(rows, resamples, seed, _weights(_seeds(rows), resamples, seed, side))
 
 
 def summarise_seeds(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from transfix.errors import TransfixError
 from transfix.evaluation import metrics, statistics
-from transfix.evaluation.metrics import ENGLISH, Scored
+from transfix.evaluation.bootstrap import ENGLISH, Scored
 from transfix.report import labels
 from transfix.report.runs import RunRecord
 
@@ -355,7 +355,7 @@ def _grouped(task: TaskReport, kind: Kind) -> tuple[Group, ...]:
         draws = statistics.draws_of(of_method)
         for name, codes in names.items():
             here = [code for code in codes if code in draws.points]
-            average = metrics.average(draws, here, metrics.LEVEL)
+            average = metrics.average(draws, here)
             found[name].append(average and average | {"sd": statistics.deviation(of_method, here)})
     order = sorted(names, key=lambda name: (-len(names[name]), name))
     if kind == "resources":  # the most resources first

@@ -15,7 +15,7 @@ from typing import Any
 
 from transfix import __version__, atomic
 from transfix.errors import TransfixError
-from transfix.evaluation import metrics
+from transfix.evaluation import bootstrap, metrics
 from transfix.report import labels
 from transfix.report.runs import RunRecord, find, progress, read
 
@@ -170,7 +170,7 @@ def _fingerprint(path: Path) -> tuple[list[list[Any]], float]:
 
 
 def _version() -> list[Any]:
-    return [FORMAT, __version__, metrics.RESAMPLES, metrics.LEVEL, metrics.SEED]
+    return [FORMAT, __version__, bootstrap.RESAMPLES, bootstrap.LEVEL, bootstrap.SEED]
 
 
 def _remembered(file: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from transfix.errors import TransfixError
 from transfix.evaluation import metrics
+from transfix.evaluation.bootstrap import Scored
 
 COLUMNS = ("id", "answer", "gold", "score", "truncated")
 METADATA_KEY = b"transfix"
@@ -28,7 +29,7 @@ class Predictions:
     """
 
     columns: Mapping[str, list[Any]]
-    scored: metrics.Scored = field(repr=False)
+    scored: Scored = field(repr=False)
     meta: Mapping[str, Any]
 
     def __len__(self) -> int:
