@@ -10,9 +10,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedTokenizerFast, StaticCache, pipeline
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast, StaticCache, pipeline
 
-from transfix import Adapter
+from transfix import Adapter, PrefixTuning, attach
 
 Close = Callable[..., None]
 Pad = Callable[[Sequence[Tensor], str], tuple[Tensor, Tensor]]
@@ -92,3 +92,14 @@ def test_a_text_generation_pipeline(adapter: Adapter) -> None:
         expected = adapter.model.generate(row, max_new_tokens=4, do_sample=False)[0].tolist()
         found_tokens = [words[word] for word in re.findall(r"w\d+", result[0]["generated_text"])]
         assert found_tokens == [token for token in expected if token > 2]  # special tokens are not shown
+
+
+def test_the_head_gets_its_last_positions_in_one_piece(build: Callable[..., PreTrainedModel], ids: Tensor) -> None:
+    """A slice would make torch copy a frozen head's matrix once a row."""
+    model = attach(build("llama"), PrefixTuning(tokens=3)).model
+    seen: list[bool] = []
+    head = model.get_output_embeddings()
+    head.register_forward_hook(lambda _, args, output: seen.append(args[0].is_contiguous()))
+    with_slice = model(ids, logits_to_keep=2).logits
+    assert seen == [True]
+    assert torch.equal(with_slice, model(ids).logits[:, -2:])
