@@ -108,6 +108,10 @@ class FullBinding(Binding):
             raise UnsupportedModelError(
                 "full cannot train a quantised base: its weights are integers. Use another method."
             )
+        if architecture.offloaded(site.model):
+            raise TransfixError(
+                "full fine-tuning trains every weight, but the layers of this model are offloaded: load it without offload."
+            )
         self.places = {path: _place(site.model, path) for path, _ in site.model.named_parameters()}
 
 

@@ -130,7 +130,12 @@ def load_model(spec: RunSpec) -> LoadedModel:
     from transfix import models
 
     return models.load(
-        spec.model, dtype=spec.dtype, device=spec.device, revision=spec.revision, quantization=spec.quantization
+        spec.model,
+        dtype=spec.dtype,
+        device=spec.device,
+        revision=spec.revision,
+        quantization=spec.quantization,
+        offload=spec.offload,
     )
 
 

@@ -75,6 +75,8 @@ class RunSpec(Frozen):
         dtype: of the base weights; `auto` is what is fast on the device (see `resolved`).
         quantization: `none`, or the base's linear layers in `int8` or `int4` (see `models.quantised`).
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. Not part of the run's identity.
+        offload: where the layers' weights stay while they do not run: `none` on the device, `cpu` in main memory (beside a
+            GPU), `disk` in the model's files. Not part of the run's identity.
         adapter: the parts of the adapter.
         train: must be given for a trained adapter, and left out (or null) for `base`.
         evaluate: not part of the run's identity: the same adapter can be measured on more later.
@@ -87,6 +89,7 @@ class RunSpec(Frozen):
     dtype: Dtype = "auto"
     quantization: Quantization = "none"
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, cuda, cuda:1, mps or xpu")
+    offload: Literal["none", "cpu", "disk"] = "none"
     adapter: Parts = Field(description=f"a method ({', '.join(METHODS)}), a mapping with one, or a list of those")
     train: Train | None = Field(default=None, validate_default=True)
     evaluate: Evaluations = ()
@@ -109,6 +112,32 @@ class RunSpec(Frozen):
             raise ValueError("adapter base trains nothing: leave train out, or set it to null (--set train=null)")
         if methods and methods != "base" and train is None:
             raise ValueError(f"is missing: {methods} has to be trained (adapter: base measures the model as it is)")
+        return train
+
+    @field_validator("offload")
+    @classmethod
+    def _one_way_to_be_smaller(cls, offload: str, info: ValidationInfo) -> str:
+        quantization = info.data.get("quantization", "none")
+        if offload != "none" and quantization != "none":
+            raise ValueError(f"{offload} does not go with quantization {quantization}: leave one of them out")
+        return offload
+
+    @field_validator("adapter")
+    @classmethod
+    def _weights_that_learn_stay(cls, parts: tuple[Part, ...], info: ValidationInfo) -> tuple[Part, ...]:
+        if info.data.get("offload", "none") != "none" and any(part.method == "full" for part in parts):
+            raise ValueError("full trains every weight, which offload keeps away from the device: leave offload out")
+        return parts
+
+    @field_validator("train")
+    @classmethod
+    def _offloaded_weights_are_let_go(cls, train: Train | None, info: ValidationInfo) -> Train | None:
+        offload = info.data.get("offload", "none")
+        if train is not None and offload != "none" and not train.gradient_checkpointing:
+            raise ValueError(
+                f"offload: {offload} needs gradient_checkpointing: true (without it the backward pass holds on to every "
+                "layer's weights, and nothing is saved)"
+            )
         return train
 
     @field_validator("evaluate")
@@ -170,11 +199,11 @@ class RunSpec(Frozen):
         return yaml_file.dump(self.model_dump(mode="json"))
 
     def identity(self) -> str:
-        """12 hexadecimal digits of a SHA-256 over what decides the trained adapter: all but `evaluate` and `device`.
+        """12 hexadecimal digits of a SHA-256 over what decides the trained adapter: not `evaluate`, `device`, `offload`.
 
         Settings that came later count only where they are used, so that the runs from before keep their names.
         """
-        content = self.model_dump(mode="json", exclude={"evaluate", "device"})
+        content = self.model_dump(mode="json", exclude={"evaluate", "device", "offload"})
         if self.quantization == "none":
             del content["quantization"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -25,6 +25,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from transfix.errors import TransfixError
 from transfix.models import files, hub, quantised, registry
+from transfix.models.offload import Offload, device_map
 from transfix.models.quantised import Quantization
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -102,6 +103,7 @@ def load(
     revision: str | None = None,
     say: registry.Say | None = None,
     quantization: Quantization = "none",
+    offload: Offload = "none",
 ) -> LoadedModel:
     """Load a causal language model and its tokenizer. Remote code is never run.
 
@@ -112,14 +114,17 @@ def load(
         revision: branch, tag or commit of a hub model.
         say: told what takes long (a conversion), line by line.
         quantization: none, or int8 or int4 for the linear layers' weights (see `quantised`).
+        offload: where the layers' weights stay while they do not run: on the device, in main memory, on the disk.
 
     Raises:
         TransfixError: there is no such model, it cannot be reached, it is damaged or incomplete, or it is no decoder; it
-            cannot be quantised here.
+            cannot be quantised or offloaded like this.
     """
     at = choose_device(device)
     chosen = choose_dtype(dtype, at)
     smaller = quantised.options(quantization, chosen, at)
+    if smaller and offload != "none":
+        raise TransfixError(f"offload {offload} does not go with quantization {quantization}: leave one of them out.")
     found = hub.resolve(name)
     directory = None
     if not isinstance(found, str):
@@ -138,6 +143,8 @@ def load(
     with quiet(), explained(str(name), revision, "tokenizer", directory):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     with quiet(), explained(str(name), revision, "weights", directory):
+        if offload != "none":
+            options["device_map"] = device_map(str(name), config, offload, at)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             config=config,
@@ -147,7 +154,8 @@ def load(
             **smaller,
             **options,
         )
-        model, report = loaded if smaller else (loaded[0].to(at), loaded[1])
+        placed = bool(smaller) or offload != "none"
+        model, report = loaded if placed else (loaded[0].to(at), loaded[1])
     if smaller:
         quantised.prepare(model)
     _require_all_weights(str(name), config, report)

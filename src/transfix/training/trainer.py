@@ -20,11 +20,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments, set_seed
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer import TRAINER_STATE_NAME
 
 from transfix import batches
-from transfix.adapters import Adapter
+from transfix.adapters import Adapter, architecture
 from transfix.adapters.saving import fill, read_tensors
 from transfix.batches import Tree
 from transfix.errors import TransfixError
@@ -104,7 +112,7 @@ class AdapterTrainer(Trainer):
         with _said_to_be_adapted(adapter.model):
             super().__init__(
                 model=adapter.model,
-                args=_arguments(settings, len(steps), develop is not None, adapter.model.device),
+                args=_arguments(settings, len(steps), develop is not None, adapter.model),
                 train_dataset=Steps(steps),
                 eval_dataset=Steps(()) if develop is not None else None,  # `evaluate` below asks `develop` instead
                 data_collator=_one_step,
@@ -281,7 +289,9 @@ def _one_step(items: Sequence[list[list[Tree]]]) -> dict[str, Any]:
     return {"forwards": forwards}
 
 
-def _arguments(settings: Settings, steps: int, develops: bool, device: torch.device) -> TrainingArguments:
+def _arguments(settings: Settings, steps: int, develops: bool, model: PreTrainedModel) -> TrainingArguments:
+    # a recomputation that stops early would leave its last weights on the device
+    checkpointing = {"use_reentrant": False} | ({"early_stop": False} if architecture.offloaded(model) else {})
     arguments = TrainingArguments(
         output_dir=str(settings.output),
         max_steps=steps,
@@ -291,7 +301,7 @@ def _arguments(settings: Settings, steps: int, develops: bool, device: torch.dev
         warmup_steps=round(settings.warmup * steps),
         max_grad_norm=settings.max_grad_norm or 0.0,
         activation_checkpointing=settings.gradient_checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
+        activation_checkpointing_kwargs=checkpointing if settings.gradient_checkpointing else None,
         eval_strategy="steps" if develops else "no",
         eval_steps=settings.evaluate_every or None,
         save_strategy="steps",
@@ -301,7 +311,7 @@ def _arguments(settings: Settings, steps: int, develops: bool, device: torch.dev
         logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,
-        use_cpu=device.type == "cpu",
+        use_cpu=model.device.type == "cpu",
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         train_sampling_strategy="sequential",
