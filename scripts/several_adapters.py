@@ -2,8 +2,8 @@
 
     python scripts/several_adapters.py --model gemma-3-270m --adapters 4
 
-For k adapters, each with its own R rows a step: k steps one after the other, against one step over k·R rows in which every row
-has its own adapter. Both give the same gradients, which is checked. The two are measured in turn, and medians are printed.
+For k adapters, each with its own R rows a step: k steps one after the other, against one step over k·R rows in which every
+row has its own adapter. How far their gradients differ is printed. The two are measured in turn, and medians are printed.
 """
 
 from __future__ import annotations

@@ -148,5 +148,5 @@ def test_what_cannot_be_is_told(tiny_model: Path) -> None:
     with pytest.raises(TransfixError, match=r"offload: cpu .* runs on the CPU here: .*use offload: disk"):
         load(tiny_model, dtype="float32", device="cpu", offload="cpu")
     model = load(tiny_model, dtype="float32", device="cpu", offload="disk").model
-    with pytest.raises(TransfixError, match="full fine-tuning .* offloaded"):
+    with pytest.raises(TransfixError, match=r"full fine-tuning .* offloaded"):
         attach(model, FullFineTuning())

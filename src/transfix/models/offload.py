@@ -1,8 +1,7 @@
-"""Base models that are larger than the device: the layers' weights stay in main memory or on the disk, and accelerate brings
-each to the device when it runs.
+"""Base models larger than the device: accelerate brings each layer's weights to it when the layer runs.
 
     embeddings, norm and head   on the device, always: they are small, and the fast paths read them
-    layers                      cpu: in main memory, for a GPU     disk: in the model's own safetensors files, read when needed
+    layers                      cpu: in main memory, for a GPU     disk: in the model's own safetensors files
 
 What is learned stays on the device. A backward pass needs every weight again, and autograd would hold on to all of them: in
 training, activation checkpointing is what lets go of a layer's weights until its turn comes.
