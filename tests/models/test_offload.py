@@ -77,14 +77,16 @@ def on_the_device(model: PreTrainedModel) -> list[str]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_base_gives_the_same(tiny_model: Path, dtype: str) -> None:
+def test_the_base_gives_the_same(tiny_model: Path, dtype: str, capfd: pytest.CaptureFixture[str]) -> None:
     whole = load(tiny_model, dtype=dtype, device="cpu")
+    capfd.readouterr()
     away = load(tiny_model, dtype=dtype, device="cpu", offload="disk")
     assert (away.model.device.type, away.model.dtype) == ("cpu", whole.dtype)
     ids = torch.tensor([rows()[-1]])
     with torch.no_grad():
         assert torch.equal(away.model(ids).logits, whole.model(ids).logits)
     assert on_the_device(away.model) == []
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -9,6 +9,7 @@ training, activation checkpointing is what lets go of a layer's weights until it
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Literal, cast
 
@@ -39,6 +40,7 @@ def device_map(name: str, config: PreTrainedConfig, offload: Offload, device: to
             f"offload: cpu keeps the layers of {name!r} in main memory while it runs on a GPU, but it runs on the CPU here: "
             "leave offload out, or use offload: disk."
         )
+    logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # it tells that some weights are elsewhere
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # initialisers warn that they do nothing to a tensor without numbers
         skeleton = AutoModelForCausalLM.from_config(config)

@@ -202,6 +202,10 @@ class AdapterTrainer(Trainer):
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> None:
         return None
 
+    def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
+        if not architecture.offloaded(self.adapter.model):  # Trainer would only warn that it stays where it is
+            super()._move_model_to_device(model, device)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         self.adapter.save(output_dir or str(self.settings.output))
 
