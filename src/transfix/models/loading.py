@@ -156,6 +156,8 @@ def load(
         )
         placed = bool(smaller) or offload != "none"
         model, report = loaded if placed else (loaded[0].to(at), loaded[1])
+    for parameter in model.parameters() if offload != "none" else ():
+        parameter.requires_grad_(parameter.requires_grad and not parameter.is_meta)  # it comes anew for every forward
     if smaller:
         quantised.prepare(model)
     _require_all_weights(str(name), config, report)
