@@ -3,7 +3,7 @@
     python -m benchmarks.training      examples a second and peak memory of training, against PEFT in Trainer and LitGPT
     python -m benchmarks.evaluation    rows a second of evaluation, against lm-evaluation-harness
     python -m benchmarks.generation    generated tokens a second, against lm-evaluation-harness
-    python -m benchmarks.memory        peak memory of training, against PEFT in Trainer, and over the number of rows
+    python -m benchmarks.memory        peak memory of training, against PEFT in Trainer
     python -m benchmarks.startup       `import transfix` and `transfix --help`
     python -m benchmarks.scaling       cost over rows and tokens, and what keeping the frozen lower layers saves
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 def parser(description: str | None, rows: int, repetitions: int = 3) -> argparse.ArgumentParser:
@@ -19,9 +23,14 @@ def parser(description: str | None, rows: int, repetitions: int = 3) -> argparse
     made.add_argument("--rows", type=int, default=rows, help=f"rows a side and repetition (default {rows})")
     made.add_argument("--repetitions", type=int, default=repetitions, help=f"default {repetitions}")
     made.add_argument(
-        "--only", default="", help="only the sides whose name has this in it, and transfix; nothing is written"
+        "--only", default="", help="only what has this in its name, and transfix; results are not written"
     )
     return made
+
+
+def chosen(named: Mapping[str, Item], only: str) -> dict[str, Item]:
+    """What `--only` leaves: transfix always, ratios are to it."""
+    return {name: item for name, item in named.items() if only in name or name.startswith("transfix")}
 
 
 def pool() -> Path:

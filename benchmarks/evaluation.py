@@ -2,7 +2,7 @@
 
     python -m benchmarks.evaluation      base model, bfloat16
 
-xnli_de and belebele_deu_Latn are the harness' own tasks: xnli_de scores three whole sentences a row. `xnli, own prompts` is
+xnli_de and belebele_deu_Latn are the harness' own tasks: xnli_de scores three whole sentences a row. `xnli_own_prompts` is
 transfix's prompt, one word after it, given to the harness as a task.
 
 Both sides load the model outside the clock, and do all else inside it: reading rows, prompts, scores, metrics. The harness
@@ -12,18 +12,15 @@ bfloat16, the share of rows with the same score is printed.
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import arguments
-from benchmarks.measuring import Numbers, in_process, in_turn, middle, spread, table, write
+from benchmarks.measuring import Numbers, bind, in_turn, middle, spread, table, write
 
 TASKS = {
     "xnli_de": ("xnli", "lm-eval", "nli/xnli/test-{lang}.tsv", 1.0),
-    "xnli, own prompts": ("xnli", "default", "nli/xnli/test-{lang}.tsv", 2.0),
+    "xnli_own_prompts": ("xnli", "default", "nli/xnli/test-{lang}.tsv", 2.0),
     "belebele_deu_Latn": ("belebele", "lm-eval", "choice/belebele/{lang}.jsonl", 0.5),
 }
 """The harness' task: ours, the template, its files, and the share of `--rows` that is asked."""
@@ -43,44 +40,20 @@ def compare(tasks: dict[str, tuple[str, str, str, float]], given: Any, key: str,
     Args:
         tasks: see `TASKS`.
         given: the command line.
-        key: what is compared; `tokens_per_s` is made from tokens and seconds.
+        key: what is compared, `rows_per_s` or `tokens_per_s`.
         unit: how the table calls it.
         name: of the file of results.
     """
-    pool, lines, results = arguments.pool(), [], {}
-    for task, (ours, template, pattern, share) in tasks.items():
-        if given.only not in task:
-            continue
+    pool, lines, results = str(arguments.pool()), [], {}
+    for task, (ours, template, pattern, share) in arguments.chosen(tasks, given.only).items():
         rows = round(given.rows * share)
-        with tempfile.TemporaryDirectory() as directory:
-            count = iter(range(10**6))
-
-            def fresh(directory: str = directory, count: Any = count) -> str:
-                path = Path(directory) / str(next(count))
-                path.mkdir()
-                return str(path)
-
-            def transfix(
-                ours: str = ours, template: str = template, pattern: str = pattern, rows: int = rows
-            ) -> Numbers:
-                asked: dict[str, Any] = {"task": ours, "template": template, "files": str(pool / pattern), "rows": rows}
-                return in_process("transfix_side:evaluate", directory=fresh(), **asked)
-
-            def harness(
-                task: str = task, ours: str = ours, template: str = template, pattern: str = pattern, rows: int = rows
-            ) -> Numbers:
-                where: dict[str, Any] = {
-                    "pool": str(pool),
-                    "directory": fresh(),
-                    "own": (ours, pattern) if template == "default" else None,
-                }
-                name = task.replace(", ", "_").replace(" ", "_")
-                return in_process("harness_side:run", name=name, rows=rows, batch=given.batch, **where)
-
-            found = in_turn({"transfix": transfix, "harness": harness}, given.repetitions)
-        for runs in found.values():
-            for run in runs:
-                run["tokens_per_s"] = run["tokens"] / run["seconds"]  # type: ignore[index]
+        asked = {"task": ours, "template": template, "files": f"{pool}/{pattern}", "rows": rows}
+        own = {"own": (ours, pattern)} if template == "default" else {}
+        compared = {
+            "transfix": bind("transfix_side:evaluate", **asked),
+            "harness": bind("harness_side:run", name=task, pool=pool, rows=rows, batch=given.batch, **own),
+        }
+        found = in_turn(compared, given.repetitions)
         results[task] = found
         lines.append(_line(task, rows, found, key))
     headers = (
@@ -95,8 +68,7 @@ def compare(tasks: dict[str, tuple[str, str, str, float]], given: Any, key: str,
         "peak GiB",
     )
     print(table(headers, lines))
-    if not given.only:
-        write(name, {"command": " ".join(sys.argv[1:]), "runs": results})
+    write(name, given, {"runs": results})
 
 
 def _line(task: str, rows: int, found: dict[str, list[Numbers]], key: str) -> Sequence[object]:

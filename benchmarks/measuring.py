@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -24,7 +25,7 @@ Numbers = Mapping[str, Any]
 def in_process(function: str, python: str = sys.executable, **arguments: Any) -> dict[str, Any]:
     """Calls `module:function` of `benchmarks.sides` in a new process and gives what it returns.
 
-    `peak_gib`, its highest resident memory, and `wall_s` are added.
+    `peak_gib`, the highest resident memory of the process, and `wall_s` are added.
 
     Raises:
         SystemExit: the process failed; what it said is shown.
@@ -87,12 +88,16 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(name: str, content: Mapping[str, Any]) -> None:
-    """Writes `results/NAME.json` beside the machine's description."""
+def write(name: str, given: argparse.Namespace, content: Mapping[str, Any]) -> None:
+    """Writes `results/NAME.json` beside the machine's description, unless `--only` left something out."""
+    if given.only:
+        return
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(
-        json.dumps({"machine": machine(), **content}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        json.dumps({"machine": machine(), "command": " ".join(sys.argv[1:]), **content}, indent=1, ensure_ascii=False)
+        + "\n",
+        encoding="utf-8",
     )
     print(f"written to {path.relative_to(ROOT)}", file=sys.stderr)
 

@@ -24,9 +24,10 @@ COMMANDS = {
 def main() -> None:
     """Runs the benchmark."""
     given = arguments.parser(__doc__, rows=0, repetitions=7).parse_args()
-    found = in_turn({name: _timed([sys.executable, *command]) for name, command in COMMANDS.items()}, given.repetitions)
+    sides = {name: _timed([sys.executable, *command]) for name, command in COMMANDS.items()}
+    found = in_turn(arguments.chosen(sides, given.only), given.repetitions)
     print(table(("command", "seconds"), [(name, spread(runs, "seconds")) for name, runs in found.items()]))
-    write("startup", {"runs": found})
+    write("startup", given, {"runs": found})
 
 
 def _timed(command: Sequence[str]) -> Callable[[], Numbers]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from benchmarks import arguments
 
 # Before anything imports a library that reads them. Tests' processes inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,14 +17,25 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny matrices are faster on one thread, and sums are the same every time
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Every test on one thread, whatever the one before has set. Tests without torch do not load it."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 1
+    if torch:
+        torch.set_num_threads(1)
+    yield
+    if torch:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def pool() -> Path:
     """The directory of the benchmarks' files: $TRANSFIX_TEST_DATA, or shared/data beside the checkout."""
-    default = Path(__file__).parents[1].parent / "shared" / "data"
-    path = Path(os.environ.get("TRANSFIX_TEST_DATA", default))
-    if not path.is_dir():
-        pytest.skip("needs the benchmarks' public files: set TRANSFIX_TEST_DATA to their directory")
-    return path
+    try:
+        return arguments.pool()
+    except SystemExit as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -22,16 +22,12 @@ LABELS = ("entailment", "neutral", "contradiction")
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Every test in an empty directory, on one thread, without colours."""
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test in an empty directory, without colours."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRANSFIX_CACHE", str(tmp_path / "cache"))
     for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "COLUMNS", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-WARM = 2
-"""Steps that are not timed: the first ones allocate."""
+from benchmarks.sides import WARM
 
 
 class Clock(TrainerCallback):

@@ -10,6 +10,7 @@ import json
 import re
 import string
 import sys
+import tempfile
 import time
 import types
 from collections import Counter
@@ -163,7 +164,6 @@ def prompts(task: str, pool: Path, count: int, files: str) -> list[dict[str, Any
 
 OWN_PROMPTS = {
     "output_type": "multiple_choice",
-    "dataset_path": "json",
     "doc_to_text": "{{prompt}}",
     "doc_to_choice": "{{words}}",
     "doc_to_target": "gold",
@@ -176,7 +176,6 @@ OWN_PROMPTS = {
 def run(
     name: str,
     pool: str,
-    directory: str,
     rows: int,
     new: int = 32,
     batch: int = 16,
@@ -188,7 +187,6 @@ def run(
     Args:
         name: the harness' task.
         pool: the directory of the benchmarks' files.
-        directory: where the rows go.
         rows: how many.
         new: tokens of a generated answer, at the most.
         batch: the harness' batch size.
@@ -197,27 +195,21 @@ def run(
     """
     from lm_eval.models.huggingface import HFLM
 
+    from benchmarks.sides import rows as data_rows
     from transfix import models
 
     loaded = models.load("gemma-3-270m", dtype=dtype, device="cpu")
     model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch, max_length=4096)
     split, found = ("test", prompts(own[0], Path(pool), rows, own[1])) if own else ROWS[name](Path(pool), rows)
-    file = Path(directory) / "rows.jsonl"
-    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), encoding="utf-8")
-    began = time.perf_counter()
-    result = evaluate(name, split, file, model, new, OWN_PROMPTS if own else None)
-    seconds = time.perf_counter() - began
-    main = METRICS.get(name, "acc,none")
-    metric, wanted = main.split(",")
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "rows.jsonl"
+        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), encoding="utf-8")
+        began = time.perf_counter()
+        result = evaluate(name, split, file, model, new, OWN_PROMPTS if own else None)
+        seconds = time.perf_counter() - began
+    metric, wanted = METRICS.get(name, "acc,none").split(",")
     samples = sorted(
         (s for s in result["samples"][name] if s.get("filter", "none") == wanted), key=lambda s: s["doc_id"]
     )
     texts = [str(s["resps"][0][0]) for s in samples] if name in UNTIL else []
-    return {
-        "rows_per_s": round(rows / seconds, 3),
-        "seconds": round(seconds, 2),
-        "score": round(result["results"][name][main], 6),
-        "by_row": [round(float(s[metric]), 6) for s in samples],
-        "tokens": sum(len(loaded.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts),
-        "texts": texts,
-    }
+    return data_rows.answered(seconds, [float(s[metric]) for s in samples], texts, loaded.tokenizer)

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.sides import WARM
+
 CHUNK = 128
 """Positions whose logits are computed at a time, as LitGPT's own script has it."""
-WARM = 2
 
 
 def train(

@@ -12,10 +12,10 @@ import warnings
 from typing import Any
 
 import torch
-from peft import AdaptionPromptConfig, LoraConfig, PrefixTuningConfig, get_peft_model
+from peft import AdaptionPromptConfig, LoraConfig, PeftConfig, PrefixTuningConfig, get_peft_model
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import DataCollatorForSeq2Seq, PreTrainedModel, Trainer, TrainingArguments
+from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
 from benchmarks.sides import rows as data_rows
 from benchmarks.sides.clock import Clock
@@ -25,22 +25,19 @@ TOKENS = 10
 """Prefix length, on both sides."""
 
 
-def wrapped(model: PreTrainedModel, method: str, layers: int | None = None) -> Any:
+def wrapped(model: PreTrainedModel, method: str) -> Any:
     """The model with one of PEFT's methods."""
     config = model.config
     if method == "prefix":
         heads, size = config.num_key_value_heads, config.head_dim or config.hidden_size // config.num_attention_heads
         settings = {"num_layers": config.num_hidden_layers, "token_dim": heads * size, "num_attention_heads": heads}
-        made = PrefixTuningConfig(
+        made: PeftConfig = PrefixTuningConfig(
             task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, num_transformer_submodules=1, **settings
         )
-        return get_peft_model(model, made)
-    if method == "adaption_prompt":
-        made = AdaptionPromptConfig(
-            task_type="CAUSAL_LM", adapter_len=TOKENS, adapter_layers=layers or config.num_hidden_layers
-        )
-        return get_peft_model(model, made)
-    made = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj"])
+    elif method == "adaption_prompt":
+        made = AdaptionPromptConfig(task_type="CAUSAL_LM", adapter_len=TOKENS, adapter_layers=config.num_hidden_layers)
+    else:
+        made = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj"])
     return get_peft_model(model, made)
 
 
@@ -82,7 +79,6 @@ def train(
     setting: str,
     rows: int,
     dtype: str = "bfloat16",
-    device: str = "cpu",
     batch_rows: int = 16,
 ) -> dict[str, Any]:
     """Trains one of PEFT's adapters on `rows` English rows and says how fast.
@@ -93,11 +89,10 @@ def train(
         setting: `usual` or `best`, see the module.
         rows: how many.
         dtype: of the base weights.
-        device: where.
         batch_rows: rows a step.
     """
     warnings.simplefilter("ignore")
-    loaded = models.load(model, dtype=dtype, device=device)
+    loaded = models.load(model, dtype=dtype, device="cpu")
     tokenizer: Any = loaded.tokenizer
     found = data_rows.mnli(tokenizer, rows)
     torch.manual_seed(0)
@@ -113,7 +108,7 @@ def train(
             logging_steps=1,
             report_to=[],
             disable_tqdm=True,
-            use_cpu=device == "cpu",
+            use_cpu=True,
             dataloader_pin_memory=False,
             remove_unused_columns=False,
             train_sampling_strategy="group_by_length" if best else "random",
@@ -127,20 +122,17 @@ def train(
             callbacks=[clock],
         )
         if isinstance(trainer, _LastPosition):
-            trainer.words = torch.tensor(found.words, device=device)
+            trainer.words = torch.tensor(found.words)
             # For a slice of the positions and a frozen head torch 2.13 makes a batched product of it, and on a CPU copies the
             # whole matrix once a row: 24 s and 4 GB a step, where the product takes a tenth of a second.
             loaded.model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0].contiguous(),))
-        from transformers import PrinterCallback
-
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    per_step = [batch_rows] * (rows // batch_rows) + ([rest] if (rest := rows % batch_rows) else [])
+    per_step = [min(batch_rows, rows - start) for start in range(0, rows, batch_rows)]
     return {
         "rows_per_s": round(clock.rate(per_step), 3),
         "rows": rows,
         "tokens": sum(map(len, found.prompts)),
         "trainable": sum(p.numel() for p in made.parameters() if p.requires_grad),
         "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
-        "gpu_peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3) if device != "cpu" else 0,
     }

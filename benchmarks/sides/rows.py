@@ -45,6 +45,15 @@ def _longer(example: Example, times: int) -> Example:
     return dataclasses.replace(example, fields=fields)
 
 
-def batches_of(rows: Rows, size: int, count: int) -> Sequence[Sequence[int]]:
-    """The indices of the first batches, for the checks."""
-    return [range(start, start + size) for start in range(0, size * count, size)]
+def answered(seconds: float, by_row: Sequence[float], texts: Sequence[str], tokenizer: Any) -> dict[str, Any]:
+    """What an evaluation of either side tells: how fast, and what came out."""
+    tokens = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+    return {
+        "rows_per_s": round(len(by_row) / seconds, 3),
+        "tokens_per_s": round(tokens / seconds, 3),
+        "seconds": round(seconds, 2),
+        "score": round(sum(by_row) / len(by_row), 6),
+        "by_row": [round(score, 6) for score in by_row],
+        "tokens": tokens,
+        "texts": list(texts),
+    }

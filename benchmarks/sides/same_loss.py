@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,8 +38,9 @@ def losses(model: str, method: str, batch_rows: int = 16, count: int = 2) -> dic
     words = torch.tensor(found.words)
     objective = training.Choices(torch.tensor(found.classes), words, tokenizer.pad_token_id)
     sides: dict[str, list[float]] = {"peft": [], "transfix": []}
-    for indices in data_rows.batches_of(found, batch_rows, count):
-        targets = objective.targets[list(indices)]
+    for start in range(0, batch_rows * count, batch_rows):
+        indices = list(range(start, start + batch_rows))
+        targets = objective.targets[indices]
         sequences = [batches.Sequence(i, tuple(found.prompts[i])) for i in indices]
         trees = batches.shared(loaded.model, sequences, 2048)
         with torch.no_grad():
@@ -82,9 +85,6 @@ def token_rows(model: str, rows: int, directory: str) -> dict[str, Any]:
     Returns:
         where they are, and the base model's loss over the vocabulary on the first 16 rows, in float32.
     """
-    import json
-    from pathlib import Path
-
     loaded = models.load(model, dtype="float32", device="cpu")
     tokenizer: Any = loaded.tokenizer
     found = data_rows.mnli(tokenizer, rows)
@@ -93,12 +93,6 @@ def token_rows(model: str, rows: int, directory: str) -> dict[str, Any]:
     file.write_text(json.dumps({"rows": tokens}))
     loaded.model.save_pretrained(directory)
     with torch.no_grad():
-        terms = [
-            float(
-                nn.functional.cross_entropy(
-                    loaded.model(torch.tensor([row[:-1]])).logits[0, -1:], torch.tensor(row[-1:])
-                )
-            )
-            for row in tokens[:16]
-        ]
+        last = [(loaded.model(torch.tensor([row[:-1]])).logits[0, -1:], torch.tensor(row[-1:])) for row in tokens[:16]]
+        terms = [float(nn.functional.cross_entropy(logits, target)) for logits, target in last]
     return {"rows": str(file), "weights": directory, "loss": round(sum(terms) / len(terms), 4)}

@@ -24,7 +24,6 @@ def train(
     method: dict[str, Any],
     rows: int,
     dtype: str = "bfloat16",
-    device: str = "cpu",
     batch_rows: int = 16,
     batch_tokens: int = 2048,
     epochs: int = 1,
@@ -39,7 +38,6 @@ def train(
         method: the settings of the method.
         rows: how many.
         dtype: of the base weights.
-        device: where.
         batch_rows: rows a step.
         batch_tokens: tokens a forward.
         epochs: passes.
@@ -47,7 +45,7 @@ def train(
         keep: whether the output of frozen lower layers is kept.
         checkpointing: whether activations are computed again in the backward pass.
     """
-    loaded = models.load(model, dtype=dtype, device=device)
+    loaded = models.load(model, dtype=dtype, device="cpu")
     tokenizer: Any = loaded.tokenizer
     found = data_rows.mnli(tokenizer, rows, longer)
     teaching = teach(loaded, found.task, found.examples, 4096)
@@ -79,31 +77,28 @@ def train(
         "trainable": adapter.trainable,
         "kept_layers": kept.below if kept else 0,
         "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
-        "gpu_peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3) if device != "cpu" else 0,
     }
 
 
-def ceiling(dtype: str = "bfloat16", device: str = "cpu", size: int = 4096, repetitions: int = 5) -> dict[str, Any]:
-    """The machine's own large matrix product, in TFLOP/s: the best of several."""
-    left, right = (torch.randn(size, size, dtype=getattr(torch, dtype), device=device) for _ in range(2))
+def ceiling() -> dict[str, Any]:
+    """The machine's own large matrix product in bfloat16, in TFLOP/s: the best of five."""
+    left, right = (torch.randn(4096, 4096, dtype=torch.bfloat16) for _ in range(2))
     best = float("inf")
-    for _ in range(repetitions):
+    for _ in range(5):
         began = time.perf_counter()
-        product = left @ right
-        float(product[0, 0])
+        _ = left @ right
         best = min(best, time.perf_counter() - began)
-    return {"teraflops": round(2 * size**3 / best / 1e12, 4)}
+    return {"teraflops": round(2 * 4096**3 / best / 1e12, 4)}
 
 
 def evaluate(
-    task: str, files: str, directory: str, rows: int, new: int = 32, dtype: str = "bfloat16", template: str = "lm-eval"
+    task: str, files: str, rows: int, new: int = 32, dtype: str = "bfloat16", template: str = "lm-eval"
 ) -> dict[str, Any]:
     """Evaluates the base model as `transfix evaluate` does: loading of the model not counted, all else counted.
 
     Args:
         task: the task's name.
         files: the pattern of its files.
-        directory: where the run goes.
         rows: how many, in German.
         new: tokens of a generated answer, at the most.
         dtype: of the weights.
@@ -119,21 +114,15 @@ def evaluate(
     evaluation: dict[str, Any] = {"task": task, "template": template, "data": {"files": files}, "languages": ["de"]}
     evaluation |= {"limit": rows} | ({"max_new_tokens": new} if task in ("xquad", "mgsm") else {})
     spec = RunSpec.load({"model": "gemma-3-270m", "dtype": dtype, "adapter": "base", "evaluate": [evaluation]})
-    run = experiment.train(spec, RunStore(directory))
-    session = Session(run)
-    tokenizer: Any = session.load().tokenizer
-    began = time.perf_counter()
-    measure(session, spec.evaluate[0], Display())
-    run.write_metrics(compute_metrics(run))
-    seconds = time.perf_counter() - began
-    frame = run.predictions(task, "deu_Latn")
+    with tempfile.TemporaryDirectory() as directory:
+        run = experiment.train(spec, RunStore(directory))
+        session = Session(run)
+        tokenizer: Any = session.load().tokenizer
+        began = time.perf_counter()
+        measure(session, spec.evaluate[0], Display())
+        run.write_metrics(compute_metrics(run))
+        seconds = time.perf_counter() - began
+        frame = run.predictions(task, "deu_Latn")
     assert frame is not None
     texts = [str(text) for text in frame["text"]] if "text" in frame else []
-    return {
-        "rows_per_s": round(len(frame) / seconds, 3),
-        "seconds": round(seconds, 2),
-        "score": round(float(frame["score"].mean()), 6),
-        "by_row": [round(float(score), 6) for score in frame["score"]],
-        "tokens": sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts),
-        "texts": texts,
-    }
+    return data_rows.answered(seconds, [float(score) for score in frame["score"]], texts, tokenizer)

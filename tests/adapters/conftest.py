@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -91,13 +91,9 @@ DETACHABLE = [name for name in METHODS if name != "full"]
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny matrices are faster on one thread; and the base model's seed never depends on the test before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _seed() -> None:
+    """What is drawn never depends on the test before."""
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 @cache

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast, StaticCache, pipeline
 
-from transfix import Adapter, PrefixTuning, attach
+from transfix import Adapter, LoRA, PrefixTuning, attach
+from transfix.adapters.methods import Part
 
 Close = Callable[..., None]
 Pad = Callable[[Sequence[Tensor], str], tuple[Tensor, Tensor]]
@@ -94,9 +95,12 @@ def test_a_text_generation_pipeline(adapter: Adapter) -> None:
         assert found_tokens == [token for token in expected if token > 2]  # special tokens are not shown
 
 
-def test_the_head_gets_its_last_positions_in_one_piece(build: Callable[..., PreTrainedModel], ids: Tensor) -> None:
+@pytest.mark.parametrize("part", [PrefixTuning(tokens=3), LoRA(rank=2)], ids=["prefix", "lora"])
+def test_the_head_gets_its_last_positions_in_one_piece(
+    build: Callable[..., PreTrainedModel], part: Part, ids: Tensor
+) -> None:
     """A slice would make torch copy a frozen head's matrix once a row."""
-    model = attach(build("llama"), PrefixTuning(tokens=3)).model
+    model = attach(build("llama"), part).model
     seen: list[bool] = []
     head = model.get_output_embeddings()
     head.register_forward_hook(lambda _, args, output: seen.append(args[0].is_contiguous()))

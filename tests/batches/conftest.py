@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -77,14 +77,6 @@ def _build(architecture: str, attention: str | None = None) -> PreTrainedModel:
 def build() -> Callable[..., PreTrainedModel]:
     """A fresh tiny model: `build("llama", "eager")`."""
     return _build
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _family(seed: int, trunk: int, branches: list[int], start: int = 0) -> list[Sequence]:

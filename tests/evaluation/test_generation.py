@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -51,14 +51,10 @@ NEW = 8
 
 
 @pytest.fixture(autouse=True)
-def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Several blocks and pieces a row, so that sliding windows wrap around; tiny matrices are faster on one thread."""
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks and pieces a row, so that sliding windows wrap around."""
     monkeypatch.setattr(attention, "block_size", lambda device: 8)
     monkeypatch.setattr(prefill, "piece_size", lambda device: 8)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

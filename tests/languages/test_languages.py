@@ -81,14 +81,6 @@ def test_unknown_benchmark_names_the_known_ones() -> None:
         languages.of_benchmark("squad")
 
 
-def _pool() -> Path:
-    named = os.environ.get("TRANSFIX_TEST_DATA")
-    path = Path(named) if named else Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    if not path.is_dir():
-        pytest.skip("no benchmark files: TRANSFIX_TEST_DATA is not set")
-    return path
-
-
 @pytest.mark.parametrize(
     ("benchmark", "pattern", "prefix", "suffix"),
     [
@@ -105,8 +97,8 @@ def _pool() -> Path:
         ("xlsum_sea", "generation/xlsum_sea/*.jsonl", "", "_xlsum"),
     ],
 )
-def test_every_benchmark_file_is_a_language(benchmark: str, pattern: str, prefix: str, suffix: str) -> None:
-    files = sorted(_pool().glob(pattern))
+def test_every_benchmark_file_is_a_language(benchmark: str, pattern: str, prefix: str, suffix: str, pool: Path) -> None:
+    files = sorted(pool.glob(pattern))
     assert files
     for file in files:
         code = file.name.removeprefix(prefix).partition(suffix)[0]
@@ -173,9 +165,8 @@ def test_row(language: Language) -> None:
         assert text == text.strip() == unicodedata.normalize("NFC", text)
 
 
-def test_text_of_the_benchmarks_is_in_the_declared_script() -> None:
+def test_text_of_the_benchmarks_is_in_the_declared_script(pool: Path) -> None:
     """NTREX and Belebele files of each language hold mostly letters of the row's script."""
-    pool = _pool()
     checked = 0
     for language in languages.all():
         for path in (

@@ -118,6 +118,8 @@ class Host:
         self.lora = LoraHost(model, self.seam)
         self.adapters: dict[str, Adapter] = {}
         self._trained_before = {name: p.requires_grad for name, p in model.named_parameters()}
+        head = model.get_output_embeddings()
+        self._hook = head.register_forward_pre_hook(_contiguous) if isinstance(head, nn.Module) else None
 
     @classmethod
     def of(cls, model: PreTrainedModel, create: bool = False) -> Host:
@@ -150,6 +152,8 @@ class Host:
     def leave(self) -> None:
         """Takes the last traces off the model."""
         self.seam.close()
+        if self._hook is not None:
+            self._hook.remove()
         for module in self.model.modules():
             if "transfix" in module._modules:
                 del module._modules["transfix"]
@@ -247,6 +251,15 @@ def use(model: PreTrainedModel, adapters: str | Sequence[str | None] | None) -> 
             host.adapters[name]._refuse_full("choosing adapters per row")
     with host.seam.using(names, None if uniform else index), host.lora.using(rows):
         yield
+
+
+def _contiguous(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a frozen head gets, in one piece.
+
+    Of a slice of the positions (`logits_to_keep`, as in generate) torch 2.13 makes a batched product and copies the whole
+    matrix once a row: seconds and gigabytes on a CPU, where the product takes milliseconds.
+    """
+    return tuple(arg.contiguous() if isinstance(arg, torch.Tensor) else arg for arg in args)
 
 
 def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:

@@ -93,9 +93,6 @@ class Seam:
             self.body.register_forward_pre_hook(self._before_body, with_kwargs=True),
             self.body.register_forward_hook(self._after_body, always_call=True),
         ]
-        head = self.model.get_output_embeddings()
-        if isinstance(head, nn.Module):
-            self._hooks.append(head.register_forward_pre_hook(_contiguous))
 
     @property
     def opened(self) -> bool:
@@ -196,15 +193,6 @@ class Seam:
 
     def _after_body(self, *_: object) -> None:
         self.prompts.release()
-
-
-def _contiguous(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a frozen head gets, in one piece.
-
-    Of a slice of the positions (`logits_to_keep`, as in generate) torch 2.13 makes a batched product and copies the whole
-    matrix once a row: seconds and gigabytes on a CPU, where the product takes milliseconds.
-    """
-    return tuple(arg.contiguous() if isinstance(arg, Tensor) else arg for arg in args)
 
 
 class LayerSeam(nn.Module):
