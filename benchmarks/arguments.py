@@ -11,16 +11,23 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def parser(description: str | None, rows: int, repetitions: int = 3) -> argparse.ArgumentParser:
+def parser(description: str | None, rows: int, repetitions: int = 3, least: int = 1) -> argparse.ArgumentParser:
     """A parser with `--rows`, `--repetitions` and `--only`.
 
     Args:
         description: a script's docstring.
         rows: the default of `--rows`.
         repetitions: the default of `--repetitions`.
+        least: fewer rows are refused.
     """
+
+    def enough(text: str) -> int:
+        if (count := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"at least {least} rows are needed")
+        return count
+
     made = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    made.add_argument("--rows", type=int, default=rows, help=f"rows a side and repetition (default {rows})")
+    made.add_argument("--rows", type=enough, default=rows, help=f"rows a side and repetition (default {rows})")
     made.add_argument("--repetitions", type=int, default=repetitions, help=f"default {repetitions}")
     made.add_argument(
         "--only", default="", help="only what has this in its name, and transfix; results are not written"

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from benchmarks import arguments
 from benchmarks.measuring import bind, in_turn, middle, spread, table, write
-from benchmarks.training import METHODS, sides
+from benchmarks.training import LEAST, METHODS, sides
 
 MODEL = "gemma-3-270m"
 
 
 def main() -> None:
     """Runs the benchmark."""
-    given = arguments.parser(__doc__, rows=64, repetitions=2).parse_args()
+    given = arguments.parser(__doc__, rows=64, repetitions=2, least=LEAST).parse_args()
     compared = sides(MODEL, given.rows)
     compared["transfix prefix, checkpointing"] = bind(
         "transfix_side:train", model=MODEL, rows=given.rows, method=METHODS["prefix"], checkpointing=True

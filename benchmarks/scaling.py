@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks import arguments
 from benchmarks.measuring import Numbers, bind, in_turn, middle, spread, table, write
+from benchmarks.training import LEAST
 
 PREFIX = {"method": "prefix", "tokens": 10}
 TOP = {**PREFIX, "layers": 6}
@@ -18,7 +19,7 @@ PLAIN, KEPT = "6 of 18 layers, 3 epochs", "the same, lower layers kept"
 
 def main() -> None:
     """Runs the benchmark."""
-    parser = arguments.parser(__doc__, rows=96, repetitions=1)
+    parser = arguments.parser(__doc__, rows=96, repetitions=1, least=LEAST)
     given = parser.parse_args()
     rows = given.rows
     sides: dict[str, Callable[[], Numbers]] = {}
