@@ -120,7 +120,7 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert out.splitlines()[-1] == "[]", err
-    for name in ("train", "evaluate", "predict", "inspect", "languages", "report", "quickstart"):
+    for name in ("train", "evaluate", "predict", "inspect", "languages", "report", "runs", "quickstart"):
         assert name in out
     assert min(seconds) < 0.5, "seconds of processor time"
 
@@ -130,7 +130,7 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "predict", "inspect", "languages", "report", "quickstart", "schema"]
+    "command", ["train", "evaluate", "predict", "inspect", "languages", "report", "runs", "quickstart", "schema"]
 )
 def test_every_command_has_help(command: str) -> None:
     for option in ("--help", "-h"):
@@ -315,10 +315,11 @@ def test_inspect(fake: Callable[..., list[Any]]) -> None:
         def __rich__(self) -> str:
             return "32 layers"
 
-    calls = fake("transfix.models.inspect", "inspect", lambda _: Inspection())
+    calls = fake("transfix.models.inspect", "inspect", lambda *_: Inspection())
     assert json.loads(call("inspect", "org/model", "--json").stdout) == {"layers": 32}
-    assert call("inspect", "org/model").stdout == "32 layers\n"
-    assert calls == [("org/model",), ("org/model",)]
+    assert call("inspect", "org/model", "--rows", "4", "--targets", "9").stdout == "32 layers\n"
+    assert calls == [("org/model", 16, 128, 0), ("org/model", 4, 128, 9)]
+    assert "--targets 9" in said(call("inspect", "org/model", "--tokens", "8", "--targets", "9"))
 
 
 def test_languages() -> None:
@@ -350,6 +351,27 @@ def test_report(run: Path) -> None:
     assert result.stdout.count("|") > 5
     assert "page.html" in result.stderr
     assert "</html>" in Path("page.html").read_text()
+
+
+def test_report_as_latex_or_csv_on_stdout(run: Path) -> None:
+    predicted(run)
+    result = call("report", "--latex")
+    assert result.exit_code == 0, result.stderr
+    assert r"\bottomrule" in result.stdout
+    result = call("report", "--csv", "--by", "family")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("task,method,")
+    assert any(",family,Indo-European," in line for line in lines)
+    assert "Page: runs/report.html" in result.stderr
+    result = call("report", "--by", "script")
+    assert "Latin (1)" in result.stdout
+    result = call("report", "--markdown", "--csv")
+    assert result.exit_code == 2
+    assert "--markdown and --csv cannot be printed at once" in said(result)
+    result = call("report", "--by", "size")
+    assert result.exit_code == 2
+    assert "script, family, resources" in said(result)
 
 
 def test_report_shows_the_rows_of_the_snapshot(run: Path) -> None:

@@ -9,16 +9,13 @@ import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from transfix import cli_task
+from transfix import cli_runs, cli_study, cli_task, quiet
 from transfix.cli_failures import reported
 from transfix.cli_output import console, print_json
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="transfix",
@@ -32,6 +29,9 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_task.app)
+app.add_typer(cli_runs.app)
+app.add_typer(cli_study.app)
+app.command()(cli_study.reproduce)
 
 RunsDir = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The directory of the runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -141,11 +141,17 @@ def predict(
 def inspect(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A hub name, or a directory with a config.json.")],
     json: AsJson = False,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of a forward, for the memory.")] = 16,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of a row.")] = 128,
+    targets: Annotated[int, typer.Option(min=0, help="Target tokens of a row; 0: label words are scored.")] = 0,
 ) -> None:
     """Tell what can be adapted in a model, how many parameters each method trains, and what memory that takes."""
+    from transfix.errors import TransfixError
     from transfix.models.inspect import inspect as inspect_model
 
-    found = inspect_model(model)
+    if targets > tokens:
+        raise TransfixError(f"--targets {targets}: a row of {tokens} tokens has no more than {tokens}.")
+    found = inspect_model(model, rows, tokens, targets)
     if json:
         print_json(found.to_dict())
     else:
@@ -190,18 +196,36 @@ def report(
         Path | None, typer.Option(metavar="PATH", help="Where to write the page. Default: report.html in DIR.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of the table.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs) instead.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV instead: one line a task, method and language.")
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Also the averages by script, family or resources.")
+    ] = None,
 ) -> None:
-    """Print the table of all runs and write a self-contained page, computed from the predictions."""
+    """Print the table of all runs or of a study, and write a self-contained page, computed from the predictions."""
     from transfix import report as reports
+    from transfix.errors import TransfixError
 
+    wanted = [name for name, given in (("markdown", markdown), ("latex", latex), ("csv", csv)) if given]
+    if len(wanted) > 1:
+        names = " and ".join(f"--{name}" for name in wanted)
+        raise TransfixError(
+            f"{names} cannot be printed at once: give one of them, and run the command again for the next."
+        )
+    kind = next((kind for kind in reports.KINDS if kind == by), None)
+    if by and not kind:
+        raise TransfixError(f"--by {by}: languages are grouped by {', '.join(reports.KINDS)}.")
     found = reports.collect(directory, _texts)
-    if markdown:
-        typer.echo(reports.markdown(found))
+    if wanted:
+        writers = {"markdown": reports.markdown, "latex": reports.latex, "csv": reports.csv}
+        typer.echo(writers[wanted[0]](found, kind), nl=False)
     else:
-        console().print(reports.terminal(found))
+        console().print(reports.terminal(found, kind))
     target = html or directory / "report.html"
     reports.write(target, reports.page(found), "name another file with --html")
-    typer.echo(f"Page: {target}", err=markdown)
+    typer.echo(f"Page: {target}", err=bool(wanted))
 
 
 @app.command()
@@ -236,10 +260,7 @@ def schema() -> None:
 
 def main() -> None:
     """What the command `transfix` runs."""
-    import os
-
-    # torch's threads would spin while they wait for each other: beside one busy process that makes a step many times slower
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    quiet.settle()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of languages on a terminal that has not their letters
             stream.reconfigure(errors="replace")

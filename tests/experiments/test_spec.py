@@ -330,6 +330,17 @@ def test_data_that_is_not_there(tmp_path: Path) -> None:
     ]
 
 
+def test_what_offload_allows() -> None:
+    assert list(problems(changed(offload="disk"))) == ["train"]
+    assert "gradient_checkpointing: true" in problems(changed(offload="disk"))["train"]
+    train = {"task": "mnli", "gradient_checkpointing": True}
+    assert RunSpec.load(changed(offload="cpu", train=train)).offload == "cpu"
+    assert "leave offload out" in problems(changed(offload="disk", adapter="full", train=train))["adapter"]
+    assert problems(changed(offload="ram"))["offload"] == "'ram' is not allowed (allowed: none, cpu or disk)"
+    assert "leave one of them out" in problems(changed(offload="cpu", quantization="int8", train=train))["offload"]
+    assert RunSpec.load({"model": "tiny", "adapter": "base", "offload": "disk"}).offload == "disk"
+
+
 # ---- identity
 
 
@@ -337,11 +348,27 @@ def test_identity_is_what_decides_the_adapter() -> None:
     spec = RunSpec.load(MINIMAL)
     same = [{"device": "cpu"}, {"evaluate": [{"task": "xnli"}]}, {"adapter": {"method": "llama_adapter", "tokens": 10}}]
     same += [{"train": {"task": "mnli", "languages": ["en"], "learning_rate": 0.01}}]
+    checkpointed = {"train": {"task": "mnli", "gradient_checkpointing": True}}
+    offloaded = RunSpec.load(changed(**checkpointed, offload="disk"))
+    assert offloaded.identity() == RunSpec.load(changed(**checkpointed)).identity()
     other = [{"seed": 1}, {"model": "tiny2"}, {"dtype": "float32"}, {"revision": "a"}, {"adapter": "lora"}]
     other += [{"train": {"task": "mnli", "rows": 5}}, {"adapter": {"method": "llama_adapter", "tokens": 11}}]
     assert {RunSpec.load(changed(**change)).identity() for change in same} == {spec.identity()}
     assert len({RunSpec.load(changed(**change)).identity() for change in other} | {spec.identity()}) == len(other) + 1
     assert re.fullmatch("[0-9a-f]{12}", spec.identity())
+
+
+def test_what_came_later_leaves_the_names_of_earlier_runs_alone() -> None:
+    """The identity of MINIMAL before there was `quantization`."""
+    assert RunSpec.load(MINIMAL).identity() == RunSpec.load(changed(quantization="none")).identity() == "4e05f3ee08dc"
+    names = {RunSpec.load(changed(quantization=q)).identity() for q in ("none", "int8", "int4")}
+    assert len(names) == 3
+    assert RunSpec.load(changed(quantization="int4")).title.endswith(", int4 base")
+
+
+def test_quantised_weights_cannot_be_trained() -> None:
+    with pytest.raises(ProblemsError, match="full cannot train weights in int8"):
+        RunSpec.load(changed(adapter="full", quantization="int8"))
 
 
 def test_identity_is_the_same_in_another_process() -> None:

@@ -288,6 +288,8 @@ while True:
             atomic.write_directory(run / "adapter", fill)
         else:
             atomic.write_file(run / "metrics.json", json.dumps({"number": number, "filling": [number] * 5000}))
+    if number == 1:
+        print("written", flush=True)
 """
 
 PREDICTOR = """
@@ -302,14 +304,18 @@ while True:
     frame = pd.DataFrame({name: [f"{number}-{row}" for row in range(2000)] for name in COLUMNS[:5]})
     frame = frame.assign(score=1.0, truncated=False, option_scores=[[float(number)]] * 2000)
     run.write_predictions("xnli", "deu_Latn", frame, {"number": number})
+    if number == 1:
+        print("written", flush=True)
 """
 
 
 def killed_often(run: Run, code: str, kind: str, times: int) -> Iterator[int]:
-    """Starts a writer and kills it after a different time each time."""
+    """Starts a writer and kills it after a different time each time, every other time not in its first writing."""
     for attempt in range(times):
         process = start(code, run.path, kind)
         assert line(process) == "ready", process.communicate()
+        if attempt % 2:
+            assert line(process) == "written"
         time.sleep(0.01 + 0.017 * attempt)
         kill(process)
         yield attempt

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from transfix.errors import TransfixError
-from transfix.models.inspect import Inspection, inspect
+from transfix.models.inspect import CASES, Inspection, inspect
 
 LLAMA_8B = LlamaConfig(
     vocab_size=128_256,
@@ -62,6 +62,7 @@ def llama_8b(tmp_path_factory: pytest.TempPathFactory) -> Inspection:
 def test_the_study_s_counts_on_llama_8b(llama_8b: Inspection) -> None:
     found = llama_8b
     assert counts(found) == [
+        0,  # base
         40_960,  # soft prompt
         1_228_800,  # prefix: the study's own figure
         614_400,  # prefix, unprojected
@@ -85,15 +86,19 @@ def test_json_and_table_say_the_same(llama_8b: Inspection) -> None:
     for method in record["methods"]:
         assert method["name"] in text
         assert f"{method['trainable']:,}" in text
-        assert method["memory"].keys() == {"float32", "bfloat16", "bfloat16+checkpointing"}
-        for memory in method["memory"].values():
-            assert memory["total"] == sum(bytes for name, bytes in memory.items() if name != "total")
-    assert record["memory_batch"] == {"rows": 16, "tokens": 128}
-    lora = record["methods"][6]["memory"]["bfloat16"]
+        assert method["memory"].keys() == {
+            case for case in CASES if not (method["name"] == "full" and case.startswith("int"))
+        }
+        assert all(memory["total"] <= sum(memory.values()) / 2 for memory in method["memory"].values())
+    assert record["memory_batch"] == {"rows": 16, "tokens": 128, "targets": 0}
+    base = record["methods"][0]["memory"]
+    assert base["bfloat16"]["weights"] == 2 * 8_030_261_248
+    assert base["int4"]["weights"] == pytest.approx(2 * 2 * 128_256 * 4096 + 0.5625 * 6_979_321_856, rel=1e-3)
+    lora = record["methods"][7]["memory"]["bfloat16"]
     assert lora["weights"] == 2 * 8_030_261_248
     assert lora["adapter"] == lora["gradients"] == 4 * 75_497_472
     assert lora["optimiser"] == 8 * 75_497_472
-    full = record["methods"][7]["memory"]["float32"]
+    full = record["methods"][8]["memory"]["float32"]
     assert (full["adapter"], full["gradients"]) == (0, 4 * 8_030_261_248)
 
 
@@ -111,7 +116,7 @@ def test_windows_and_other_depths(tmp_path: Path) -> None:
     found = of(config, tmp_path)
     assert (found.sliding_window, found.sliding_layers) == (16, 15)
     assert found.adapted_layers == 17  # 30 of 32, scaled and rounded
-    assert counts(found)[:5] == [640, 17 * 640, 17 * 2 * 10 * 32, 17 * 644, 17 * 641]
+    assert counts(found)[1:6] == [640, 17 * 640, 17 * 2 * 10 * 32, 17 * 644, 17 * 641]
     assert found.tied_embeddings
 
 
@@ -135,7 +140,7 @@ def test_what_works_with_other_models_is_said(tmp_path: Path, config: Pretrained
     assert "need a decoder" in found.works
     assert "full" in found.works
     assert found.methods[-1].trainable == found.parameters
-    assert all(method.trainable or method.reason for method in found.methods)
+    assert all(method.trainable or method.reason for method in found.methods[1:])
     text = rendered(found)
     for method in found.methods:
         assert method.name in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -94,6 +95,32 @@ def test_a_converted_model_loads_as_any_other(model: PackagedModel, monkeypatch:
     assert loaded.tokenizer("cat").input_ids[0] == loaded.tokenizer.bos_token_id == 2
     assert loaded.tokenizer.pad_token_id == 0
     assert torch.isfinite(loaded.model(**loaded.tokenizer("a cat", return_tensors="pt")).logits).all()
+
+
+def test_bfloat16_is_rounded_once_and_kept(model: PackagedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "tiny", model)
+    rounded = loading.load("tiny", dtype="bfloat16", device="cpu").model.state_dict()
+    whole = registry.directory(model)
+    assert (whole / "bfloat16" / "model.safetensors").stat().st_size < 0.6 * (
+        whole / "model.safetensors"
+    ).stat().st_size
+    exact = loading.load("tiny", dtype="float32", device="cpu").model.state_dict()
+    assert rounded.keys() == exact.keys()
+    for name, tensor in exact.items():
+        assert torch.equal(rounded[name], tensor.to(torch.bfloat16)), name
+    monkeypatch.setattr(registry, "_round", None)
+    assert registry.weights(model, torch.bfloat16) == whole / "bfloat16"
+    assert registry.weights(model, torch.float32) == whole
+
+
+def test_without_room_for_bfloat16_the_float32_weights_do(
+    model: PackagedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(registry, "_round", full)
+    assert registry.weights(model, torch.bfloat16) == registry.directory(model)
 
 
 def test_a_second_call_does_nothing(model: PackagedModel, monkeypatch: pytest.MonkeyPatch) -> None:

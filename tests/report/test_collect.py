@@ -14,6 +14,7 @@ import pytest
 from transfix import report
 from transfix.errors import TransfixError
 from transfix.evaluation import metrics
+from transfix.report import runs
 
 
 def test_numbers_come_from_the_predictions(store: Any) -> None:
@@ -103,6 +104,15 @@ def test_one_run_directory_or_a_folder_above_the_store(study: Path) -> None:
     run = study / "lora-gemma-3-270m-cccccccccccc"
     assert [label for label, _ in report.collect(run).runs] == ["LoRA"]
     assert len(report.collect(study.parent).runs) == 3
+
+
+def test_runs_are_found_at_any_depth_and_links_do_not_go_in_circles(study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "studies" / "first" / "runs"
+    folder.mkdir(parents=True)
+    for run in study.iterdir():
+        (folder / run.name).symlink_to(run)
+    (folder.parent / "again").symlink_to(tmp_path / "studies")
+    assert [path.name for path in runs.find(tmp_path)[0]] == sorted(run.name for run in study.iterdir())
 
 
 def test_only_english_is_no_average(store: Any) -> None:

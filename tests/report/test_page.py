@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from transfix import report
+from transfix.report import charts, examples, grids
 
 EVIL = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "input", "br", "path", "line"}
@@ -82,18 +84,21 @@ def test_headline_numbers_and_statements(html: str, study: Path) -> None:
         assert words in text
 
 
-def test_tables_are_tables_to_a_screen_reader(html: str) -> None:
+def test_tables_are_tables_to_a_screen_reader(html: str, study: Path) -> None:
     document = Document(html)
     headings = document.all("th")
     assert {heading["scope"] for heading in headings} == {"col", "row"}
-    assert sum(heading["scope"] == "row" for heading in headings) == 2 + 15 + 3 + 15 * 30
-    assert len(document.all("caption")) == len(document.all("table")) == 2
+    # scores; differences to base and LoRA; scripts, families and resources; order of languages
+    assert len(document.all("caption")) == len(document.all("table")) == 7
+    assert sum(heading["scope"] == "row" for heading in headings) == 2 + 15 + 3 + 2 * (2 + 15 + 1) + 3 + sum(
+        len(found) for found in report.collect(study).tasks[0].groups.values()
+    )
     assert html.count('<html lang="en">') == 1
     natives = [a for name, a in document.elements if name == "span" and a.get("dir")]
-    assert {"lang": "ar-Arab", "dir": "rtl"} in natives
-    assert {"lang": "zh-Hans", "dir": "ltr"} in natives
+    directions = {(native.get("lang"), native["dir"]) for native in natives}
+    assert directions >= {("ar-Arab", "rtl"), ("zh-Hans", "ltr")}
     for region in document.all("div"):
-        if region.get("class") == "scroll":
+        if (region.get("class") or "").startswith("scroll"):
             assert region["tabindex"] == "0"
             assert region["aria-label"]
 
@@ -121,7 +126,7 @@ def test_everything_a_user_wrote_is_escaped(store: Any) -> None:
     found = report.collect(store.root, lambda task, code, meta: {"00000": {EVIL: EVIL}})
     html = report.page(found)
     document = Document(html)
-    assert len(document.all("script")) == 1
+    assert [attributes.get("type") for attributes in document.all("script")] == ["application/json", None]
     assert document.all("img") == []
     assert document.all("b") == [{}] * len(document.all("b"))
     assert "".join(document.texts).count(EVIL) > 10
@@ -160,3 +165,89 @@ def test_long_texts_are_clipped_and_right_to_left_only_where_letters_are(store: 
     assert "x" * 1201 not in html
     found = re.findall(r'class="text" lang="ur-Arab" dir="(\w+)"', html)
     assert found == ["ltr", "rtl", "ltr"]
+
+
+def test_many_methods_run_down_and_those_of_a_kind_share_a_mark(store: Any) -> None:
+    for number in range(10):
+        store.run(f"run{number}", [store.parts["lora"][0] | {"rank": number + 1}], languages=["deu_Latn", "swh_Latn"])
+    (task,) = report.collect(store.root).tasks
+    table = grids.results(task)
+    assert (table.corner, table.plots) == ("Method", ())
+    assert [head.text for head in table.rows] == [method.label for method in task.methods]
+    assert [head.text for head in table.columns if head.kind == "body"] == [lang.name for lang in task.languages]
+    assert len(set(charts.marks(task.methods))) == 1
+    assert charts.legend(task.methods)[0][1] == "LoRA"
+
+
+def test_examples_are_data_that_stays_small(study: Path) -> None:
+    texts = {f"{row:05d}": {"premise": "Ein Satz. " * 50} for row in range(30)}
+    found = report.collect(study, lambda *_: texts)
+    (task,), packed = examples.data(found.tasks)
+    assert "<" not in packed
+    assert json.loads(packed) == [task]
+    assert len(packed) < 60_000  # 450 rows of 500 characters, each text once
+    for language in task["languages"]:
+        for row, given in zip(language["rows"], found.tasks[0].examples[language["code"]], strict=True):
+            name, gold, fields, answers, picks = row
+            assert [task["pool"][name], task["pool"][gold]] == [given.id, given.gold]
+            assert task["pool"][fields[1]] == given.texts["premise"]
+            read = [(task["pool"][answers[2 * pick]], answers[2 * pick + 1] == 1) for pick in picks]
+            assert tuple(read) == given.answers
+    (short,), packed = examples.data(found.tasks, largest=6_000)
+    assert len(packed.encode()) <= 6_000
+    assert {len(language["rows"]) for language in short["languages"]} == {7}
+
+
+def test_a_heat_map_shades_by_size_and_marks_what_is_significant(study: Path) -> None:
+    (task,) = report.collect(study).tasks
+    table = grids.differences(task, "base")
+    assert table is not None
+    found = {method.label: task.against(method, "base") for method in task.methods}
+    for row, cells in zip(table.rows, table.cells, strict=True):
+        for column, cell in zip(table.columns, cells, strict=True):
+            if row.language is None:
+                continue
+            entry = (found[column.text] or {})["languages"][row.language.code]
+            assert cell.sign == ("*" if entry["holm"] < 0.05 else "")
+            assert cell.shade.startswith("up" if entry["difference"] > 0 else "down") or not cell.shade
+    values = [(abs(c.value or 0), int(c.shade[-1])) for cells in table.cells[:-1] for c in cells if c.shade]
+    assert max(values)[1] == 4
+    assert all(a[1] <= b[1] for a, b in zip(sorted(values), sorted(values)[1:], strict=False))
+
+
+def test_curves_and_parameters_are_drawn_with_their_words(ablations: Path) -> None:
+    found = report.collect(ablations)
+    html = report.page(found)
+    (curve,) = found.curves
+    assert curve.setting == "tokens"
+    drawn = charts.curve(curve)
+    assert drawn is not None
+    assert [dot.words.split(":")[0] for dot in drawn.lines[0].dots] == [
+        f"{curve.series[0].label}, tokens {tokens}" for tokens in (5, 10, 20)
+    ]
+    assert [dot.x for dot in drawn.lines[0].dots] == ["0.00%", "33.33%", "100.00%"]
+    document = Document(html)
+    names = [a["id"] for tag in ("title", "desc") for a in document.all(tag) if "id" in a]
+    for svg in document.all("svg"):
+        assert svg.get("aria-hidden") == "true" or svg.get("role") == "img" or "x" in svg
+        assert all(name in names for name in (svg.get("aria-labelledby") or "").split())
+    assert drawn.description in "".join(document.texts)
+
+
+def test_scales() -> None:
+    assert [text for _, text in charts.Scale.shares([0.33, 0.61]).ticks] == [
+        "30",
+        "35",
+        "40",
+        "45",
+        "50",
+        "55",
+        "60",
+        "65",
+    ]
+    assert charts.Scale.shares([0.0, 1.0]).ticks[-1] == (1.0, "100")
+    log = charts.Scale.powers([12_800, 268_000_000])
+    assert [text for _, text in log.ticks] == ["10K", "100K", "1M", "10M", "100M", "1B"]
+    assert log.at(1e5) == "20.00%"
+    assert charts.Scale.values([4, 8, 16, 32, 64, 128]).at(8) == "20.00%"
+    assert charts.Scale.values([0.7]).at(0.7) == "33.33%"

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from transfix.adapters import architecture
 from transfix.adapters.bindings import BINDINGS, Binding, FullBinding, Group, Site
 from transfix.adapters.initialise import Starts
 from transfix.adapters.lora import LoraHost
@@ -209,7 +210,7 @@ def attach(
         for part in parts:
             bindings.append(BINDINGS[type(part)](part, site))
         adapter = Adapter(name, bindings, host)
-        if not any(p.is_meta for p in model.parameters()):
+        if not architecture.embedding_table(model).is_meta:  # a model without numbers; offloaded layers have some
             _initialise(host, bindings, tokenizer, seed)
     except BaseException:
         _undo(host, bindings, opened)

@@ -102,8 +102,8 @@ class Layer:
 
     @property
     def device(self) -> torch.device:
-        """Where the layer's weights are."""
-        return next(self.attention.parameters()).device
+        """Where the layer runs."""
+        return device_of(self.attention)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,21 @@ def body(model: PreTrainedModel) -> PreTrainedModel:
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
     found = decoder if isinstance(decoder, PreTrainedModel) else model.base_model
     return cast(PreTrainedModel, found)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module runs: where its weights are, or where accelerate brings them when they are offloaded."""
+    first = next(module.parameters(), torch.empty(0))
+    if not first.is_meta:
+        return first.device
+    hooks = (getattr(part, "_hf_hook", None) for part in module.modules())
+    device = next((hook.execution_device for hook in hooks if hook is not None), first.device)
+    return torch.device(device)
+
+
+def offloaded(model: PreTrainedModel) -> bool:
+    """Whether accelerate brings weights of the model to the device when they are needed, and takes them away again."""
+    return any(parameter.is_meta for parameter in model.parameters()) and not embedding_table(model).is_meta
 
 
 def embedding_table(model: PreTrainedModel) -> Tensor:

@@ -104,6 +104,14 @@ class FullBinding(Binding):
 
     def __init__(self, part: FullFineTuning, site: Site) -> None:
         super().__init__(part, site)
+        if any(not parameter.is_floating_point() for parameter in site.model.parameters()):
+            raise UnsupportedModelError(
+                "full cannot train a quantised base: its weights are integers. Use another method."
+            )
+        if architecture.offloaded(site.model):
+            raise TransfixError(
+                "full fine-tuning trains every weight, but the layers of this model are offloaded: load it without offload."
+            )
         self.places = {path: _place(site.model, path) for path, _ in site.model.named_parameters()}
 
 

@@ -70,7 +70,7 @@ class Starts:
         weight = next(layer.attention.parameters())
         dtype = weight.dtype if weight.is_floating_point() else torch.float32
         with torch.no_grad():
-            keys, values = layer.source(states.to(weight.device, dtype))
+            keys, values = layer.source(states.to(layer.device, dtype))
         return keys.float(), values.float()
 
     def embeddings(self, part: SoftPrompt, generator: torch.Generator) -> Float[Tensor, "prefix hidden"]:
@@ -159,5 +159,5 @@ def _through(norm: nn.Module, noise: Tensor) -> Tensor:
     """What the layer's norm makes of unit noise, in float32."""
     weight = next(norm.parameters(), torch.empty(0))
     with torch.no_grad():
-        normed: Tensor = norm(noise.to(weight.device, weight.dtype))
+        normed: Tensor = norm(noise.to(architecture.device_of(norm), weight.dtype))
     return normed.float().cpu()

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from transfix.adapters.architecture import Layer, projections
+from transfix.adapters.architecture import Layer, device_of, offloaded, projections
 from transfix.adapters.methods import LoRA
 from transfix.adapters.seam import Seam
 
@@ -50,6 +50,10 @@ class LoraHost:
                 self._tuner.peft_config[name] = config
                 self._tuner.inject_adapter(self.model, name)
         self._names.append(name)
+        for layer in self._layers() if offloaded(self.model) else ():
+            for bank in (layer.lora_A, layer.lora_B):
+                if name in bank:  # PEFT puts it where the base's weights are: on the meta device, without numbers
+                    bank[name].to_empty(device=device_of(layer.get_base_layer()))
         for layer in self._layers():
             layer.train(
                 self.model.training

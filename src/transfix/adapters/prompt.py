@@ -78,9 +78,9 @@ class PromptPass:
             self.recorded = {}
 
     def record(self, layer: int, key: Tensor, value: Tensor) -> None:
-        """Keeps a layer's rotated keys and values (1, G, P, h) while a prompt runs."""
+        """Keeps a layer's rotated keys and values (1, G, P, h) while a prompt runs; not again when it is recomputed."""
         if self.recording is not None:
-            self.recorded[self.recording, layer] = (key[0], value[0])
+            self.recorded.setdefault((self.recording, layer), (key[0], value[0]))
 
     def keys_values(self, name: str, layer: int) -> KeysValues | None:
         """K and V (G, P, h) of an adapter's prompt at a layer; `None` while a prompt runs or if it has none."""
@@ -106,8 +106,8 @@ class PromptPass:
 
     @contextmanager
     def _recording(self, name: str) -> Iterator[None]:
-        """Activation checkpointing is off meanwhile: its second run of a layer would come when nothing is recorded."""
-        flagged = [m for m in self.seam.body.modules() if getattr(m, "gradient_checkpointing", False)]
+        """Reentrant activation checkpointing is off meanwhile: it would record keys and values that have no gradient."""
+        flagged = [m for m in self.seam.body.modules() if getattr(m, "gradient_checkpointing", False) and _reentrant(m)]
         self.recording = name
         for module in flagged:
             setattr(module, "gradient_checkpointing", False)  # noqa: B010
@@ -117,3 +117,9 @@ class PromptPass:
             self.recording = None
             for module in flagged:
                 setattr(module, "gradient_checkpointing", True)  # noqa: B010
+
+
+def _reentrant(module: nn.Module) -> bool:
+    """Whether a checkpointed module is recomputed by reentrant checkpointing (`functools.partial` of torch's function)."""
+    settings = getattr(getattr(module, "_gradient_checkpointing_func", None), "keywords", {})
+    return bool(settings.get("use_reentrant", True))

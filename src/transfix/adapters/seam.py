@@ -47,6 +47,7 @@ class Snapshot:
     rows: tuple[int, ...] | None
     positions: Int[Tensor, "batch tokens"] | None
     recorded: dict[tuple[str, int], KeysValues]
+    recording: str | None
 
 
 class Seam:
@@ -120,13 +121,14 @@ class Seam:
     @contextmanager
     def as_in(self, past: Snapshot) -> Iterator[None]:
         """The state of an earlier forward, for the time of the block."""
-        now = self.positions, self.prompts.recorded
-        self.positions, self.prompts.recorded = past.positions, past.recorded
+        prompts = self.prompts
+        now = self.positions, prompts.recorded, prompts.recording
+        self.positions, prompts.recorded, prompts.recording = past.positions, past.recorded, past.recording
         try:
             with self.using(past.active, past.rows):
                 yield
         finally:
-            self.positions, self.prompts.recorded = now
+            self.positions, prompts.recorded, prompts.recording = now
 
     def row_index(self, batch: int, device: torch.device) -> Int[Tensor, " batch"] | None:
         """For each row of a batch its index into `active`; beams and several returned sequences repeat their row's.
@@ -161,7 +163,9 @@ class Seam:
         Prefix keys are not rotated, so unlike in the base model absolute positions matter: with positions counted from
         the first padding token, the result would depend on the padding.
         """
-        if self.prompts.recording is not None or not self.active:
+        if self.prompts.recording is not None:
+            return args, self._with_snapshot(kwargs, None)
+        if not self.active:
             return args, kwargs
         chosen = self.body.config._attn_implementation
         if not str(chosen).startswith(PREFIXED):
@@ -187,9 +191,17 @@ class Seam:
             positions = positions if shift is None else positions + shift
             kwargs = {**kwargs, "position_ids": positions}
         self.positions = positions
-        if torch.is_grad_enabled() and self.body.training and self.body.is_activation_checkpointing:
-            kwargs = {**kwargs, SNAPSHOT: Snapshot(self.active, self.rows, positions, self.prompts.recorded)}
-        return args, kwargs
+        return args, self._with_snapshot(kwargs, positions)
+
+    def _with_snapshot(self, kwargs: dict[str, Any], positions: Tensor | None) -> dict[str, Any]:
+        """The arguments with this forward's state, if its activations will be recomputed."""
+        if not (torch.is_grad_enabled() and self.body.training and self.body.is_activation_checkpointing):
+            return kwargs
+        prompts = self.prompts
+        return {
+            **kwargs,
+            SNAPSHOT: Snapshot(self.active, self.rows, positions, prompts.recorded, prompts.recording),
+        }
 
     def _after_body(self, *_: object) -> None:
         self.prompts.release()

@@ -1,33 +1,36 @@
-"""Accuracy per language and on average, how uncertain it is, and how far apart two methods are.
+"""Accuracy per language and on average, how uncertain it is, and how far apart two methods are: for one run of each.
 
-Every interval is a percentile bootstrap over examples with a fixed seed: the same rows give the same numbers, in any
-order. Rows with the same id in several languages are translations of each other, so they are drawn together; languages
-that share no ids are drawn independently.
+`statistics` does the same for several seeds, with what is here.
+
+Every interval is a bootstrap over examples, see `bootstrap`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from transfix.errors import TransfixError
+from transfix.evaluation.bootstrap import ENGLISH as ENGLISH
+from transfix.evaluation.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    SEED,
+    Draws,
+    Floats,
+    Golds,
+    Scored,
+    interval,
+    resample,
+    two_sided_p,
+)
 
 METRIC = "metric_"
 """Before the name of a metric beside the main one, the column of predictions that holds it."""
-
-ENGLISH = "eng_Latn"
-RESAMPLES = 2000
-LEVEL = 0.95
-SEED = 0
-
-Floats = npt.NDArray[np.float64]
 
 
 class Frame(Protocol):
@@ -39,33 +42,6 @@ class Frame(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
     def __contains__(self, key: Any, /) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The rows of one language that have a gold answer, in the order of their ids.
-
-    Attributes:
-        ids: distinct ids, sorted, as an array of strings (n,).
-        values: the score of each row, or the difference of two scores (n,).
-        golds: the gold answers (n,).
-        truncated: how many of the n prompts were cut to fit.
-        left_out: rows without a gold answer, which no number counts.
-    """
-
-    ids: npt.NDArray[np.str_]
-    values: Floats
-    golds: npt.NDArray[np.object_]
-    truncated: int = 0
-    left_out: int = 0
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def mean(self) -> float:
-        """The mean value; not a number where there are no rows."""
-        return float(self.values.mean()) if len(self) else math.nan
 
 
 def _is_missing(value: object) -> bool:
@@ -114,110 +90,6 @@ def scored(frame: Frame, where: str) -> Scored:
     return Scored(ids, values, golds[keep][order], truncated, int((~keep).sum()))
 
 
-@lru_cache(maxsize=4)
-def _counts(rows: int, entropy: tuple[int, ...], resamples: int) -> npt.NDArray[np.uint8]:
-    """How often each row occurs in each resample: (resamples, rows), each line a multinomial draw of `rows` rows."""
-    generator = np.random.default_rng(entropy)
-    counts = np.empty((resamples, rows), dtype=np.uint8)
-    step = max(1, 250_000 // rows)  # draws that fit the processor's cache: twice as fast as all at once
-    for start in range(0, resamples, step):
-        lines = min(step, resamples - start)
-        drawn = generator.integers(0, rows, (lines, rows), dtype=np.int32)
-        drawn += np.arange(lines, dtype=np.int32)[:, None] * rows
-        counts[start : start + lines] = np.bincount(drawn.ravel(), minlength=lines * rows).reshape(lines, rows)
-    counts.setflags(write=False)
-    return counts
-
-
-def _resampled_sums(ids: npt.NDArray[np.str_], values: Floats, resamples: int, seed: int) -> Floats:
-    """Sums of the columns of `values` (rows, columns) over rows drawn with replacement: (resamples, columns).
-
-    The draw depends on the ids and the seed alone: the same rows are drawn alike in every language and for every
-    method, and other rows independently of them.
-    """
-    digest = hashlib.sha256("\0".join(ids.tolist()).encode("utf-8", "surrogatepass")).digest()
-    counts = _counts(len(ids), (seed, int.from_bytes(digest[:16], "big")), resamples)
-    step = max(1, 1_000_000 // len(ids))
-    blocks = [counts[start : start + step].astype(np.float64) @ values for start in range(0, resamples, step)]
-    return np.concatenate(blocks)
-
-
-def resample(languages: Mapping[str, Scored], resamples: int = RESAMPLES, seed: int = SEED) -> tuple[list[str], Floats]:
-    """Bootstrap means of all languages together.
-
-    Ids are grouped by the set of languages that have them, and each group is resampled on its own, jointly for its
-    languages. Fully parallel languages form one group and unrelated ones a group each; every language keeps its n.
-
-    Returns:
-        The codes of the languages that have rows, and the means (resamples, languages).
-    """
-    codes = [code for code, rows in languages.items() if len(rows)]
-    means = np.zeros((resamples, len(codes)))
-    for ids, members in _groups({code: languages[code].ids for code in codes}):
-        columns = [languages[code] for code in members]
-        values = np.stack([rows.values[np.searchsorted(rows.ids, ids)] for rows in columns], axis=1)
-        sums = _resampled_sums(ids, values, resamples, seed)
-        for column, (code, rows) in enumerate(zip(members, columns, strict=True)):
-            means[:, codes.index(code)] += sums[:, column] / len(rows)
-    return codes, means
-
-
-def _groups(ids: Mapping[str, npt.NDArray[np.str_]]) -> list[tuple[npt.NDArray[np.str_], list[str]]]:
-    """Split the ids by the set of languages that have them. Languages with equal ids are compared only once."""
-    same: dict[tuple[str, ...], list[str]] = {}
-    for code, names in ids.items():
-        same.setdefault(tuple(names.tolist()), []).append(code)
-    blocks = list(same.items())
-    owners: dict[str, list[int]] = {}
-    for block, (shared, _) in enumerate(blocks):
-        for name in shared:
-            owners.setdefault(name, []).append(block)
-    members: dict[tuple[int, ...], list[str]] = {}
-    for name, owned in owners.items():
-        members.setdefault(tuple(owned), []).append(name)
-    return [
-        (np.array(sorted(names), dtype=np.str_), [code for block in owned for code in blocks[block][1]])
-        for owned, names in members.items()
-    ]
-
-
-def interval(draws: Floats, level: float = LEVEL) -> list[float]:
-    """Percentile interval [low, high] of bootstrap draws (resamples,) (Efron and Tibshirani 1993, section 13.3)."""
-    tail = 50 * (1 - level)
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return [float(low), float(high)]
-
-
-def two_sided_p(draws: Floats) -> float:
-    """Twice the share of draws on the rarer side of zero, so that p < 0.05 says what a 95 % interval without 0 says.
-
-    Zero draws count for both sides, and one is added above and below (Davison and Hinkley 1997, chapter 4): never 0.
-    """
-    draws = np.round(draws, 12)  # means that differ in the last bit only are ties
-    rarer = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    return min(1.0, 2 * (rarer + 1) / (len(draws) + 1))
-
-
-def _own_draws(rows: Mapping[str, Scored], codes: list[str], means: Floats, seed: int) -> list[Floats]:
-    """The draws behind each language's own interval: those of its rows alone, whatever other languages are there."""
-    groups = _groups({code: rows[code].ids for code in codes})
-    undivided = {code for ids, members in groups for code in members if len(ids) == len(rows[code])}
-    return [
-        means[:, column] if code in undivided else resample({code: rows[code]}, len(means), seed)[1][:, 0]
-        for column, code in enumerate(codes)
-    ]
-
-
-def _macro(
-    rows: Mapping[str, Scored], codes: list[str], means: Floats, members: list[str]
-) -> tuple[float, Floats] | None:
-    """The unweighted mean over languages and its draws (resamples,); None over no language."""
-    if not members:
-        return None
-    columns = [codes.index(code) for code in members]
-    return float(np.mean([rows[code].mean for code in members])), means[:, columns].mean(axis=1)
-
-
 def summarise(
     frames: Mapping[str, Frame],
     chance: float | None = 1 / 3,
@@ -246,34 +118,40 @@ def summarise(
         TransfixError: see `scored`.
     """
     rows = {code: scored(frame, code) for code, frame in frames.items()}
-    codes, means = resample(rows, resamples, seed)
-    own = dict(zip(codes, _own_draws(rows, codes, means, seed), strict=True))
-    others = [code for code in codes if code != ENGLISH]
+    summary = summary_of(rows, resample(rows, resamples, seed), level)
+    return summary | {"chance": chance, "bootstrap": {"resamples": resamples, "level": level, "seed": seed}}
 
-    def macro(members: list[str]) -> dict[str, Any] | None:
-        if (mean := _macro(rows, codes, means, members)) is None:
-            return None
-        return {"accuracy": mean[0], "interval": interval(mean[1], level), "languages": len(members)}
 
+def average(draws: Draws, members: Sequence[str], level: float = LEVEL) -> dict[str, Any] | None:
+    """`{"accuracy", "interval", "languages"}` of the mean over some languages; None over none."""
+    if (mean := draws.over(members)) is None:
+        return None
+    return {"accuracy": mean[0], "interval": interval(mean[1], level), "languages": len(members)}
+
+
+def summary_of(rows: Mapping[str, Scored], draws: Draws, level: float) -> dict[str, Any]:
+    """What `summarise` says of rows and their resamples, without `chance` and `bootstrap`."""
     gap = None
-    if ENGLISH in codes and (mean := _macro(rows, codes, means, others)) is not None:
-        gap = _difference(rows[ENGLISH].mean - mean[0], means[:, codes.index(ENGLISH)] - mean[1], level)
+    english, others = draws.over([code for code in draws.points if code == ENGLISH]), draws.over(draws.others)
+    if english is not None and others is not None:
+        gap = _difference(english[0] - others[0], english[1] - others[1], level)
     return {
         "metric": "accuracy",
         "languages": {
             code: {
                 "n": len(row),
-                "accuracy": row.mean if len(row) else None,
-                "interval": interval(own[code], level) if code in own else None,
+                "accuracy": draws.points.get(code),
+                "interval": interval(draws.own[code], level) if code in draws.own else None,
                 "truncated": row.truncated,
                 "left_out": row.left_out,
             }
             for code, row in rows.items()
         },
-        "macro": {"all": macro(codes), "without_english": macro(others)},
+        "macro": {
+            "all": average(draws, list(draws.points), level),
+            "without_english": average(draws, draws.others, level),
+        },
         "transfer_gap": gap,
-        "chance": chance,
-        "bootstrap": {"resamples": resamples, "level": level, "seed": seed},
     }
 
 
@@ -302,32 +180,50 @@ def difference(
     left = {code: scored(frame, code) for code, frame in first.items()}
     right = {code: scored(frame, code) for code, frame in second.items()}
     rows = {code: _paired(left[code], right[code], code) for code in left if code in right}
-    codes, means = resample(rows, resamples, seed)
-    others = [code for code in codes if code != ENGLISH]
+    shared = sum(len(row) for row in rows.values())
+    unpaired = sum(len(row) for side in (left, right) for row in side.values()) - 2 * shared
+    return difference_of(rows, resample(rows, resamples, seed), level) | {"unpaired": unpaired}
+
+
+def difference_of(rows: Mapping[str, Scored], draws: Draws, level: float) -> dict[str, Any]:
+    """What `difference` says of the draws of a difference, without `unpaired`."""
 
     def macro(members: list[str]) -> dict[str, Any] | None:
-        if (mean := _macro(rows, codes, means, members)) is None:
+        if (mean := draws.over(members)) is None:
             return None
         return _difference(*mean, level) | {"languages": len(members)}
 
-    shared = sum(len(row) for row in rows.values())
     return {
         "languages": {
-            code: {"n": len(rows[code])} | _difference(rows[code].mean, draws, level)
-            for code, draws in zip(codes, _own_draws(rows, codes, means, seed), strict=True)
+            code: {"n": len(rows[code])} | _difference(point, draws.own[code], level)
+            for code, point in draws.points.items()
         },
-        "macro": {"all": macro(codes), "without_english": macro(others)},
-        "unpaired": sum(len(row) for side in (left, right) for row in side.values()) - 2 * shared,
+        "macro": {"all": macro(list(draws.points)), "without_english": macro(draws.others)},
     }
+
+
+def require_same_golds(ids: npt.NDArray[np.str_], first: Golds, second: Golds, which: str) -> None:
+    """Refuses to compare answers to different questions.
+
+    Args:
+        ids: of the rows (n,).
+        first: their gold answers (n,).
+        second: what must be equal to these (n,).
+        which: what is compared, as the message begins (`deu_Latn: the two methods`).
+
+    Raises:
+        TransfixError: with the first row whose gold answers differ.
+    """
+    unlike = first != second
+    if unlike.any():
+        raise TransfixError(
+            f"{which} have different gold answers for row {str(ids[unlike][0])!r}; "
+            "compare runs that were evaluated on the same data"
+        )
 
 
 def _paired(first: Scored, second: Scored, code: str) -> Scored:
     ids, left, right = np.intersect1d(first.ids, second.ids, assume_unique=True, return_indices=True)
     golds = first.golds[left]
-    unlike = golds != second.golds[right]
-    if unlike.any():
-        raise TransfixError(
-            f"{code}: the two methods have different gold answers for row {str(ids[unlike][0])!r}; "
-            "compare runs that were evaluated on the same data"
-        )
+    require_same_golds(ids, golds, second.golds[right], f"{code}: the two methods")
     return Scored(ids, first.values[left] - second.values[right], golds)

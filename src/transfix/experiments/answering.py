@@ -129,7 +129,14 @@ def load_model(spec: RunSpec) -> LoadedModel:
     """The base model of a specification."""
     from transfix import models
 
-    return models.load(spec.model, dtype=spec.dtype, device=spec.device, revision=spec.revision)
+    return models.load(
+        spec.model,
+        dtype=spec.dtype,
+        device=spec.device,
+        revision=spec.revision,
+        quantization=spec.quantization,
+        offload=spec.offload,
+    )
 
 
 def hash_of(text: str) -> str:

@@ -17,6 +17,7 @@ DISTRIBUTIONS = (
     "transformers",
     "peft",
     "accelerate",
+    "bitsandbytes",
     "safetensors",
     "datasets",
     "numpy",
@@ -40,7 +41,7 @@ def describe(device: str, dtype: str) -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "device": device,
-        "accelerator": _accelerator(device),
+        "accelerator": accelerator(device),
         "dtype": dtype,
     }
 
@@ -85,7 +86,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _accelerator(device: str) -> str | None:
+def accelerator(device: str) -> str | None:
     """The name of the GPU, if torch has been loaded (which it has, where a model is on one)."""
     torch: Any = sys.modules.get("torch")
     if torch is None or not device.startswith("cuda") or not torch.cuda.is_available():

@@ -178,6 +178,8 @@ def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> d
         "max_tokens": evaluation.max_tokens,
         "metric": task.metric,
     }
+    if spec.quantization != "none":
+        content["quantization"] = spec.quantization
     if task.kind == "choice":
         return content | {"scoring": form.scoring}
     return content | {

@@ -31,6 +31,7 @@ from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.experiments import spec_yaml
 from transfix.experiments.spec_parts import Evaluation, Exemplars, Exposure, Frozen, Train
 from transfix.experiments.titles import part_title
+from transfix.models.quantised import Quantization
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DEVICE = r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$"
@@ -72,7 +73,10 @@ class RunSpec(Frozen):
         model: a hub name, a local directory, or the name of a packaged model.
         revision: the hub's branch, tag or commit.
         dtype: of the base weights; `auto` is what is fast on the device (see `resolved`).
+        quantization: `none`, or the base's linear layers in `int8` or `int4` (see `models.quantised`).
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. Not part of the run's identity.
+        offload: where the layers' weights stay while they do not run: `none` on the device, `cpu` in main memory (beside a
+            GPU), `disk` in the model's files. Not part of the run's identity.
         adapter: the parts of the adapter.
         train: must be given for a trained adapter, and left out (or null) for `base`.
         evaluate: not part of the run's identity: the same adapter can be measured on more later.
@@ -83,11 +87,21 @@ class RunSpec(Frozen):
     )
     revision: str | None = None
     dtype: Dtype = "auto"
+    quantization: Quantization = "none"
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, cuda, cuda:1, mps or xpu")
+    offload: Literal["none", "cpu", "disk"] = "none"
     adapter: Parts = Field(description=f"a method ({', '.join(METHODS)}), a mapping with one, or a list of those")
     train: Train | None = Field(default=None, validate_default=True)
     evaluate: Evaluations = ()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @field_validator("adapter")
+    @classmethod
+    def _quantised_base_stays(cls, parts: tuple[Part, ...], info: ValidationInfo) -> tuple[Part, ...]:
+        quantization = info.data.get("quantization", "none")
+        if quantization != "none" and any(part.method == "full" for part in parts):
+            raise ValueError(f"full cannot train weights in {quantization}: use quantization: none, or another method")
+        return parts
 
     @field_validator("train", mode="before")
     @classmethod
@@ -98,6 +112,32 @@ class RunSpec(Frozen):
             raise ValueError("adapter base trains nothing: leave train out, or set it to null (--set train=null)")
         if methods and methods != "base" and train is None:
             raise ValueError(f"is missing: {methods} has to be trained (adapter: base measures the model as it is)")
+        return train
+
+    @field_validator("offload")
+    @classmethod
+    def _one_way_to_be_smaller(cls, offload: str, info: ValidationInfo) -> str:
+        quantization = info.data.get("quantization", "none")
+        if offload != "none" and quantization != "none":
+            raise ValueError(f"{offload} does not go with quantization {quantization}: leave one of them out")
+        return offload
+
+    @field_validator("adapter")
+    @classmethod
+    def _weights_that_learn_stay(cls, parts: tuple[Part, ...], info: ValidationInfo) -> tuple[Part, ...]:
+        if info.data.get("offload", "none") != "none" and any(part.method == "full" for part in parts):
+            raise ValueError("full trains every weight, which offload keeps away from the device: leave offload out")
+        return parts
+
+    @field_validator("train")
+    @classmethod
+    def _offloaded_weights_are_let_go(cls, train: Train | None, info: ValidationInfo) -> Train | None:
+        offload = info.data.get("offload", "none")
+        if train is not None and offload != "none" and not train.gradient_checkpointing:
+            raise ValueError(
+                f"offload: {offload} needs gradient_checkpointing: true (without it the backward pass holds on to every "
+                "layer's weights, and nothing is saved)"
+            )
         return train
 
     @field_validator("evaluate")
@@ -135,9 +175,9 @@ class RunSpec(Frozen):
             )
         data = yaml_file.plain(raw, "", problems)
         for setting in overrides:
-            _expand(data)
+            expand(data)
             spec_yaml.override(data, setting, problems)
-        _expand(data)
+        expand(data)
 
         def model_at(path: model_errors.Path) -> type[BaseModel] | None:
             return _model_at(path, data)
@@ -159,8 +199,13 @@ class RunSpec(Frozen):
         return yaml_file.dump(self.model_dump(mode="json"))
 
     def identity(self) -> str:
-        """12 hexadecimal digits of a SHA-256 over what decides the trained adapter: all but `evaluate` and `device`."""
-        content = self.model_dump(mode="json", exclude={"evaluate", "device"})
+        """12 hexadecimal digits of a SHA-256 over what decides the trained adapter: not `evaluate`, `device`, `offload`.
+
+        Settings that came later count only where they are used, so that the runs from before keep their names.
+        """
+        content = self.model_dump(mode="json", exclude={"evaluate", "device", "offload"})
+        if self.quantization == "none":
+            del content["quantization"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -218,16 +263,17 @@ class RunSpec(Frozen):
 
     @property
     def title(self) -> str:
-        """The adapter as a table names it: `LLaMA-Adapter, 10 tokens`, `LoRA r=4`."""
-        return " + ".join(part_title(part) for part in self.adapter)
+        """The adapter as a table names it: `LLaMA-Adapter, 10 tokens`, `LoRA r=4`, `LoRA r=4, int4 base`."""
+        base = "" if self.quantization == "none" else f", {self.quantization} base"
+        return " + ".join(part_title(part) for part in self.adapter) + base
 
 
 def _overlap(first: str | tuple[str, ...], second: str | tuple[str, ...]) -> bool:
     return isinstance(first, str) or isinstance(second, str) or bool(set(first) & set(second))
 
 
-def _expand(data: dict[str, Any]) -> None:
-    """Writes the short forms of a plain specification out, so that overrides and messages can point into them."""
+def expand(data: dict[str, Any]) -> None:
+    """Writes the short forms of a plain specification out, in place, so that settings and messages can point into them."""
     if "adapter" in data:
         data["adapter"] = as_parts(data["adapter"])
     if "evaluate" in data:

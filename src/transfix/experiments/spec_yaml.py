@@ -17,8 +17,7 @@ def override(data: dict[str, Any], setting: str, problems: list[Problem]) -> Non
     """
     path, equals, text = setting.partition("=")
     path = path.strip()
-    keys = re.sub(r"\[(\d+)\]", r".\1", path).split(".")
-    if not equals or not all(key.strip() for key in keys):
+    if not equals or not all(key.strip() for key in keys_of(path)):
         problems.append(Problem(f"--set {setting}", "is not of the form path=value", "for example train.rows=500"))
         return
     try:
@@ -27,6 +26,17 @@ def override(data: dict[str, Any], setting: str, problems: list[Problem]) -> Non
         problems.append(Problem(path, str(error)))
         return
     problems.extend(repeated)
+    put(data, path, value, problems)
+
+
+def keys_of(path: str) -> list[str]:
+    """`adapter[0].tokens` and `adapter.0.tokens` as `["adapter", "0", "tokens"]`."""
+    return re.sub(r"\[(\d+)\]", r".\1", path).split(".")
+
+
+def put(data: dict[str, Any], path: str, value: object, problems: list[Problem]) -> None:
+    """Puts a value at a dotted path of a plain specification, in place, as `override` does."""
+    keys = keys_of(path)
     here: Any = data
     walked = ""
     for depth, key in enumerate(keys):

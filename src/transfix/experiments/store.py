@@ -228,7 +228,7 @@ class Run:
         if same_version and not self.name.endswith(spec.identity()):
             raise TransfixError(
                 f"{path} is not what its run was made with: it comes to {spec.name}. A run's specification cannot be "
-                "edited: write the change into your own file and start a new run (evaluate and device may change)."
+                "edited: write the change into your own file and start a new run (evaluate, device and offload may change)."
             )
         return spec
 
@@ -278,8 +278,8 @@ class RunStore:
     def open(self, spec: RunSpec) -> Run:
         """The run of a specification; created, with `spec.yaml` and `environment.json`, if it is not there.
 
-        What the run is to be evaluated on and the device are not part of its identity: a new `evaluate` or `device`
-        replaces the stored one.
+        What the run is to be evaluated on, the device and `offload` are not part of its identity: new ones replace the
+        stored ones.
 
         Raises:
             ValueError: the data type is still `auto`: it is part of the run's identity (see `RunSpec.resolved`).

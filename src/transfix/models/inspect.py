@@ -7,6 +7,7 @@ numbers, and every method is really attached to it.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,13 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from transfix.adapters import Support, attach, support
-from transfix.adapters.architecture import body
-from transfix.adapters.methods import FullFineTuning, LlamaAdapter, LoRA, Part, PrefixTuning, SoftPrompt
+from transfix.adapters.architecture import UnsupportedModelError, body, stack
+from transfix.adapters.methods import Base, FullFineTuning, LlamaAdapter, LoRA, Part, PrefixTuning, SoftPrompt
 from transfix.adapters.seam import BACKENDS
 from transfix.errors import TransfixError
 from transfix.models import files, hub, loading, registry
-from transfix.models.memory import LayerShape, Memory, estimate, norm_widths
+from transfix.models.memory import BaseShape, LayerShape, Load, Memory, estimate, norm_widths
+from transfix.models.quantised import quantised_parameters
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,8 +41,31 @@ TOKENS = 10
 STUDY_LAYERS = 30 / 32
 """The share of layers adapted in the study: the top 30 of 32."""
 
-ROWS, ROW_TOKENS = 16, 128
-"""The batch that memory is estimated for."""
+CASES: dict[str, dict[str, Any]] = {
+    "float32": {"width": 4},
+    "bfloat16": {"width": 2},
+    "bfloat16+checkpointing": {"width": 2, "checkpointing": True},
+    "int8": {"width": 2, "quantization": "int8"},
+    "int4": {"width": 2, "quantization": "int4"},
+    "int8+checkpointing": {"width": 2, "checkpointing": True, "quantization": "int8"},
+    "int4+checkpointing": {"width": 2, "checkpointing": True, "quantization": "int4"},
+}
+"""What memory is estimated for: the base's dtype (bfloat16 beside int8 and int4), with and without checkpointing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The forward that memory is estimated for.
+
+    Attributes:
+        rows: in it.
+        tokens: of a row.
+        targets: target tokens a row; 0 if label words are scored.
+    """
+
+    rows: int
+    tokens: int
+    targets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +77,7 @@ class MethodCount:
         trainable: how many numbers it learns; `None` if it cannot be attached.
         share: `trainable` over all parameters of the base.
         reason: why it cannot be attached.
-        memory: bytes in training, by `float32`, `bfloat16` and `bfloat16+checkpointing`.
+        memory: bytes at the highest, by `CASES`; of `base` in evaluation, of the others in training.
     """
 
     name: str
@@ -78,6 +103,7 @@ class Inspection:
         seam_backends: those that prefixes can go through.
         adapted_layers: L, the study's 30 of 32 for this depth.
         works: what transfix can do with the model, in a sentence.
+        forward: what memory is estimated for.
     """
 
     name: str
@@ -102,6 +128,7 @@ class Inspection:
     adapted_layers: int
     methods: tuple[MethodCount, ...]
     works: str
+    forward: Forward
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -110,8 +137,8 @@ class Inspection:
             {**asdict(method), "memory": {name: memory.as_dict() for name, memory in method.memory.items()}}
             for method in self.methods
         ]
-        batch = {"rows": ROWS, "tokens": ROW_TOKENS}
-        return {**fields, "support": asdict(self.support), "methods": methods, "memory_batch": batch}
+        del fields["forward"]
+        return {**fields, "support": asdict(self.support), "methods": methods, "memory_batch": asdict(self.forward)}
 
     def __rich__(self) -> RenderableType:
         from transfix.models.inspect_table import table
@@ -119,15 +146,19 @@ class Inspection:
         return table(self)
 
 
-def inspect(name: str | Path) -> Inspection:
+def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 0) -> Inspection:
     """Inspect a model.
 
     Args:
         name: a packaged model, a directory with at least a config.json, or a hub id (only its config.json is read).
+        rows: of the forward that memory is estimated for.
+        tokens: of a row.
+        targets: target tokens of a row; 0 if label words are scored.
 
     Raises:
         TransfixError: the configuration cannot be found or read, or describes no model that transformers knows.
     """
+    forward = Forward(rows, tokens, targets)
     config = _config(name)
     model = _skeleton(str(name), config)
     text = config.get_text_config(decoder=True)
@@ -141,7 +172,8 @@ def inspect(name: str | Path) -> Inspection:
     kv_heads = int(getattr(text, "num_key_value_heads", None) or heads)
     shape = _layer_shape(model, text, heads, kv_heads, head_size)
     window, windowed = _sliding(text, depth)
-    methods = tuple(_count(model, label, part, shape, depth, parameters) for label, part in study_methods(adapted))
+    sizes = _base_shape(model, text, shape, parameters)
+    methods = tuple(_count(model, label, part, sizes, depth, forward) for label, part in study_methods(adapted))
     return Inspection(
         name=str(name),
         architecture=type(model).__name__,
@@ -165,12 +197,46 @@ def inspect(name: str | Path) -> Inspection:
         adapted_layers=adapted,
         methods=methods,
         works=_works(kind, able, methods),
+        forward=forward,
+    )
+
+
+def depth(name: str | Path) -> int:
+    """How many layers a model has; see `inspect`."""
+    return int(_config(name).get_text_config(decoder=True).num_hidden_layers)
+
+
+def parameters(name: str | Path) -> int:
+    """How many numbers a model has; see `inspect`."""
+    return sum(parameter.numel() for parameter in _skeleton(str(name), _config(name)).parameters())
+
+
+def trainable(name: str | Path, parts: Sequence[Part]) -> int:
+    """How many numbers an adapter learns on a model; see `inspect`.
+
+    Raises:
+        TransfixError: the configuration cannot be had, or the parts cannot be attached.
+    """
+    if all(isinstance(part, Base) for part in parts):
+        return 0
+    model = _skeleton(str(name), _config(name))
+    with torch.device("meta"):
+        return attach(model, *(_plain(part) for part in parts), name="inspected").trainable
+
+
+def _plain(part: Part) -> Part:
+    """The part with a start that needs no tokenizer: how many numbers it has does not depend on it."""
+    return (
+        part.model_copy(update={"init": "normal"})
+        if isinstance(part, PrefixTuning | LlamaAdapter | SoftPrompt)
+        else part
     )
 
 
 def study_methods(adapted: int) -> tuple[tuple[str, Part], ...]:
     """The study's methods and settings, full fine-tuning last; prefixes on the top `adapted` layers."""
     return (
+        ("base", Base()),
         (f"soft_prompt P={TOKENS}", SoftPrompt(tokens=TOKENS)),
         (f"prefix P={TOKENS} L={adapted}", PrefixTuning(tokens=TOKENS, layers=adapted)),
         (f"prefix P={TOKENS} L={adapted}, unprojected", PrefixTuning(tokens=TOKENS, layers=adapted, projection="none")),
@@ -253,8 +319,17 @@ def _backends(model: PreTrainedModel) -> tuple[str, ...]:
     return ("eager", *(name for name, flag in flags.items() if getattr(inside, flag, False)))
 
 
+def _base_shape(model: PreTrainedModel, text: Any, shape: LayerShape, parameters: int) -> BaseShape:
+    try:
+        quantisable = quantised_parameters(stack(model))
+    except UnsupportedModelError:
+        quantisable = 0
+    largest = max(parameter.numel() for parameter in model.parameters())
+    return BaseShape(parameters, quantisable, largest, int(text.vocab_size), shape)
+
+
 def _count(
-    model: PreTrainedModel, label: str, part: Part, shape: LayerShape, depth: int, parameters: int
+    model: PreTrainedModel, label: str, part: Part, sizes: BaseShape, depth: int, forward: Forward
 ) -> MethodCount:
     try:
         with torch.device("meta"):
@@ -266,17 +341,16 @@ def _count(
         adapter.detach()
     adapted = getattr(part, "layers", "all")
     learning = adapted if isinstance(adapted, int) else depth
-    cases = {"float32": (4, False), "bfloat16": (2, False), "bfloat16+checkpointing": (2, True)}
-    vocabulary = int(model.config.get_text_config(decoder=True).vocab_size)
     memory = {
-        case: estimate(part, trainable, parameters, vocabulary, shape, learning, ROWS, ROW_TOKENS, width, checkpointing)
-        for case, (width, checkpointing) in cases.items()
+        case: estimate(part, trainable, learning, sizes, Load(**asdict(forward), **settings))
+        for case, settings in CASES.items()
+        if not (isinstance(part, FullFineTuning) and "quantization" in settings)
     }
-    return MethodCount(label, trainable, trainable / parameters, "", memory)
+    return MethodCount(label, trainable, trainable / sizes.parameters, "", memory)
 
 
 def _works(kind: str, able: Support, methods: tuple[MethodCount, ...]) -> str:
-    attached = dict.fromkeys(method.name.split()[0] for method in methods if method.trainable is not None)
+    attached = dict.fromkeys(method.name.split()[0] for method in methods if method.trainable)
     if kind == "decoder":
         return "training, evaluation and prediction with " + ("every method" if able.supported else ", ".join(attached))
     return (

@@ -11,7 +11,12 @@ from rich.table import Table
 if TYPE_CHECKING:
     from transfix.models.inspect import Inspection
 
-CASES = {"float32": "fp32", "bfloat16": "bf16", "bfloat16+checkpointing": "bf16, checkpointed"}
+HEADINGS = {
+    "float32": "fp32",
+    "bfloat16": "bf16",
+    "bfloat16+checkpointing": "bf16, checkpointed",
+    "int4+checkpointing": "int4, checkpointed",
+}
 
 
 def table(found: Inspection) -> RenderableType:
@@ -39,22 +44,22 @@ def table(found: Inspection) -> RenderableType:
 
 
 def _methods(found: Inspection) -> Table:
-    from transfix.models.inspect import ROW_TOKENS, ROWS
-
+    forward = found.forward
+    answers = f"{forward.targets} target tokens" if forward.targets else "a label word"
     methods = Table(
-        title=f"Trainable parameters, and training memory for {ROWS} rows of {ROW_TOKENS} tokens",
+        title=f"Trainable parameters, and peak memory for {forward.rows} rows of {forward.tokens} tokens with {answers}",
         title_justify="left",
-        caption="estimated: weights, adapter, gradients, AdamW, activations, logits at targets; --json gives the parts",
+        caption="estimated, in training (base: in evaluation), without Python and its libraries; --json gives the parts",
         caption_justify="left",
     )
     methods.add_column("method")
-    for heading in ("trainable", "share", *CASES.values()):
+    for heading in ("trainable", "share", *HEADINGS.values()):
         methods.add_column(heading, justify="right")
     for method in found.methods:
         if method.trainable is None or method.share is None:
-            methods.add_row(method.name, "–", "–", *["–"] * len(CASES))
+            methods.add_row(method.name, "–", "–", *["–"] * len(HEADINGS))
             continue
-        sizes = [_size(method.memory[case].total) for case in CASES]
+        sizes = [_size(method.memory[case].total) if case in method.memory else "–" for case in HEADINGS]
         methods.add_row(method.name, f"{method.trainable:,}", _share(method.share), *sizes)
     return methods
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,7 +24,9 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from transfix.errors import TransfixError
-from transfix.models import files, hub, registry
+from transfix.models import files, hub, quantised, registry
+from transfix.models.offload import Offload, device_map
+from transfix.models.quantised import Quantization
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -99,6 +102,8 @@ def load(
     device: str = "auto",
     revision: str | None = None,
     say: registry.Say | None = None,
+    quantization: Quantization = "none",
+    offload: Offload = "none",
 ) -> LoadedModel:
     """Load a causal language model and its tokenizer. Remote code is never run.
 
@@ -108,12 +113,18 @@ def load(
         device: auto, cpu, cuda, cuda:1, ...
         revision: branch, tag or commit of a hub model.
         say: told what takes long (a conversion), line by line.
+        quantization: none, or int8 or int4 for the linear layers' weights (see `quantised`).
+        offload: where the layers' weights stay while they do not run: on the device, in main memory, on the disk.
 
     Raises:
-        TransfixError: there is no such model, it cannot be reached, it is damaged or incomplete, or it is no decoder.
+        TransfixError: there is no such model, it cannot be reached, it is damaged or incomplete, or it is no decoder; it
+            cannot be quantised or offloaded like this.
     """
     at = choose_device(device)
     chosen = choose_dtype(dtype, at)
+    smaller = quantised.options(quantization, chosen, at)
+    if smaller and offload != "none":
+        raise TransfixError(f"offload {offload} does not go with quantization {quantization}: leave one of them out.")
     found = hub.resolve(name)
     directory = None
     if not isinstance(found, str):
@@ -121,24 +132,39 @@ def load(
             raise TransfixError(f"model {str(name)!r} is not from the hub: it has no revision {revision!r}, drop it.")
         directory = registry.ensure(found, say) if isinstance(found, registry.PackagedModel) else found
         files.check_directory(directory)
-    source = str(directory or found)
+    source = read_from = str(directory or found)
+    if isinstance(found, registry.PackagedModel):
+        read_from = str(registry.weights(found, chosen))
     options = source_options(source, revision)
     config = read_config(str(name), source, options)
     require_decoder(str(name), config)
+    if getattr(config, "quantization_config", None):
+        if smaller:
+            raise TransfixError(f"model {str(name)!r} is quantised already: use quantization: none.")
+        smaller = {"device_map": {"": at}}
     with quiet(), explained(str(name), revision, "tokenizer", directory):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     with quiet(), explained(str(name), revision, "weights", directory):
+        if offload != "none":
+            options["device_map"] = device_map(str(name), config, offload, at)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
+            read_from,
             config=config,
             dtype=chosen,
             ignore_mismatched_sizes=True,  # they are in the report, and refused below
             output_loading_info=True,
+            **smaller,
             **options,
         )
-        model, report = loaded[0].to(at), loaded[1]
+        placed = bool(smaller) or offload != "none"
+        model, report = loaded if placed else (loaded[0].to(at), loaded[1])
+    for parameter in model.parameters() if offload != "none" else ():
+        parameter.requires_grad_(parameter.requires_grad and not parameter.is_meta)  # it comes anew for every forward
+    if smaller:
+        quantised.prepare(model)
     _require_all_weights(str(name), config, report)
     _prepare_tokenizer(str(name), tokenizer)
+    _give_back_memory()
     return LoadedModel(model.eval(), tokenizer, str(name), chosen, at)
 
 
@@ -216,6 +242,12 @@ def _prepare_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
                 "tokenizer_config.json (is that file there?)."
             )
         tokenizer.pad_token = stand_in
+
+
+def _give_back_memory() -> None:
+    """Hands what reading left free on the heap back to the system: 0.3 GB after a tokenizer of 262,144 tokens."""
+    with suppress(OSError, AttributeError):  # only the GNU C library has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_encoder(config: PreTrainedConfig) -> bool:

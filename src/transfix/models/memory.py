@@ -1,24 +1,38 @@
-"""How much memory training will take, from the shapes of a model alone.
+"""How much memory a training or an evaluation takes at its highest, from the shapes of a model alone.
 
-For B rows of T tokens, b bytes a base weight (4 in float32, 2 in bfloat16), n trainable numbers and L' layers from the
-lowest that learns to the top (below it nothing is kept for the backward pass):
+For B rows of T tokens in a forward, b bytes a base weight (4 in float32, 2 in bfloat16), n trainable numbers and L' layers
+from the lowest that learns to the top (below it nothing is kept for the backward pass):
 
-    weights      N·b              base parameters; frozen, so without gradient or optimiser state
+    weights      N·b              base parameters; of Q quantised ones Q·1 (int8) or Q·0.5625 (int4)
+    tokenizer    V·460            its vocabulary and merges
     adapter      n·4              float32, whatever the base is in
-    gradients    n·4
     optimiser    n·8              AdamW's two moments
+    gradients    n·4              as large as what is learned
     activations  B·T·(L'·a + 4d)  kept for the backward pass; with checkpointing B·T·(L'·d·b + a + 4d)
-    logits       B·V·(b + 8)      at the targets only, one a row: logits, log-probabilities and their gradient
+    logits                        see below
+    working      B·T·(4f·b + 12d) the tensors of one MLP, which come and go; twice that in a backward pass
+    heap                          a quarter of the activations in bfloat16 on a CPU: holes between tensors that come and go
 
     a = 4·Σ norms' widths + 4·H·h·b + 4·H + m·f·b + (what the method adds)        bytes a token and layer
 
 where a norm keeps its input in float32, attention (sdpa) keeps q, k, v (repeated for all heads) and its output, and the
 MLP keeps m = 3 vectors of its inner width f if it is gated, else 5 (GPT-2's composed GELU). Frozen linear layers keep
-nothing. Full fine-tuning has n = N, no adapter of its own, gradients and moments in the base's dtype, and keeps the
-input of every linear layer too. On tiny models the activations are within a quarter of what autograd really keeps.
+nothing. Full fine-tuning has n = N, no adapter of its own, gradients and moments in the base's dtype,
+and keeps the input of every linear layer too.
 
-Not in it: the working space of single operations (about one layer's activations), and the framework's own (on a GPU
-0.5 to 1 GB).
+Logits: of label words there are three or so a row, which is nothing. Of target texts with R tokens in a forward, a frozen
+head takes loss and gradient together, min(R, 128)·V·8; a head that learns needs R·V·2b + min(R, 256)·V·12, and evaluation
+R·V·b + min(R, 256)·V·8.
+
+Not everything is there at once. With E numbers in the largest weight, the embeddings, full fine-tuning has E·b more at the
+beginning of the backward pass (the head's gradient) and 2·E·b more in AdamW's step. By then the activations are free again,
+but the C library's heap holds on to them. So
+
+    total = weights + tokenizer + adapter + optimiser + activations + heap
+            + max(logits + working + [full: E·b],  gradients + [full: 2·E·b])
+
+Not in it: Python and its libraries (0.5 GB; on a GPU the driver's 0.5 to 1 GB), reading the weights (on a CPU pages of the
+file, which the system takes back when it needs them), attention masks, and on a GPU the allocator's own holes.
 """
 
 from __future__ import annotations
@@ -27,7 +41,15 @@ from dataclasses import asdict, dataclass
 
 from torch import nn
 
-from transfix.adapters.methods import FullFineTuning, LlamaAdapter, LoRA, Part
+from transfix.adapters.methods import Base, FullFineTuning, LlamaAdapter, LoRA, Part
+from transfix.models.quantised import WEIGHT_BYTES, Quantization
+
+TOKENIZER = 460
+"""Bytes an entry of the vocabulary, measured on Gemma 3 (262,144 entries)."""
+
+HOLES = 0.25
+"""Of the activations: what the GNU C library's heap holds beside what is in use, for tensors in bfloat16. On one machine a
+training of Gemma 3 270M took 29 % more than its tensors there, and 3 % more in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +74,71 @@ class LayerShape:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseShape:
+    """A base model's sizes.
+
+    Attributes:
+        parameters: N.
+        quantisable: Q, numbers in the linear layers' weights, which a quantised base keeps in fewer bits.
+        largest: E, numbers in the largest weight.
+        vocabulary: V.
+        layer: of one layer.
+    """
+
+    parameters: int
+    quantisable: int
+    largest: int
+    vocabulary: int
+    layer: LayerShape
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a forward has to carry.
+
+    Attributes:
+        rows: B, rows of a forward.
+        tokens: T, tokens of a row, padding included. B·T is `batch_tokens` at the most.
+        targets: target tokens a row; 0 if only label words are scored.
+        width: b, 4 or 2 bytes.
+        checkpointing: whether layers are computed again in the backward pass.
+        quantization: of the base.
+    """
+
+    rows: int
+    tokens: int
+    targets: int = 0
+    width: int = 4
+    checkpointing: bool = False
+    quantization: Quantization = "none"
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes by component."""
+    """Bytes by component; see the module's description for what is there at the same time.
+
+    Attributes:
+        head_gradient: E·b in full fine-tuning.
+        step: 2·E·b in full fine-tuning.
+    """
 
     weights: int
+    tokenizer: int
     adapter: int
-    gradients: int
     optimiser: int
+    gradients: int
     activations: int
     logits: int
+    working: int
+    heap: int
+    head_gradient: int = 0
+    step: int = 0
 
     @property
     def total(self) -> int:
-        """All of it."""
-        return sum(asdict(self).values())
+        """The most there is at a time."""
+        always = self.weights + self.tokenizer + self.adapter + self.optimiser + self.activations + self.heap
+        return always + max(self.logits + self.working + self.head_gradient, self.gradients + self.step)
 
     def as_dict(self) -> dict[str, int]:
         """For JSON."""
@@ -90,47 +163,44 @@ def norm_widths(block: nn.Module, heads: int, kv_heads: int, head_size: int) -> 
     return total
 
 
-def estimate(
-    part: Part,
-    trainable: int,
-    parameters: int,
-    vocabulary: int,
-    shape: LayerShape,
-    learning_layers: int,
-    rows: int,
-    tokens: int,
-    width: int,
-    checkpointing: bool,
-) -> Memory:
+def estimate(part: Part, trainable: int, learning_layers: int, base: BaseShape, load: Load) -> Memory:
     """The module's formula.
 
     Args:
-        part: the method.
+        part: the method; `Base` is an evaluation.
         trainable: n.
-        parameters: N.
-        vocabulary: V.
-        shape: of one layer.
         learning_layers: L'.
-        rows: B, rows of a forward.
-        tokens: T, tokens of a row, padding included.
-        width: b, 4 or 2 bytes.
-        checkpointing: whether layers are computed again in the backward pass.
+        base: the model's sizes.
+        load: the forward's.
     """
-    full = isinstance(part, FullFineTuning)
+    full, learns = isinstance(part, FullFineTuning), not isinstance(part, Base)
+    width, hidden, tokens = load.width, base.layer.hidden, load.rows * load.tokens
     state = width if full else 4
-    kept = _kept(part, shape, width)
-    if checkpointing:
-        activations = learning_layers * shape.hidden * width + kept
-    else:
-        activations = learning_layers * kept
+    kept = _kept(part, base.layer, width)
+    per_token = learning_layers * hidden * width + kept if load.checkpointing else learning_layers * kept
+    activations = tokens * (per_token + 4 * hidden) if learns else 0
+    quantised = base.quantisable if load.quantization != "none" else 0
     return Memory(
-        weights=parameters * width,
+        weights=round((base.parameters - quantised) * width + quantised * WEIGHT_BYTES.get(load.quantization, 0)),
+        tokenizer=TOKENIZER * base.vocabulary,
         adapter=0 if full else trainable * 4,
-        gradients=trainable * state,
         optimiser=trainable * state * 2,
-        activations=rows * tokens * (activations + 4 * shape.hidden) if trainable else 0,
-        logits=rows * vocabulary * (width + 8),
+        gradients=trainable * state,
+        activations=activations,
+        logits=_logits(load.rows * load.targets, base.vocabulary, width, full, learns),
+        working=(1 + learns) * tokens * (4 * base.layer.inner * width + 12 * hidden),
+        heap=round(HOLES * activations) if width == 2 else 0,
+        head_gradient=base.largest * width if full else 0,
+        step=2 * base.largest * width if full else 0,
     )
+
+
+def _logits(reads: int, vocabulary: int, width: int, full: bool, learns: bool) -> int:
+    if full:
+        return vocabulary * (reads * 2 * width + min(reads, 256) * 12)
+    if learns:
+        return vocabulary * min(reads, 128) * 8
+    return vocabulary * (reads * width + min(reads, 256) * 8)
 
 
 def _kept(part: Part, shape: LayerShape, width: int) -> int:

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from transfix.errors import TransfixError
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PretrainedConfig
 
     from transfix.models.gguf import Header
@@ -119,28 +120,66 @@ def ensure(model: PackagedModel, say: Say | None = None) -> Path:
         TransfixError: the package or the `gguf` reader is missing, a file of the package is damaged, or the cache
             cannot be written.
     """
+    target = directory(model)
+    if not target.is_dir():
+        parts = _part_paths(model)
+        _fill(model, target, lambda staging: _convert(model, parts, staging, say or (lambda line: None)))
+    return target
+
+
+def weights(model: PackagedModel, dtype: torch.dtype, say: Say | None = None) -> Path:
+    """The directory with the weights in the form that loads into a `dtype` with the least memory.
+
+    Reading float32 and rounding it would for a moment take three times what bfloat16 takes: it is rounded once, and kept.
+
+    Where that cannot be kept, the float32 weights have to do.
+
+    Raises:
+        TransfixError: as `ensure`.
+    """
+    import torch
+
+    whole = ensure(model, say)
+    if dtype is not torch.bfloat16:
+        return whole
+    target = whole / "bfloat16"
+    with suppress(TransfixError):
+        if not target.is_dir():
+            _fill(model, target, lambda staging: _round(whole, staging))
+    return target if target.is_dir() else whole
+
+
+def _fill(model: PackagedModel, target: Path, convert: Callable[[Path], None]) -> None:
+    """Makes a directory that is whole if it exists."""
     from filelock import FileLock
 
-    target = directory(model)
-    if target.is_dir():
-        return target
-    parts = _part_paths(model)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.parent / f".{target.name}.lock"):
             if not target.is_dir():  # else: another process has just finished it
                 _sweep(target)
                 with _staging(target) as staging:
-                    _convert(model, parts, staging, say or (lambda line: None))
+                    convert(staging)
                     _flush(staging)
                     staging.rename(target)
                     _flush_directory(target.parent)
     except OSError as error:
         raise TransfixError(
-            f"{model.name} cannot be converted into {target.parent}: {error.strerror or error}. It needs 1.5 GB; "
+            f"{model.name} cannot be converted into {target.parent}: {error.strerror or error}. It needs 2 GB; "
             "set TRANSFIX_CACHE to a directory with that much space."
         ) from error
-    return target
+
+
+def _round(whole: Path, staging: Path) -> None:
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(whole / "model.safetensors", "pt") as file:
+        rounded = {name: file.get_tensor(name).to(torch.bfloat16) for name in file.keys()}  # noqa: SIM118
+    save_file(rounded, staging / "model.safetensors", metadata={"format": "pt"})
+    (staging / "model.safetensors").chmod(0o644)
+    shutil.copy(whole / "config.json", staging)
 
 
 def _part_paths(model: PackagedModel) -> list[Path]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transfix.errors import TransfixError
 from transfix.evaluation import metrics
 from transfix.report import labels
-from transfix.report.contents import Method
-from transfix.report.runs import RunRecord
+from transfix.report.contents import Differences, Method, rank_correlation
 
 RIVALS = 3
 """How many of the other methods the best one is compared with."""
-
-Frames = Callable[[RunRecord], Mapping[str, Mapping[str, list[Any]]]]
 
 
 def best(methods: Sequence[Method]) -> Method | None:
@@ -33,14 +30,16 @@ def _main(method: Method) -> Mapping[str, Any] | None:
     return method.macro("without_english") or method.macro("all")
 
 
-def claims(title: str, methods: Sequence[Method], chance: float | None, frames: Frames) -> tuple[str, list[str]]:
+def claims(
+    title: str, methods: Sequence[Method], chance: float | None, differences: Differences
+) -> tuple[str, list[str]]:
     """The headline of a task and its further sentences.
 
     Args:
         title: the task's name.
         methods: the columns of its table.
         chance: accuracy of a guess, or None if it is not known.
-        frames: gives a run's predictions on this task by language code.
+        differences: between them.
     """
     top = best(methods)
     main = _main(top) if top else None
@@ -58,7 +57,7 @@ def claims(title: str, methods: Sequence[Method], chance: float | None, frames: 
         (method for method in methods if method is not top and not method.run.is_base and _main(method)),
         key=lambda method: -(_main(method) or {})["accuracy"],
     )
-    return headline, sentences + [sentence for other in rivals[:RIVALS] if (sentence := _pair(top, other, frames))]
+    return headline, sentences + [sentence for other in rivals[:RIVALS] if (sentence := _pair(top, other, differences))]
 
 
 def _scope(method: Method) -> str:
@@ -80,6 +79,8 @@ def _method(method: Method, chance: float | None) -> str:
     if main is None:
         return ""
     words = [f"{method.label}: {labels.estimate(main['accuracy'], main['interval'])} {_scope(method)}"]
+    if method.seeds > 1 and main["sd"] is not None:
+        words.append(f"the mean of {method.seeds} seeds, standard deviation {labels.points(main['sd'])} points")
     others = [
         entry for code in method.summary["languages"] if code != metrics.ENGLISH and (entry := method.language(code))
     ]
@@ -94,22 +95,41 @@ def _method(method: Method, chance: float | None) -> str:
     if against:
         fewer = against["languages"] < main["languages"]
         words.append(_relation(against, "the base model") + f" over {against['languages']} languages" * fewer)
+        words.extend(_by_language(method.against_base or {}))
     gap = method.summary["transfer_gap"]
     if gap and not method.run.is_base:
         words.append("English is " + _relation(gap, "the mean of the others"))
     return "; ".join(words) + "."
 
 
-def _pair(top: Method, other: Method, frames: Frames) -> str:
+def _pair(top: Method, other: Method, differences: Differences) -> str:
     """The best method against another one, on the rows and languages both have."""
     try:
-        found = metrics.difference(frames(top.run), frames(other.run))["macro"]
+        found = differences.of(top, other)
     except TransfixError:
         return ""
-    macro = found["without_english"] or found["all"]
+    macro = found["macro"]["without_english"] or found["macro"]["all"]
     if macro is None:
         return ""
-    return f"On the same rows {top.label} is {_relation(macro, other.label)}, over {macro['languages']} languages."
+    words = [
+        f"On the same rows {top.label} is {_relation(macro, other.label)}, over {macro['languages']} languages",
+        *_by_language(found),
+    ]
+    rho = rank_correlation(top, other, differences.averaged)
+    if rho is not None:
+        words.append(f"rank correlation of their languages {rho:.2f}".replace("-", labels.MINUS))
+    return "; ".join(words) + "."
+
+
+def _by_language(found: Mapping[str, Any]) -> list[str]:
+    """In how many languages a difference is clear, after Holm's correction; nothing where there is only one language."""
+    total = len(found.get("languages", ()))
+    if total < 2:
+        return []
+    counts = [f"{what} in {found[key]}" for key, what in (("wins", "better"), ("losses", "worse")) if found[key]]
+    if not counts:
+        return [f"in none of the {total} languages by itself distinguishable after Holm's correction"]
+    return [f"{labels.listing(counts)} of {total} languages after Holm's correction"]
 
 
 def _relation(found: Mapping[str, Any], to: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transfix.errors import TransfixError
 from transfix.evaluation import metrics
-from transfix.report import claims, labels, settings
+from transfix.report import claims, columns, labels, settings
 from transfix.report.contents import ExampleRow, Method, Report, TaskReport
 from transfix.report.runs import Predictions, RunRecord, find, read
 
@@ -44,115 +44,93 @@ def collect(
         if absent := sorted(set(only) - {path.name for path in paths}):
             raise TransfixError(f"{directory} has no run {', '.join(absent)}")
         paths, notes = [path for path in paths if path.name in only], []
-    runs = sorted((read(path) for path in paths), key=labels.order)
-    names = labels.run_labels(runs)
-    for run in runs:
+    methods = columns.seeds(sorted(map(read, paths), key=labels.order))
+    runs = tuple((entry.named(run), run) for entry in methods for run in entry.runs)
+    for _, run in runs:
         notes.extend(run.notes)
-    tasks = dict.fromkeys(task for run in runs for task in run.predictions)
-    reports = [
-        _task(task, [(names[run.name], run) for run in runs if run.predictions.get(task)], examples) for task in tasks
-    ]
+    tasks = dict.fromkeys(task for _, run in runs for task in run.predictions)
+    reports = [_task(task, methods, examples) for task in tasks]
     reports = [report for report in reports if report.languages]
     reports.sort(key=lambda report: (-len(report.languages) * len(report.methods), report.name))
-    return Report(str(directory), tuple((names[run.name], run) for run in runs), tuple(reports), tuple(notes))
+    return Report(str(directory), runs, tuple(reports), tuple(notes))
 
 
-def _frames(run: RunRecord, task: str) -> dict[str, Mapping[str, list[Any]]]:
-    return {code: predictions.columns for code, predictions in run.predictions.get(task, {}).items()}
-
-
-def _task(task: str, runs: Sequence[tuple[str, RunRecord]], lookup: ExampleLookup | None) -> TaskReport:
+def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | None) -> TaskReport:
     notes: list[str] = []
-    summaries = {run.name: metrics.summarise(_frames(run, task), None) for _, run in runs}
-    have = {
-        name: frozenset(code for code, entry in summary["languages"].items() if entry["n"])
-        for name, summary in summaries.items()
-    }
-    averaged = _averaged(have.values())
-    methods = []
-    for label, run in runs:
-        summary, own = summaries[run.name], have[run.name]
-        if not own <= averaged and own & averaged:
-            part = metrics.summarise({code: f for code, f in _frames(run, task).items() if code in averaged}, None)
-            summary = summary | {"macro": part["macro"], "transfer_gap": part["transfer_gap"]}
-        against = _against_base(task, label, run, [other for _, other in runs], averaged, notes)
-        methods.append(Method(label, run, summary, against, own >= averaged))
-        if not own >= averaged:
-            notes.append(f"{label} has {len(own & averaged)} of {len(averaged)} languages: do not compare its averages")
-        notes.extend(_one_answer(label, run, task))
-    codes = dict.fromkeys(code for _, run in runs for code in run.predictions[task] if code in have[run.name])
+    methods, averaged, differences = columns.columns(task, groups, notes)
+    named = {run.path: entry.named(run) for entry in groups for run in entry.runs}
+    for method in methods:
+        for run in method.runs:
+            notes.extend(_one_answer(named[run.path], run, task))
+    codes = dict.fromkeys(code for method in methods for code in method.rows if method.language(code))
     if extra := [labels.spoken(code).name for code in codes if code not in averaged]:
         notes.append(f"not in the averages, because not every method has them: {labels.listing(extra)}")
-    metas = [(label, [p.meta for p in run.predictions[task].values()]) for label, run in runs]
+    metas = [(m.label, [p.meta for run in m.runs for p in run.predictions[task].values()]) for m in methods]
     notes.extend(settings.not_alike(metas))
-    sizes = {len(classes) for _, found in metas for meta in found if isinstance(classes := meta.get("classes"), list)}
-    chance = 1 / size if len(sizes) == 1 and (size := sizes.pop()) else None
-    given = [float(m["chance"]) for _, found in metas for m in found if isinstance(m.get("chance"), float)]
-    if given:  # rows with fewer options than the task has classes
-        chance = sum(given) / len(given)
+    chance = _chance([meta for _, found in metas for meta in found])
     languages = _in_order([labels.spoken(code) for code in codes], methods)
-    examples = _examples(task, languages, [run for _, run in runs], lookup, notes)
+    examples = _examples(task, languages, [method.run for method in methods], lookup, notes)
     title = labels.TASKS.get(task, task)
-    headline, sentences = claims.claims(
-        title, methods, chance, lambda run: {c: f for c, f in _frames(run, task).items() if c in averaged}
-    )
+    headline, sentences = claims.claims(title, methods, chance, differences)
     return TaskReport(
         metric=next((str(m["metric_title"]) for _, found in metas for m in found if m.get("metric_title")), "accuracy"),
-        further=_further(task, [run for _, run in runs], averaged),
+        further=_further(task, methods, averaged),
         name=task,
         title=title,
         languages=languages,
         averaged=averaged,
-        methods=tuple(methods),
+        methods=methods,
         chance=chance,
-        settings=(*settings.asked(metas), *settings.trained(runs)),
+        settings=(*settings.asked(metas), *settings.trained([(method.label, method.runs) for method in methods])),
         headline=headline,
         claims=tuple(sentences),
         notes=tuple(notes),
         examples=examples,
+        differences=differences,
     )
 
 
-def _further(task: str, runs: Sequence[RunRecord], averaged: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _chance(metas: Sequence[Mapping[str, Any]]) -> float | None:
+    """Accuracy of a guess, as the predictions say it; None if they do not, or not alike."""
+    given = [float(meta["chance"]) for meta in metas if isinstance(meta.get("chance"), float)]
+    if given:  # rows with fewer options than the task has classes
+        return sum(given) / len(given)
+    sizes = {len(classes) for meta in metas if isinstance(classes := meta.get("classes"), list)}
+    return 1 / size if len(sizes) == 1 and (size := sizes.pop()) else None
+
+
+def _further(task: str, methods: Sequence[Method], averaged: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Other metrics of generated answers, averaged over the same languages, without English."""
     codes = sorted(averaged - {metrics.ENGLISH}) or sorted(averaged)
 
-    def mean(run: RunRecord, column: str, wanted: Callable[[Any], float]) -> str:
+    def mean(method: Method, column: str, wanted: Callable[[Any], float]) -> str:
         values = []
-        for code in codes:
-            predictions = run.predictions[task].get(code)
-            cells = predictions.columns.get(column) if predictions else None
-            known = [wanted(cell) for cell in cells or () if cell is not None]
-            if not known:
-                return "–"
-            values.append(sum(known) / len(known))
+        for run in method.runs:
+            for code in codes:
+                predictions = run.predictions[task].get(code)
+                cells = predictions.columns.get(column) if predictions else None
+                known = [wanted(cell) for cell in cells or () if cell is not None]
+                if not known:
+                    return "–"
+                values.append(sum(known) / len(known))
         return labels.percent(sum(values) / len(values)) if values else "–"
 
-    columns = dict.fromkeys(
-        column
-        for run in runs
-        for p in run.predictions[task].values()
-        for column in p.columns
-        if column.startswith(metrics.METRIC)
+    found = dict.fromkeys(
+        column for m in methods for run in m.runs for p in run.predictions[task].values() for column in p.columns
     )
     scope = "without English" if metrics.ENGLISH in averaged and len(averaged) > 1 else "average"
     rows = [
         (
             f"{column.removeprefix(metrics.METRIC).replace('_', ' ').capitalize()}, {scope}",
-            tuple(mean(r, column, float) for r in runs),
+            tuple(mean(method, column, float) for method in methods),
         )
-        for column in columns
+        for column in found
+        if column.startswith(metrics.METRIC)
     ]
-    if any("parsed" in p.columns for run in runs for p in run.predictions[task].values()):
-        shares = tuple(mean(run, "parsed", lambda parsed: float(not parsed)) for run in runs)
+    if "parsed" in found:
+        shares = tuple(mean(method, "parsed", lambda parsed: float(not parsed)) for method in methods)
         rows.append((f"Answers without a result in %, {scope}", shares))
     return tuple(rows)
-
-
-def _averaged(sets: Iterable[frozenset[str]]) -> frozenset[str]:
-    """The languages of the averages: those that most methods have, so that one unfinished run does not change them."""
-    counts = Counter(sets)
-    return max(counts, key=lambda codes: (counts[codes], len(codes), sorted(codes)), default=frozenset())
 
 
 def _in_order(languages: Sequence[labels.Spoken], methods: Sequence[Method]) -> tuple[labels.Spoken, ...]:
@@ -163,29 +141,6 @@ def _in_order(languages: Sequence[labels.Spoken], methods: Sequence[Method]) -> 
         return language.code != metrics.ENGLISH, -entry["accuracy"] if entry else 1.0, language.name
 
     return tuple(sorted(languages, key=key))
-
-
-def _against_base(
-    task: str,
-    label: str,
-    run: RunRecord,
-    others: Sequence[RunRecord],
-    averaged: frozenset[str],
-    notes: list[str],
-) -> Mapping[str, Any] | None:
-    bases = [other for other in others if other.is_base and other.spec.get("model") == run.spec.get("model")]
-    if run.is_base or not bases:
-        return None
-    first, second = _frames(run, task), _frames(bases[0], task)
-    shared = [code for code in first if code in second and code in averaged]
-    try:
-        found = metrics.difference({code: first[code] for code in shared}, {code: second[code] for code in shared})
-    except TransfixError as error:
-        notes.append(f"{label} cannot be compared with the base: {error}")
-        return None
-    if found["unpaired"]:
-        notes.append(f"{label} and the base: {found['unpaired']:,} rows that only one has are not in their difference")
-    return found if found["languages"] else None
 
 
 def _one_answer(label: str, run: RunRecord, task: str) -> list[str]:

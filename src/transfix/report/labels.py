@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ TASKS = {
     "xlsum": "XL-Sum",
 }
 
+UNIMPORTANT = ("evaluate", "device")
+"""Settings of a run that do not make it another method."""
+
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -55,6 +59,7 @@ class Spoken:
         code: FLORES style, `arb_Arab`.
         tag: BCP 47, `ar-Arab`, for the `lang` attribute, by which a browser picks the font.
         direction: `ltr` or `rtl`.
+        resources: class 0 (least) to 5 (most), Joshi et al. 2020; None where it is not known.
         words: everything a reader may filter by.
     """
 
@@ -65,6 +70,13 @@ class Spoken:
     direction: str
     script: str = ""
     family: str = ""
+    resources: int | None = None
+
+    def group(self, kind: str) -> str:
+        """The name of its `script`, `family` or `resources`: `Latin`, `Indo-European`, `class 5`."""
+        if kind == "resources":
+            return "unknown" if self.resources is None else f"class {self.resources}"
+        return (self.script if kind == "script" else self.family) or "unknown"
 
     @property
     def words(self) -> str:
@@ -88,6 +100,7 @@ def spoken(code: str) -> Spoken:
         direction=language.direction,
         script=language.script_name,
         family=language.family,
+        resources=language.resource_class,
     )
 
 
@@ -103,26 +116,52 @@ def order(run: RunRecord) -> tuple[int, int, str]:
     return len(run.parts), names.index(first) if first in names else len(names), run.name
 
 
-def run_labels(runs: Sequence[RunRecord]) -> dict[str, str]:
-    """A distinct label for every run: its method, and where runs share one, the settings in which they differ."""
-    labels: dict[str, str] = {}
-    groups: dict[str, list[RunRecord]] = {}
+def natural(text: str) -> list[tuple[int, float, str]]:
+    """Sorts texts so that `tokens 5` comes before `tokens 10`."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [(0, float(part), "") if number % 2 else (1, 0.0, part) for number, part in enumerate(parts)]
+
+
+def seed_groups(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
+    """Runs that differ by seed only together, by seed; two runs with the same seed are never in one group."""
+    groups: dict[object, list[RunRecord]] = {}
     for run in runs:
-        groups.setdefault(method(run), []).append(run)
-    several_models = len({str(run.spec.get("model")) for run in runs}) > 1
-    for name, group in groups.items():
-        settings = {
-            run.name: flatten({key: value for key, value in run.spec.items() if key != "evaluate"}) for run in group
-        }
-        keys = list(dict.fromkeys(key for entry in settings.values() for key in entry))
-        unlike = [key for key in keys if len({repr(entry.get(key)) for entry in settings.values()}) > 1]
+        key = tuple(sorted(flatten(important(run)).items())) if run.spec else run.path
+        number = 0
+        while any(run.spec.get("seed") == other.spec.get("seed") for other in groups.get((key, number), ())):
+            number += 1
+        groups.setdefault((key, number), []).append(run)
+    return [tuple(sorted(group, key=lambda run: natural(str(run.spec.get("seed"))))) for group in groups.values()]
+
+
+def group_labels(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
+    """A distinct label for every group of runs: its method, and where groups share one, the settings that differ."""
+    firsts = [group[0] for group in groups]
+    labels = distinct([(method(run), flatten(important(run))) for run in firsts])
+    twice = Counter(labels)
+    return [f"{label} ({run.name})" if twice[label] > 1 else label for label, run in zip(labels, firsts, strict=True)]
+
+
+def important(run: RunRecord) -> dict[str, Any]:
+    """The settings that make a method: all but the seed, what it is measured on, and the device."""
+    return {key: value for key, value in run.spec.items() if key not in ("seed", *UNIMPORTANT)}
+
+
+def distinct(named: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """Each name, and where several share it the settings in which they differ, three at most."""
+    groups: dict[str, list[Mapping[str, str]]] = {}
+    for name, settings in named:
+        groups.setdefault(name, []).append(settings)
+    several_models = len({settings.get("model") for _, settings in named}) > 1
+    labels = []
+    for name, settings in named:
+        keys = dict.fromkeys(key for entry in groups[name] for key in entry)
+        unlike = [key for key in keys if len({entry.get(key) for entry in groups[name]}) > 1]
         if several_models and "model" not in unlike:
             unlike.insert(0, "model")
-        for run in group:
-            shown = [f"{key.rsplit('.', 1)[-1]} {settings[run.name].get(key, 'default')}" for key in unlike[:3]]
-            labels[run.name] = f"{name} ({', '.join(shown)})" if shown else name
-    twice = Counter(labels.values())
-    return {run: f"{label} ({run})" if twice[label] > 1 else label for run, label in labels.items()}
+        shown = [f"{key.rsplit('.', 1)[-1]} {settings.get(key, 'default')}" for key in unlike[:3]]
+        labels.append(f"{name} ({', '.join(shown)})" if shown else name)
+    return labels
 
 
 def flatten(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -182,6 +221,14 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return brief(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def amount(value: float) -> str:
+    """A setting on an axis: `10`, `0.7`, `3,000`, `270M`, `1.5B`."""
+    for size, unit in ((1e9, "B"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:,g}" if value < 1e5 else f"{value:,.0f}"
 
 
 def duration(seconds: float) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from transfix.errors import TransfixError
 from transfix.evaluation import metrics
+from transfix.evaluation.bootstrap import Scored
 
 COLUMNS = ("id", "answer", "gold", "score", "truncated")
 METADATA_KEY = b"transfix"
@@ -23,10 +24,12 @@ class Predictions:
 
     Attributes:
         columns: `id`, `answer`, `gold`, `score`, `truncated`, each one entry a row, in the order they were written.
+        scored: the rows that have gold, see `metrics.scored`.
         meta: what was asked and how: `task`, `split`, `template`, `verbaliser`, `classes`, `data`, `model` ...
     """
 
     columns: Mapping[str, list[Any]]
+    scored: Scored = field(repr=False)
     meta: Mapping[str, Any]
 
     def __len__(self) -> int:
@@ -76,7 +79,10 @@ class RunRecord:
 
 
 def find(directory: Path) -> tuple[list[Path], list[str]]:
-    """Run directories in a run store, or the one run directory given, and notes on what is not one.
+    """The run directories below a folder (a run store, a study, a folder of those), or the one run directory given.
+
+    Returns:
+        Them, sorted, and notes on folders that look like a run and are none.
 
     Raises:
         TransfixError: `directory` is not a directory, or holds no run.
@@ -84,18 +90,25 @@ def find(directory: Path) -> tuple[list[Path], list[str]]:
     if not directory.is_dir():
         what = "is a file" if directory.exists() else "does not exist"
         raise TransfixError(f"{directory} {what}: give the folder of a run, or the folder that holds the runs")
-    if (directory / "spec.yaml").is_file():
-        return [directory], []
-    folders = _folders(directory)
-    # a folder above the run store is accepted too
-    found = [run for folder in folders for run in ([folder] if _is_run(folder) else filter(_is_run, _folders(folder)))]
+    found: list[Path] = []
+    torn: list[Path] = []
+    waiting, seen = [directory], {directory.resolve()}
+    while waiting:
+        folder = waiting.pop()
+        if (folder / "spec.yaml").is_file():
+            found.append(folder)
+            continue
+        if (folder / "predictions").is_dir():
+            torn.append(folder)
+        inside = {path.resolve(): path for path in _folders(folder)}  # a link may lead back to where we have been
+        waiting += [path for target, path in inside.items() if target not in seen]
+        seen.update(inside)
     if not found:
         raise TransfixError(
             f"{directory} holds no runs (no folder in it has a spec.yaml): "
             "make one with `transfix train SPEC.yaml` or `transfix quickstart`, or give the folder the runs are in"
         )
-    torn = [folder for folder in folders if (folder / "predictions").is_dir() and not _is_run(folder)]
-    return found, [f"{folder.name} is left out: it has predictions but no spec.yaml" for folder in torn]
+    return sorted(found), [f"{folder.name} is left out: it has predictions but no spec.yaml" for folder in sorted(torn)]
 
 
 def _folders(directory: Path) -> list[Path]:
@@ -104,10 +117,6 @@ def _folders(directory: Path) -> list[Path]:
         return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
     except OSError:
         return []
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / "spec.yaml").is_file()
 
 
 def read(path: Path) -> RunRecord:
@@ -125,43 +134,47 @@ def read(path: Path) -> RunRecord:
                 f"run {path.name}: predictions of {task} in {language} cannot be read ({error}); "
                 f"delete {file.relative_to(path)} and evaluate again"
             )
-    record = RunRecord(path.name, path, spec, environment or {}, training, predictions)
-    missing = {
-        task: lacking
-        for task, expected in _expected(spec).items()
-        if (lacking := tuple(code for code in expected if code not in predictions.get(task, {})))
-    }
-    untrained = spec.get("train") is not None and not record.is_base and training is None
-    state: State = "training" if untrained and (missing or not predictions) else "evaluating" if missing else "complete"
+    state, missing, lacking = progress(path.name, spec, training, predictions)
     return RunRecord(
-        path.name,
-        path,
-        spec,
-        environment or {},
-        training,
-        predictions,
-        state,
-        missing,
-        tuple(notes + _progress(record, state, missing)),
+        path.name, path, spec, environment or {}, training, predictions, state, missing, tuple(notes + lacking)
     )
 
 
-def _progress(record: RunRecord, state: State, missing: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Notes on what a run still lacks."""
+def progress(
+    name: str,
+    spec: Mapping[str, Any],
+    training: Mapping[str, Any] | None,
+    predictions: Mapping[str, Collection[str]],
+) -> tuple[State, dict[str, tuple[str, ...]], list[str]]:
+    """How far a run has come.
+
+    Args:
+        name: of the run.
+        spec: its specification.
+        training: see `RunRecord`.
+        predictions: the languages there are, by task.
+
+    Returns:
+        Its state, the languages that are missing by task, and notes on what it still lacks.
+    """
+    missing = {
+        task: lacking
+        for task, expected in _expected(spec).items()
+        if (lacking := tuple(code for code in expected if code not in predictions.get(task, ())))
+    }
+    untrained = spec.get("train") is not None and not RunRecord(name, Path(), spec).is_base and training is None
+    state: State = "training" if untrained and (missing or not predictions) else "evaluating" if missing else "complete"
     again = "if it is not running, the same command again continues it"
     if state == "training":
-        so_far = "has predictions, but" if record.predictions else "has no predictions yet:"
-        return [f"run {record.name} {so_far} its training has not ended ({again})"]
-    if not record.predictions:
-        if not missing:
-            return [f"run {record.name} has no predictions: run `transfix evaluate {record.name} --task TASK`"]
-        return [f"run {record.name} has no predictions yet ({again})"]
-    return [
-        f"run {record.name} has not finished {task}: {len(lacking)} languages to go ({again})"
-        if len(lacking) > 1
-        else f"run {record.name} has not finished {task}: {lacking[0]} to go ({again})"
-        for task, lacking in missing.items()
-    ]
+        so_far = "has predictions, but" if predictions else "has no predictions yet:"
+        return state, missing, [f"run {name} {so_far} its training has not ended ({again})"]
+    if not predictions:
+        if missing:
+            return state, missing, [f"run {name} has no predictions yet ({again})"]
+        return state, missing, [f"run {name} has no predictions: run `transfix evaluate {name} --task TASK`"]
+    to_go = {task: f"{len(codes)} languages" if len(codes) > 1 else codes[0] for task, codes in missing.items()}
+    notes = [f"run {name} has not finished {task}: {codes} to go ({again})" for task, codes in to_go.items()]
+    return state, missing, notes
 
 
 def _spec(path: Path, notes: list[str]) -> dict[str, Any]:
@@ -221,8 +234,7 @@ def _predictions(file: Path) -> Predictions:
         raise TransfixError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
     columns.setdefault("truncated", [False] * table.num_rows)
-    metrics.scored(columns, file.stem)
-    return Predictions(columns, meta if isinstance(meta, dict) else {})
+    return Predictions(columns, metrics.scored(columns, file.stem), meta if isinstance(meta, dict) else {})
 
 
 def _expected(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -67,16 +67,24 @@ def not_alike(metas: Metas) -> list[str]:
     return [f"rows were not asked alike; between methods or languages differ: {words}"] if unlike else []
 
 
-def trained(runs: Sequence[tuple[str, RunRecord]]) -> list[Setting]:
-    """What model was adapted, on what, with which seeds, and under which licences."""
+def trained(methods: Sequence[tuple[str, Sequence[RunRecord]]]) -> list[Setting]:
+    """What model was adapted, on what, with which seeds, and under which licences.
+
+    Args:
+        methods: the label and the runs of each; the runs differ by seed only.
+    """
     rows = (
         ("Model", _model),
         ("Licence of the model", _model_licence),
         ("Trained on", _trained_on),
         ("Licence of the training data", _training_licence),
-        ("Seed", _seed),
     )
-    settings = [_setting(name, [(label, value) for label, run in runs if (value := say(run))]) for name, say in rows]
+    settings = [
+        _setting(name, [(label, value) for label, runs in methods if (value := say(runs[0]))]) for name, say in rows
+    ]
+    several = any(len(runs) > 1 for _, runs in methods)
+    seeds = [(label, labels.listing([_seed(run) for run in runs])) for label, runs in methods]
+    settings.append(_setting("Seeds" if several else "Seed", seeds))
     return [setting for setting in settings if setting]
 
 

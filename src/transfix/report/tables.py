@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transfix.evaluation import metrics
 from transfix.report import labels
-from transfix.report.contents import Method, Report, TaskReport
+from transfix.report.contents import Curve, Kind, Report, TaskReport
+from transfix.report.lines import UNFINISHED, Line, legend, lines
+from transfix.report.lines import macro_rows as macro_rows
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,29 +18,25 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 INTERVALS = (
-    "Brackets: 95 % percentile bootstrap over examples (2,000 resamples, fixed seed); parallel rows drawn together."
+    "Brackets: 95 % percentile bootstrap over {what} (2,000 resamples, fixed seed); parallel rows drawn together."
 )
 
 
-def macro_rows(task: TaskReport) -> list[tuple[str, str]]:
-    """The averages a table shows: (`without_english` or `all`, its name). None over a single language."""
-    count = len(task.averaged)
-    if count < 2:
-        return []
-    if metrics.ENGLISH not in task.averaged:
-        return [("all", f"Average of {count} languages")]
-    return [("without_english", f"Average without English ({count - 1})"), ("all", f"Average with English ({count})")]
-
-
 def training_rows(task: TaskReport) -> list[tuple[str, list[str]]]:
-    """Further metrics, and what the training of each method took: (name, a text for each method)."""
+    """Further metrics, seeds, and what the training of each method took: (name, a text for each method)."""
     rows = [(name, list(values)) for name, values in task.further]
+    if any(method.seeds > 1 for method in task.methods):
+        rows.append(("Seeds", [str(method.seeds) for method in task.methods]))
+        for which, name in macro_rows(task)[:1]:
+            found = [(method.macro(which) or {}).get("sd") for method in task.methods]
+            sds = ["–" if sd is None else labels.percent(sd) for sd in found]
+            rows.append((f"Standard deviation over seeds: {name[0].lower()}{name[1:]}", sds))
     for key, name, write, untrained in (
         ("trainable_parameters", "Trained parameters", labels.number, "0"),
         ("rows_seen", "Rows seen in training", labels.number, "0"),
         ("seconds", "Training time", _duration, "–"),
     ):
-        values = [(method.run.training or {}).get(key) for method in task.methods]
+        values = [method.training(key) for method in task.methods]
         if any(value is not None for value in values):
             missing = [untrained if method.run.is_base else "–" for method in task.methods]
             rows.append((name, [m if v is None else write(v) for m, v in zip(missing, values, strict=True)]))
@@ -62,28 +59,45 @@ def footnotes(task: TaskReport) -> list[str]:
     notes.append(f"Prompts cut to fit: {'; '.join(truncated) or 'none'}")
     if left_out:
         notes.append(f"Rows without a gold answer, left out: {'; '.join(left_out)}")
-    notes.append(INTERVALS)
-    return notes
+    return [*notes, bracket_note(task), *legend_notes(task)]
+
+
+def bracket_note(task: TaskReport) -> str:
+    """What the brackets are."""
+    several = any(method.seeds > 1 for method in task.methods)
+    return INTERVALS.format(what="examples and seeds" if several else "examples")
+
+
+def legend_notes(task: TaskReport) -> list[str]:
+    """What the marks behind numbers mean, as far as there are any."""
+    unfinished = not all(method.complete for method in task.methods)
+    return [note for note in (legend(task), f"{UNFINISHED} not all languages yet" * unfinished) if note]
 
 
 # ---- terminal
 
 
-def terminal(report: Report) -> RenderableType:
-    """The report for `rich.print`: languages down, methods across, intervals beside or, where it is narrow, below."""
-    return _Terminal(report)
+def terminal(report: Report, by: Kind | None = None) -> RenderableType:
+    """The report for `rich.print`: languages down, methods across, intervals beside or, where it is narrow, below.
+
+    Args:
+        report: what `collect` gave.
+        by: also the averages by script, family or resource class.
+    """
+    return _Terminal(report, by)
 
 
 @dataclass(frozen=True, slots=True)
 class _Terminal:
     report: Report
+    by: Kind | None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         from rich.text import Text
 
         for task in self.report.tasks:
             yield Text(_printable(task.headline), style="bold")
-            yield from _tables(task, console, options.max_width)
+            yield from _tables(task, self.by, console, options.max_width)
             for sentence in task.claims:
                 yield Text(f"• {_printable(sentence)}")
             for note in footnotes(task):
@@ -102,95 +116,100 @@ def _printable(text: str) -> str:
     return labels.plain(text.replace(labels.NO_BREAK, " "))
 
 
-def _tables(task: TaskReport, console: Console, width: int) -> Iterator[Table]:
+def _tables(task: TaskReport, by: Kind | None, console: Console, width: int) -> Iterator[Table]:
     """One table with intervals beside the numbers or, if narrow, below; several tables if that does not fit either."""
     from rich.measure import Measurement
 
     def needs(table: Table) -> Measurement:
         return Measurement.get(console, console.options.update(max_width=10_000), table)
 
-    table = _table(task, task.methods, beside=True)
+    found = list(lines(task, by))
+    everything = range(len(task.methods))
+    table = _table(task, found, everything, beside=True)
     if needs(table).maximum <= width:
         yield table
         return
-    left = task.methods
+    left = everything
     while left:
         count = len(left)
-        while count > 1 and needs(_table(task, left[:count], beside=False)).minimum > width:
+        while count > 1 and needs(_table(task, found, left[:count], beside=False)).minimum > width:
             count -= 1
-        yield _table(task, left[:count], beside=False)
+        yield _table(task, found, left[:count], beside=False)
         left = left[count:]
 
 
-def _table(task: TaskReport, methods: Sequence[Method], beside: bool) -> Table:
-    """A table whose cells are `45.1 [43.2, 47.0]`, on one line or two."""
+def _table(task: TaskReport, found: Sequence[Line], shown: Sequence[int], beside: bool) -> Table:
+    """A table of some methods, whose cells are `45.1 [43.2, 47.0]`, on one line or two."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    def value(entry: Mapping[str, Any] | None, style: str, note: str = "") -> Text:
+    def value(line: Line, column: int) -> Text:
+        entry = line.entries[column]
         if entry is None:
             return Text("–", style="dim")
-        text = Text(labels.percent(entry["accuracy"]), style=style)
-        text.append(note, style="yellow")
+        text = Text(labels.percent(entry["accuracy"]), style="bold" if line.kind == "average" else "")
+        text.append(line.marks[column], style="yellow")
         return text.append(" " if beside else "\n").append(labels.bracket(entry["interval"]), style="dim not bold")
 
-    macros = macro_rows(task)
-    averages = [[value(m.macro(which), "bold", "" if m.complete else "*") for m in methods] for which, _ in macros]
-    cells = [[value(method.language(language.code), "") for method in methods] for language in task.languages]
+    cells = [[value(line, column) for column in shown] for line in found]
     with_n = beside or len({task.rows(language.code) for language in task.languages}) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("Language", min_width=13)
     if with_n:
         table.add_column("n", justify="right")
-    for column, method in enumerate(methods):
+    for place, column in enumerate(shown):
         # numbers are never broken, headings are
-        lines = [line for row in (*averages, *cells) for line in row[column].plain.splitlines()]
-        longest = max(map(len, [*lines, *(word[:16] for word in method.label.split())]))
-        table.add_column(Text(labels.plain(method.label)), justify="right", min_width=longest, overflow="fold")
+        label = task.methods[column].label
+        parts = [part for row in cells for part in row[place].plain.splitlines()]
+        longest = max(map(len, [*parts, *(word[:16] for word in label.split())]))
+        table.add_column(Text(labels.plain(label)), justify="right", min_width=longest, overflow="fold")
 
     def add(name: Text, rows: str, values: Sequence[Text], end: bool = False) -> None:
         table.add_row(name, *([rows] if with_n else []), *values, end_section=end)
 
-    for number, (_, name) in enumerate(macros, start=1):
-        add(Text(name, style="bold"), "", averages[number - 1], number == len(macros))
-    for number, language in enumerate(task.languages, start=1):
-        named = Text(labels.plain(language.name))
-        if language.name != language.code:
-            named.append(" " if beside else "\n").append(labels.plain(language.code), style="dim")
-        add(named, task.rows(language.code), cells[number - 1], number == len(task.languages))
+    for line, row, after in zip(found, cells, [*found[1:], None], strict=True):
+        named = Text(labels.plain(line.name), style="bold" if line.kind == "average" else "")
+        if line.kind == "language" and line.name != line.key:
+            named.append(" " if beside else "\n").append(labels.plain(line.key), style="dim")
+        rows = task.rows(line.key) if line.kind == "language" else ""
+        add(named, rows, row, after is None or after.kind != line.kind)
     if task.chance is not None:
-        add(Text("Chance"), "", [Text(labels.percent(task.chance), style="dim")] * len(methods))
-    shown = [task.methods.index(method) for method in methods]
+        add(Text("Chance"), "", [Text(labels.percent(task.chance), style="dim")] * len(shown))
     for name, values in training_rows(task):
-        add(Text(name, style="dim"), "", [Text(labels.plain(values[index]), style="dim") for index in shown])
+        add(Text(name, style="dim"), "", [Text(labels.plain(values[column]), style="dim") for column in shown])
     return table
 
 
 # ---- Markdown
 
 
-def markdown(report: Report) -> str:
-    """The report as Markdown: for each task its headline, table and statements. Ends with a line break."""
+def markdown(report: Report, by: Kind | None = None) -> str:
+    """The report as Markdown: for each task its headline, table and statements. Ends with a line break.
+
+    Args:
+        report: what `collect` gave.
+        by: also the averages by script, family or resource class.
+    """
     blocks: list[str] = []
     for task in report.tasks:
         names = [_escape(method.label) for method in task.methods]
         rows = [["Language", "n", *names], ["---", *["---:"] * (len(names) + 1)]]
-        for which, name in macro_rows(task):
-            cells = [_markdown_cell(m.macro(which), bold=True) + ("" if m.complete else r" \*") for m in task.methods]
-            rows.append([f"**{name}**", "", *cells])
-        for language in task.languages:
-            code = f" `{language.code}`" if language.name != language.code else ""
-            cells = [_markdown_cell(m.language(language.code)) for m in task.methods]
-            rows.append([_escape(language.name) + code, task.rows(language.code), *cells])
+        for line in lines(task, by):
+            average, language = line.kind == "average", line.kind == "language"
+            cells = [_cell(e, mark, average) for e, mark in zip(line.entries, line.marks, strict=True)]
+            code = f" `{line.key}`" if language and line.name != line.key else ""
+            name = f"**{line.name}**" if average else _escape(line.name) + code
+            rows.append([name, task.rows(line.key) if language else "", *cells])
         if task.chance is not None:
             rows.append(["Chance", "", *[labels.percent(task.chance)] * len(names)])
         rows += [[name, "", *map(_escape, values)] for name, values in training_rows(task)]
         blocks += [
             f"**{_escape(task.headline)}**",
-            "\n".join(f"| {' | '.join(row)} |" for row in rows),
+            _joined(rows),
             "\n".join(f"- {_escape(line)}" for line in (*task.claims, *footnotes(task), *task.notes)),
         ]
+    blocks += [block for curve in report.curves for block in _curve(curve)]
     if not report.tasks:
         blocks.append(f"**{report.headline}**")
     if report.notes:
@@ -198,13 +217,28 @@ def markdown(report: Report) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _markdown_cell(entry: Mapping[str, Any] | None, bold: bool = False) -> str:
+def _joined(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _curve(curve: Curve) -> tuple[str, str]:
+    """The heading and the table of a curve: a line a series, a column a value of the setting."""
+    points = [point for series in curve.series for point in series.points]
+    which = "without_english" if all(point.without_english for point in points) else "all"
+    scope = "average without English" if which == "without_english" else "average"
+    places = sorted({point.x for point in points})
+    rows = [[_escape(curve.setting.capitalize()), *map(labels.amount, places)], ["---", *["---:"] * len(places)]]
+    for series in curve.series:
+        by_x = {point.x: getattr(point, which) for point in series.points}
+        rows.append([_escape(series.label), *[_cell(by_x.get(x)) for x in places]])
+    return f"**{_escape(curve.title)} by {_escape(curve.setting)}, {scope}**", _joined(rows)
+
+
+def _cell(entry: Mapping[str, Any] | None, mark: str = "", bold: bool = False) -> str:
     if entry is None:
         return "–"
     value = labels.percent(entry["accuracy"])
-    return f"{f'**{value}**' if bold else value} {labels.bracket(entry['interval'])}".replace("[", r"\[").replace(
-        "]", r"\]"
-    )
+    return f"{f'**{value}**' if bold else value}{_escape(mark)} {_escape(labels.bracket(entry['interval']))}"
 
 
 def _escape(text: str) -> str:

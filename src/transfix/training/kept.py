@@ -100,6 +100,7 @@ class KeptLayers:
                 self._compute(self._homes[_key(tree)])
         states = self._gather(trees, batch).to(self.model.device)
         skipped = self._stack[: self.below]
+        replaced = [layer.__dict__.get("forward") for layer in skipped]  # by accelerate, where weights are offloaded
 
         def passed(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             return (hidden,) if self._tuples else hidden
@@ -113,8 +114,10 @@ class KeptLayers:
             skipped[-1].forward = kept
             yield
         finally:
-            for layer in skipped:
+            for layer, forward in zip(skipped, replaced, strict=True):
                 layer.__dict__.pop("forward", None)
+                if forward is not None:
+                    layer.forward = forward
 
     def _compute(self, trees: Sequence[Tree]) -> None:
         """Runs the lower layers on one batch of the first epoch."""

@@ -1,0 +1,112 @@
+"""From runs to the columns of a task's table: seeds of a method together, each method beside what it is compared with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from transfix.errors import TransfixError
+from transfix.evaluation import statistics
+from transfix.report import labels
+from transfix.report.contents import Differences, Method, reference
+from transfix.report.runs import RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Runs that differ by seed only.
+
+    Attributes:
+        label: distinct within the report.
+        runs: by seed.
+    """
+
+    label: str
+    runs: tuple[RunRecord, ...]
+
+    def named(self, run: RunRecord) -> str:
+        """How to call one of the runs: `LoRA, seed 1`."""
+        return self.label if len(self.runs) == 1 else f"{self.label}, seed {run.spec.get('seed')}"
+
+
+def seeds(runs: Sequence[RunRecord]) -> list[Seeds]:
+    """The methods of a report, in the order of their columns."""
+    groups = labels.seed_groups(runs)
+    found = [Seeds(label, group) for label, group in zip(labels.group_labels(groups), groups, strict=True)]
+    return sorted(found, key=lambda entry: (labels.order(entry.runs[0])[:2], labels.natural(entry.label)))
+
+
+def columns(
+    task: str, groups: Sequence[Seeds], notes: list[str]
+) -> tuple[tuple[Method, ...], frozenset[str], Differences]:
+    """The columns of a task, the codes of the languages that averages are over, and the differences between columns.
+
+    Args:
+        task: name of the results.
+        groups: methods, of which those without predictions on the task are left out.
+        notes: takes what a reader must know before comparing.
+    """
+    with_rows = [
+        (group, runs) for group in groups if (runs := tuple(run for run in group.runs if run.predictions.get(task)))
+    ]
+    averaged = _averaged(_have(run, task) for _, runs in with_rows for run in runs)
+    differences = Differences(averaged)
+    methods = [_column(task, group, runs, averaged, notes) for group, runs in with_rows]
+    return tuple(_against_base(method, methods, differences, notes) for method in methods), averaged, differences
+
+
+def _have(run: RunRecord, task: str) -> frozenset[str]:
+    """The languages in which a run has rows with gold."""
+    return frozenset(code for code, predictions in run.predictions[task].items() if len(predictions.scored))
+
+
+def _averaged(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+    """The languages of the averages: those that most runs have, so that one unfinished run does not change them."""
+    counts = Counter(sets)
+    return max(counts, key=lambda codes: (counts[codes], len(codes), sorted(codes)), default=frozenset())
+
+
+def _column(task: str, group: Seeds, runs: tuple[RunRecord, ...], averaged: frozenset[str], notes: list[str]) -> Method:
+    # a seed that is not finished would leave its own few languages to all seeds
+    whole = tuple(run for run in runs if _have(run, task) >= averaged)
+    used = whole or (max(runs, key=lambda run: len(_have(run, task))),)
+    for run in runs:
+        if run not in used:
+            count = len(_have(run, task) & averaged)
+            notes.append(f"{group.named(run)} has {count} of {len(averaged)} languages: it is not in its column")
+    scored = [{code: predictions.scored for code, predictions in run.predictions[task].items()} for run in used]
+    try:
+        rows = statistics.together(scored)
+    except TransfixError as error:
+        notes.append(f"the seeds of {group.label} do not go together ({error}): the first is shown alone")
+        used, scored = used[:1], scored[:1]
+        rows = statistics.together(scored)
+    own = {code for code, row in rows.items() if len(row)}
+    summary = statistics.summary_of(scored)
+    if not own <= averaged and own & averaged:
+        part = statistics.summary_of([{c: row for c, row in one.items() if c in averaged} for one in scored])
+        summary |= {"macro": part["macro"], "transfer_gap": part["transfer_gap"]}
+    if left := summary["unpaired"]:
+        notes.append(f"{group.label}: {left:,} rows that not every seed answered are not counted")
+    if not own >= averaged:
+        notes.append(
+            f"{group.label} has {len(own & averaged)} of {len(averaged)} languages: do not compare its averages"
+        )
+    return Method(group.label, used, rows, summary, None, own >= averaged)
+
+
+def _against_base(method: Method, methods: Sequence[Method], differences: Differences, notes: list[str]) -> Method:
+    base = reference(methods, method, "base")
+    if base is None:
+        return method
+    try:
+        found = differences.of(method, base)
+    except TransfixError as error:
+        notes.append(f"{method.label} cannot be compared with the base: {error}")
+        return method
+    if found["unpaired"]:
+        notes.append(
+            f"{method.label} and the base: {found['unpaired']:,} rows that only one has are not in their difference"
+        )
+    return replace(method, against_base=found if found["languages"] else None)

@@ -1,0 +1,185 @@
+"""The report for a paper and for other programs: LaTeX tables, and CSV with one line a task, method and language."""
+
+from __future__ import annotations
+
+import csv as writing
+import io
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from transfix.report import labels
+from transfix.report.contents import Kind, Report, TaskReport
+from transfix.report.lines import MARKS, UNFINISHED, Line, against, lines
+from transfix.report.tables import bracket_note, legend_notes, training_rows
+
+# ---- CSV
+
+COLUMNS = (
+    *("task", "method", "model", "level", "key", "name", "script", "family", "resources"),
+    *("n", "score", "low", "high", "seeds", "sd"),
+    *(f"{kind}_{what}" for kind in MARKS for what in ("difference", "low", "high", "p", "holm")),
+)
+"""`level` is language, average, or what languages are grouped by; `base_` and `lora_` are the differences to those."""
+
+
+def csv(report: Report, by: Kind | None = None) -> str:
+    """The report as CSV: one line a task, method and language, and one for each average. Scores are shares from 0 to 1.
+
+    Args:
+        report: what `collect` gave.
+        by: also the averages by script, family or resource class.
+    """
+    text = io.StringIO()
+    writer = writing.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for task in report.tasks:
+        for line in lines(task, by):
+            writer.writerows(_records(task, line, by))
+    return text.getvalue()
+
+
+def _records(task: TaskReport, line: Line, by: Kind | None) -> Iterator[dict[str, Any]]:
+    level = line.kind if line.kind != "group" else by
+    language = labels.spoken(line.key) if line.kind == "language" else None
+    for method, entry in zip(task.methods, line.entries, strict=True):
+        if entry is None:
+            continue
+        record = {
+            "task": task.name,
+            "method": method.label,
+            "model": method.run.spec.get("model"),
+            "level": level,
+            "key": line.key,
+            "name": line.name,
+            "n": entry.get("n"),
+            "score": entry["accuracy"],
+            "low": entry["interval"][0],
+            "high": entry["interval"][1],
+            "seeds": method.seeds,
+            "sd": entry["sd"],
+        }
+        if language:
+            record |= {"script": language.script, "family": language.family, "resources": language.resources}
+        for kind in MARKS if line.kind != "group" else ():
+            record |= _compared(kind, against(task, method, kind, line.key))
+        yield record
+
+
+def _compared(kind: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        f"{kind}_difference": found["difference"],
+        f"{kind}_low": found["interval"][0],
+        f"{kind}_high": found["interval"][1],
+        f"{kind}_p": found["p"],
+        f"{kind}_holm": found.get("holm"),
+    }
+
+
+# ---- LaTeX
+
+PAGE = 45
+"""Lines of a table beyond which it is broken over pages."""
+
+FIT = 3
+"""Methods beside each other that fit a column of text."""
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    labels.MINUS: "$-$",
+    labels.NO_BREAK: "~",
+    "–": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "†": r"\textdagger{}",
+    "°": r"$^{\circ}$",
+    "[": "{[}",  # after \\ it would be an argument
+    "]": "{]}",
+} | {char: f"\\{char}" for char in "&%$#_{}"}
+
+_RAISED = {"*": "*", "°": r"\circ", UNFINISHED: r"\dagger"}
+END = r"\\"
+
+
+def latex(report: Report, by: Kind | None = None) -> str:
+    """The report as LaTeX, a `table` for each task (a `longtable` where it is longer than a page), with booktabs.
+
+    The first line, a comment, says which packages the preamble needs.
+
+    Args:
+        report: what `collect` gave.
+        by: also the averages by script, family or resource class.
+    """
+    head = r"% Needs in the preamble: \usepackage[T1]{fontenc} \usepackage{booktabs,longtable,graphicx}"
+    return "\n\n".join([head, *(_table(task, by) for task in report.tasks)]) + "\n"
+
+
+def _table(task: TaskReport, by: Kind | None) -> str:
+    found = list(lines(task, by))
+    columns = "l" + "r" * (len(task.methods) + 1)
+    head = " & ".join(["Language", "$n$", *(escape(method.label) for method in task.methods)])
+    body = [f"{head} {END}", r"\midrule"]
+    for line, after in zip(found, [*found[1:], None], strict=True):
+        n = escape(task.rows(line.key)) if line.kind == "language" else ""
+        cells = [_cell(entry, mark) for entry, mark in zip(line.entries, line.marks, strict=True)]
+        name = rf"\textbf{{{escape(line.name)}}}" if line.kind == "average" else escape(line.name)
+        body.append(" & ".join([name, n, *cells]) + f" {END}")
+        if after is None or after.kind != line.kind:
+            body.append(r"\midrule")
+    below = [] if task.chance is None else [("Chance", [labels.percent(task.chance)] * len(task.methods))]
+    below += training_rows(task)
+    body += [" & ".join([escape(name), "", *map(escape, values)]) + f" {END}" for name, values in below]
+    if body[-1] == r"\midrule":
+        body.pop()
+    caption = escape(". ".join(_caption(task)) + ".")
+    label = "tab:" + "".join(char if char.isascii() and char.isalnum() else "-" for char in task.name)
+    wide = len(task.methods) > FIT
+    if len(found) <= PAGE:
+        top = [r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{{label}}}", r"\small"]
+        top += [r"\resizebox{\textwidth}{!}{%"] * wide
+        end = [r"\bottomrule", r"\end{tabular}" + "}" * wide, r"\end{table}"]
+        return "\n".join([*top, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, *end])
+    # one that goes over pages cannot be scaled
+    top = [rf"{{\{'scriptsize' if wide else 'small'}", rf"\begin{{longtable}}{{{columns}}}"]
+    top += [rf"\caption{{{caption}}}\label{{{label}}}{END}", r"\toprule"]
+    every = [*body[:2], r"\endhead", r"\bottomrule", r"\endfoot"]
+    return "\n".join([*top, *every, *body[2:], r"\end{longtable}}"])
+
+
+def _caption(task: TaskReport) -> list[str]:
+    """What a reader of the table must know, a sentence each."""
+    chance = "" if task.chance is None else f", chance {labels.percent(task.chance)}"
+    said = {setting.name: setting.value for setting in task.settings if setting.value}
+    facts = [f"{name.lower()} {said[name]}" for name in ("Split", "Model") if name in said]
+    first = f"{task.title}: {task.metric} in %, {task.rows()} rows a language{chance}"
+    return [", ".join([first, *facts]), *(note.rstrip(".") for note in (bracket_note(task), *legend_notes(task)))]
+
+
+def _cell(entry: Mapping[str, Any] | None, mark: str) -> str:
+    """A number, its marks raised, and its interval in small."""
+    if entry is None:
+        return "--"
+    raised = f"$^{{{' '.join(_RAISED[char] for char in mark)}}}$" if mark else ""
+    return rf"{labels.percent(entry['accuracy'])}{raised} {{\scriptsize {escape(labels.bracket(entry['interval']))}}}"
+
+
+def escape(text: str) -> str:
+    """User text in LaTeX: no command, and no character that pdflatex cannot set (it is named by its number)."""
+    return "".join(_SPECIAL.get(char) or _set(char) for char in labels.plain(text.replace(labels.NO_BREAK, " ")))
+
+
+def _set(char: str) -> str:
+    if char.isascii():
+        return char
+    # letters with accents are in T1; what decomposes to a plain letter and marks is taken to be one
+    if "LATIN" in unicodedata.name(char, "") and ord(char) < 0x180:
+        return char
+    return rf"\texttt{{U+{ord(char):04X}}}"

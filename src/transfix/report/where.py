@@ -1,0 +1,168 @@
+"""The condition of `transfix runs --where`: a comparison language over columns, read by Python's parser, never run by Python.
+
+    task == 'xnli' and lang in ('swh_Latn', 'tha_Thai') and not 0.3 < score < 0.4
+
+Columns, text, numbers, True, False and None; `== != < <= > >=`, `in`, `not in`, `and`, `or`, `not`, brackets. A dotted
+name is the name of one column. Nothing else means anything: there are no calls, no attributes, no arithmetic.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from transfix.errors import TransfixError
+
+Row = Mapping[str, Any]
+Value = Callable[[Row], Any]
+
+ALLOWED = "columns, 'text', numbers, == != < <= > >=, in, not in, and, or, not, brackets"
+DEEPEST = 50
+
+_ORDERS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+
+
+def select(rows: Sequence[Row], condition: str, columns: Collection[str]) -> list[Row]:
+    """The rows for which a condition holds.
+
+    A cell that is not there is None. It is less and greater than nothing, and so is a cell of another type (`all` among
+    numbers of layers).
+
+    Args:
+        rows: by column.
+        condition: see this module.
+        columns: the names that may be used.
+
+    Raises:
+        TransfixError: the condition cannot be read, names an unknown column, or orders text and numbers throughout.
+    """
+    try:
+        parsed = ast.parse(condition.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
+        hint = " (= is written ==)" if "==" not in condition and "=" in condition else ""
+        raise TransfixError(f"--where {condition!r} cannot be read: {reason}{hint}. Allowed: {ALLOWED}.") from None
+    orders: list[_Order] = []
+    holds = _Reader(condition, columns, orders).value(parsed.body)
+    found = [row for row in rows if holds(row)]
+    for order in orders:
+        if order.impossible and not order.possible:
+            raise TransfixError(
+                f"--where {condition!r}: {order.text} compares text with numbers: nothing is less or greater."
+            )
+    return found
+
+
+def unknown_column(name: str, columns: Collection[str], where: str) -> TransfixError:
+    """The error for a column that is not there, with the nearest ones."""
+    last = name.rsplit(".", 1)[-1]
+    ends = [column for column in columns if column.rsplit(".", 1)[-1] == last]
+    near = list(dict.fromkeys([*ends, *difflib.get_close_matches(name, columns, n=5, cutoff=0.5)]))[:5]
+    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(columns))}"
+    return TransfixError(f"{where}: there is no column {name!r}; {hint}")
+
+
+class _Order:
+    """One `<` and whether it ever had something to compare."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.possible = self.impossible = False
+
+    def holds(self, compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
+        if left is None or right is None:
+            return False
+        try:
+            found = compare(left, right)
+        except TypeError:
+            self.impossible = True
+            return False
+        self.possible = True
+        return found
+
+
+class _Reader:
+    """From the parser's tree to a function of a row."""
+
+    def __init__(self, condition: str, columns: Collection[str], orders: list[_Order]) -> None:
+        self.condition = condition
+        self.columns = columns
+        self.orders = orders
+
+    def value(self, node: ast.expr, depth: int = 0) -> Value:
+        if depth > DEEPEST:
+            raise self._refused(node, "is nested too deep")
+        match node:
+            case ast.Constant(value=str() | int() | float() | None as constant):
+                return lambda row: constant
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                return lambda row: -number
+            case ast.Name() | ast.Attribute():
+                return self._column(node)
+            case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
+                values = [self.value(item, depth + 1) for item in items]
+                return lambda row: [value(row) for value in values]
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                denied = self.value(operand, depth + 1)
+                return lambda row: not denied(row)
+            case ast.BoolOp(op=joined, values=operands):
+                parts = [self.value(operand, depth + 1) for operand in operands]
+                every = isinstance(joined, ast.And)
+                return lambda row: (all if every else any)(bool(part(row)) for part in parts)
+            case ast.Compare():
+                return self._comparison(node, depth)
+        raise self._refused(node, "is not allowed")
+
+    def _column(self, node: ast.expr) -> Value:
+        name = ast.unparse(node)
+        inner = node
+        while isinstance(inner, ast.Attribute):
+            inner = inner.value
+        if not isinstance(inner, ast.Name):
+            raise self._refused(node, "is not allowed")
+        if name not in self.columns:
+            raise unknown_column(name, self.columns, f"--where {self.condition!r}")
+        return lambda row: row.get(name)
+
+    def _comparison(self, node: ast.Compare, depth: int) -> Value:
+        sides = [self.value(side, depth + 1) for side in (node.left, *node.comparators)]
+        tests = [self._test(op, node) for op in node.ops]
+
+        def holds(row: Row) -> bool:
+            values = [side(row) for side in sides]
+            return all(test(a, b) for test, a, b in zip(tests, values, values[1:], strict=False))
+
+        return holds
+
+    def _test(self, op: ast.cmpop, node: ast.Compare) -> Callable[[Any, Any], bool]:
+        if isinstance(op, ast.Eq):
+            return lambda left, right: bool(left == right)
+        if isinstance(op, ast.NotEq):
+            return lambda left, right: bool(left != right)
+        if isinstance(op, ast.In | ast.NotIn):
+            wanted = isinstance(op, ast.In)
+            return lambda left, right: _inside(left, right) == wanted
+        if type(op) in _ORDERS:
+            order, compare = _Order(ast.unparse(node)), _ORDERS[type(op)]
+            self.orders.append(order)
+            return lambda left, right: order.holds(compare, left, right)
+        raise self._refused(node, "is not allowed (None is compared with == and !=)")
+
+    def _refused(self, node: ast.expr, why: str) -> TransfixError:
+        part = ast.get_source_segment(self.condition.strip(), node) or "a part"
+        return TransfixError(f"--where {self.condition!r}: {part[:80]!r} {why}. Allowed: {ALLOWED}.")
+
+
+def _inside(left: Any, right: Any) -> bool:
+    """`'swh' in lang` looks into a text, `lang in ('swh_Latn',)` into a list."""
+    if isinstance(right, str):
+        return isinstance(left, str) and left in right
+    return isinstance(right, list | tuple) and left in right
