@@ -25,11 +25,14 @@ head takes loss and gradient together, min(R, 128)·V·8; a head that learns nee
 R·V·b + min(R, 256)·V·8.
 
 Not everything is there at once. With E numbers in the largest weight, the embeddings, full fine-tuning has E·b more at the
-beginning of the backward pass (the head's gradient) and 2·E·b more in AdamW's step. By then the activations are free again,
-but the C library's heap holds on to them. So
+beginning of the backward pass (the head's gradient). When gradients are there the activations are free again, but the C
+library's heap holds on to them. AdamW's step takes nothing of its own (it is fused). So
 
     total = weights + tokenizer + adapter + optimiser + activations + heap
-            + max(logits + working + [full: E·b],  gradients + [full: 2·E·b])
+            + max(logits + working + [full: E·b],  gradients)
+
+Weights count whole. On a CPU those that are used in the dtype of their file are pages of it, which are there only once they
+are looked at: embeddings of words that no row has are not.
 
 Not in it: Python and its libraries (0.5 GB; on a GPU the driver's 0.5 to 1 GB), reading the weights (on a CPU pages of the
 file, which the system takes back when it needs them), attention masks, and on a GPU the allocator's own holes.
@@ -119,7 +122,6 @@ class Memory:
 
     Attributes:
         head_gradient: E·b in full fine-tuning.
-        step: 2·E·b in full fine-tuning.
     """
 
     weights: int
@@ -132,13 +134,12 @@ class Memory:
     working: int
     heap: int
     head_gradient: int = 0
-    step: int = 0
 
     @property
     def total(self) -> int:
         """The most there is at a time."""
         always = self.weights + self.tokenizer + self.adapter + self.optimiser + self.activations + self.heap
-        return always + max(self.logits + self.working + self.head_gradient, self.gradients + self.step)
+        return always + max(self.logits + self.working + self.head_gradient, self.gradients)
 
     def as_dict(self) -> dict[str, int]:
         """For JSON."""
@@ -191,7 +192,6 @@ def estimate(part: Part, trainable: int, learning_layers: int, base: BaseShape, 
         working=(1 + learns) * tokens * (4 * base.layer.inner * width + 12 * hidden),
         heap=round(HOLES * activations) if width == 2 else 0,
         head_gradient=base.largest * width if full else 0,
-        step=2 * base.largest * width if full else 0,
     )
 
 
