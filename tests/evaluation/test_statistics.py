@@ -73,13 +73,43 @@ def test_means_and_deviations() -> None:
     assert found["transfer_gap"]["difference"] == pytest.approx(gap)
 
 
+def of_seeds(scores: np.ndarray[Any, Any], drawn: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The mean over drawn seeds, the first axis, its distance from the mean of all stretched by √(k/(k - 1))."""
+    mean = scores.mean(axis=0)
+    stretched: np.ndarray[Any, Any] = (
+        mean + (scores[drawn].mean(axis=0) - mean) * (len(scores) / (len(scores) - 1)) ** 0.5
+    )
+    return stretched
+
+
+def test_equal_methods_differ_by_chance_about_as_often_as_p_says() -> None:
+    """Three seeds that move a method by 3 points, more than 300 rows a language do."""
+    generator, found = np.random.default_rng(5), 0
+    ids = [f"row-{row}" for row in range(300)]
+    for _ in range(60):
+        methods = []
+        for _ in range(2):
+            shifts = generator.normal(0, 0.03, 3)
+            methods.append(
+                [
+                    {
+                        code: {"id": ids, "gold": ["yes"] * 300, "score": (generator.random(300) < 0.5 + shift) * 1.0}
+                        for code in CODES
+                    }
+                    for shift in shifts
+                ]
+            )
+        found += statistics.difference_seeds(*methods, resamples=500)["macro"]["all"]["p"] < 0.05
+    assert found <= 60 * 0.15
+
+
 def test_intervals_equal_a_slow_loop_over_examples_and_seeds() -> None:
     seeds = [frames(90, seed, skill) for seed, skill in ((1, 0.0), (2, 0.5), (3, 0.9), (4, 0.2))]
     found, scores = statistics.summarise_seeds(seeds, resamples=8000), tensor(seeds)
     generator = np.random.default_rng(42)
     draws = []
     for _ in range(8000):
-        drawn = scores[generator.integers(4, size=4)][:, :, generator.integers(90, size=90)].mean(axis=(0, 2))
+        drawn = of_seeds(scores, generator.integers(4, size=4))[:, generator.integers(90, size=90)].mean(axis=1)
         draws.append([drawn[1], drawn.mean(), drawn[1:].mean(), drawn[0] - drawn[1:].mean()])
     expected = np.percentile(np.array(draws), [2.5, 97.5], axis=0).T
     mine = [found["languages"]["deu_Latn"], *found["macro"].values(), found["transfer_gap"]]
@@ -121,7 +151,7 @@ def test_difference_over_seeds_equals_a_slow_loop(paired: bool) -> None:
     for _ in range(8000):
         rows, mine = generator.integers(70, size=70), generator.integers(3, size=3)
         theirs = mine if paired else generator.integers(3, size=3)
-        draws.append(a[mine][:, rows].mean() - b[theirs][:, rows].mean())
+        draws.append(of_seeds(a, mine)[rows].mean() - of_seeds(b, theirs)[rows].mean())
     macro = found["macro"]["all"]
     assert macro["difference"] == pytest.approx(a.mean() - b.mean())
     expected = np.percentile(draws, [2.5, 97.5])

@@ -2,8 +2,9 @@
 
 `metrics` does this for one run of a method. Here each bootstrap resample draws examples, the same for all seeds, and
 seeds, both with replacement (a crossed bootstrap; Efron and Tibshirani 1993, chapters 8 and 13). With one seed every
-number is that of `metrics`, to the bit. A few seeds show little of how far seeds can move a number: with two or three,
-read the standard deviation too.
+number is that of `metrics`, to the bit. k seeds drawn from k vary by (k - 1)/k of what k new ones would, so what a draw
+of seeds adds to the mean is stretched by √(k/(k - 1)). Still a few seeds show little of how far seeds can move a number:
+with two or three, read the standard deviation too.
 """
 
 from __future__ import annotations
@@ -64,11 +65,15 @@ def _together(seeds: Sequence[Scored], wanted: int, code: str) -> Scored:
 
 @lru_cache(maxsize=16)
 def _weights(seeds: int, resamples: int, seed: int, side: int) -> Floats | None:
-    """The share of each seed in each resample, drawn with replacement (resamples, seeds); None for one seed."""
+    """The share of each seed in each resample, drawn with replacement (resamples, seeds); None for one seed.
+
+    Shares add up to 1, and their distance from 1/k is stretched, see the module's description.
+    """
     if seeds == 1:
         return None
     drawn = np.random.default_rng((seed, side, seeds)).integers(0, seeds, (resamples, seeds))
-    weights: Floats = (drawn[:, :, None] == np.arange(seeds)).sum(axis=1) / seeds
+    shares = (drawn[:, :, None] == np.arange(seeds)).sum(axis=1) / seeds
+    weights: Floats = 1 / seeds + (shares - 1 / seeds) * np.sqrt(seeds / (seeds - 1))
     weights.setflags(write=False)
     return weights
 
