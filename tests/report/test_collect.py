@@ -240,6 +240,16 @@ def test_always_the_same_answer_is_pointed_out(store: Any) -> None:
     store.predictions(folder / "predictions" / "xnli" / "deu_Latn.parquet", columns)
     (task,) = report.collect(store.root).tasks
     assert any("answers entailment on at least 90" in note and "in 1 of 15" in note for note in task.notes)
+    for seed, codes in ((0, ("deu_Latn", "swh_Latn")), (1, ("deu_Latn",))):
+        folder = store.run(f"lora-{seed}", "lora", trained_with=seed)
+        for number, code in enumerate(codes):
+            columns = store.answers(0.3, 1)
+            columns["answer"] = [("entailment", "neutral")[number]] * 100
+            store.predictions(folder / "predictions" / "xnli" / f"{code}.parquet", columns)
+    (task,) = report.collect(store.root).tasks
+    (note,) = [note for note in task.notes if note.startswith("LoRA answers")]
+    assert "entailment or neutral" in note
+    assert "in up to 2 of 15 languages (2 and 1 by seed)" in note
 
 
 def test_what_was_cut_and_left_out_is_counted(store: Any) -> None:

@@ -58,10 +58,8 @@ def collect(
 def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | None) -> TaskReport:
     notes: list[str] = []
     methods, averaged, differences = columns.columns(task, groups, notes)
-    named = {run.path: entry.named(run) for entry in groups for run in entry.runs}
     for method in methods:
-        for run in method.runs:
-            notes.extend(_one_answer(named[run.path], run, task))
+        notes.extend(_one_answer(method, task))
     codes = dict.fromkeys(code for method in methods for code in method.rows if method.language(code))
     if extra := [labels.spoken(code).name for code in codes if code not in averaged]:
         notes.append(f"not in the averages, because not every method has them: {labels.listing(extra)}")
@@ -143,22 +141,31 @@ def _in_order(languages: Sequence[labels.Spoken], methods: Sequence[Method]) -> 
     return tuple(sorted(languages, key=key))
 
 
-def _one_answer(label: str, run: RunRecord, task: str) -> list[str]:
+def _one_answer(method: Method, task: str) -> list[str]:
     """A note if a method gives one answer nearly always: its accuracy then says how often that class occurs."""
-    found: dict[str, int] = {}
-    for predictions in run.predictions[task].values():
-        answers = Counter(map(str, predictions.columns["answer"]))
-        if (
-            len(predictions) >= 20
-            and answers
-            and (top := answers.most_common(1)[0])[1] >= ONE_ANSWER * len(predictions)
-        ):
-            found[top[0]] = found.get(top[0], 0) + 1
+    counts, answers, most = [], dict[str, None](), 0
+    for run in method.runs:
+        of_run = [_overwhelming(predictions) for predictions in run.predictions[task].values()]
+        found = [answer for answer in of_run if answer is not None]
+        counts.append(len(found))
+        answers.update(dict.fromkeys(found))
+        most = max(most, len(of_run))
+    if not any(counts):
+        return []
+    seeds = f" ({labels.listing([str(count) for count in counts])} by seed)" if len(set(counts)) > 1 else ""
+    number = f"up to {max(counts)}" if seeds else str(counts[0])
     return [
-        f"{label} answers {answer} on at least {100 * ONE_ANSWER:.0f}{labels.NO_BREAK}% of the rows in {count} of "
-        f"{len(run.predictions[task])} languages: there it hardly looks at the text"
-        for answer, count in found.items()
+        f"{method.label} answers {' or '.join(answers)} on at least {100 * ONE_ANSWER:.0f}{labels.NO_BREAK}% of the rows "
+        f"in {number} of {most} languages{seeds}: there it hardly looks at the text"
     ]
+
+
+def _overwhelming(predictions: Predictions) -> str | None:
+    """The answer that nearly all rows of a language are given, if there is one."""
+    if len(predictions) < 20:
+        return None
+    answers = Counter(map(str, predictions.columns["answer"])).most_common(1)
+    return answers[0][0] if answers and answers[0][1] >= ONE_ANSWER * len(predictions) else None
 
 
 def _examples(
