@@ -57,13 +57,13 @@ def refused(*arguments: object) -> str:
 def test_the_whole_way(content: dict[str, Any]) -> None:
     planned = call("study", "--no-calibration", "tiny.yaml", "--dry-run")
     assert planned.exit_code == 0, planned.output
-    assert "1 runs, time not known." in planned.stdout
+    assert "1 run, time not known." in planned.stdout
     assert not Path("studies").exists()
 
     done = call("study", "tiny.yaml")
     assert done.exit_code == 0, done.output
-    assert done.stdout == "Tables: transfix report studies/tiny/runs\n"
-    assert "1 runs: 0 done, 0 running, 0 failed, 1 left" in done.stderr
+    assert done.stdout == "Tables: transfix report studies/tiny\n"
+    assert "1 run: 0 done, 0 running, 0 failed, 1 left" in done.stderr
     assert "done: Base after" in done.stderr
 
     found = json.loads(call("study", "status", "studies/tiny", "--json").stdout)
@@ -73,7 +73,16 @@ def test_the_whole_way(content: dict[str, Any]) -> None:
     assert len(json.loads((run / "metrics.json").read_text())) == 2
     assert "1 done, 0 running, 0 failed, 0 left" in call("study", "status", "studies/tiny").stdout
     again = call("study", "run", "tiny.yaml")
-    assert "1 runs: 1 done, 0 running, 0 failed, 0 left" in again.stderr
+    assert "1 run: 1 done, 0 running, 0 failed, 0 left" in again.stderr
+
+    content["base"]["dtype"] = "bfloat16"
+    Path("tiny.yaml").write_text(yaml.safe_dump(content))
+    assert call("study", "tiny.yaml").exit_code == 0
+    reported = call("report", "studies/tiny", "--markdown")
+    assert "Left out, from before the study was changed: 1 run (transfix report studies/tiny/runs" in reported.stderr
+    assert "Dtype: bfloat16" in reported.stdout
+    assert "float32" not in reported.stdout
+    assert "float32" in call("report", "studies/tiny/runs", "--markdown").stdout
 
 
 def test_a_failed_run_ends_with_status_1_and_says_where_to_look(content: dict[str, Any]) -> None:

@@ -207,6 +207,7 @@ def report(
     """Print the table of all runs or of a study, and write a self-contained page, computed from the predictions."""
     from transfix import report as reports
     from transfix.errors import TransfixError
+    from transfix.experiments.study.directory import StudyDirectory, number_of_runs
 
     wanted = [name for name, given in (("markdown", markdown), ("latex", latex), ("csv", csv)) if given]
     if len(wanted) > 1:
@@ -217,7 +218,13 @@ def report(
     kind = next((kind for kind in reports.KINDS if kind == by), None)
     if by and not kind:
         raise TransfixError(f"--by {by}: languages are grouped by {', '.join(reports.KINDS)}.")
-    found = reports.collect(directory, _texts)
+    only = None
+    if planned := StudyDirectory(directory).planned():
+        only, others = planned
+        if others:
+            where = f"transfix report {directory / 'runs'} has them"
+            typer.echo(f"Left out, from before the study was changed: {number_of_runs(others)} ({where}).", err=True)
+    found = reports.collect(directory, _texts, only or None)
     if wanted:
         writers = {"markdown": reports.markdown, "latex": reports.latex, "csv": reports.csv}
         typer.echo(writers[wanted[0]](found, kind), nl=False)

@@ -101,6 +101,7 @@ def _go(
         console().print(plan.plan_table(plan.dry_run(kept, planned, calibrator if calibrate else None), jobs))
         return
     kept.open(study)
+    kept.keep_plan([entry.name for entry in planned])
     display = StudyDisplay(estimates=plan.known(planned, calibrator), jobs=jobs)
     summary = running.run_study(kept, planned, jobs, retry_failed, display)
     if not summary.done:
@@ -108,7 +109,7 @@ def _go(
         labels = {entry.name: entry.label for entry in planned}
         for name, error in summary.errors.items():
             typer.echo(f"  {labels[name]} ({kept.log(name)}): {error.splitlines()[0] if error else ''}", err=True)
-    typer.echo(f"Tables: transfix report {kept.store.root}")
+    typer.echo(f"Tables: transfix report {kept.root}")
     if not summary.done:
         raise typer.Exit(1)
 

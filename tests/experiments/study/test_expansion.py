@@ -220,6 +220,15 @@ def test_overrides_and_models(study: Make, tiny_model: Path) -> None:
     )
     seeds = study(matrix={"seed": [0], "method": {"lora": LORA, "prefix": {}}})
     assert labels(seeds, "matrix.seed=[5]") == ["seed 5, method lora", "seed 5, method prefix"]  # in its place
+    assert "seed: an axis sets it in its runs, after the base: --set matrix.seed=..." in problems(seeds, "seed=5")
+    rates = study(matrix={"method": {"lora": LORA | {"train.learning_rate": 0.1}, "prefix": {}}})
+    (problem,) = problems(rates, "train.learning_rate=0.5")
+    assert "--set matrix.method.lora.train.learning_rate=..." in problem
+    lora, prefix = of(rates, "matrix.method.lora.train.learning_rate=0.5")
+    assert lora.spec.train is not None
+    assert prefix.spec.train is not None
+    assert lora.spec.train.learning_rate == 0.5 != prefix.spec.train.learning_rate
+    assert [run.spec.method for run in of(rates, "matrix.method.lora={adapter: base}")] == ["base", "prefix"]
     two = of(study(), models=[str(tiny_model), "smollm2-135m"])
     assert [run.label for run in two][::2] == ["model tiny-gemma, method base", "model smollm2-135m, method base"]
     varied = study(matrix={"model": ["a", "b"]})

@@ -158,4 +158,4 @@ def test_what_is_done_takes_no_time(study: Make, tmp_path: Path, monkeypatch: py
     assert "2 runs, 6 s with 1 at once." in rendered(after)
     without = plan.dry_run(directory, planned[:1], None)
     assert without[0].seconds is None
-    assert "1 runs, time not known." in rendered(without)
+    assert "1 run, time not known." in rendered(without)

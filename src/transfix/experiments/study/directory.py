@@ -2,6 +2,7 @@
 
     STUDY_DIR/
         resolved.yaml         the study as it was last run: scale, models and --set applied
+        plan.json             the names of its runs; `runs` may have others, from before the study was changed
         runs/                 an ordinary run store
         work/RUN/record.json  state, error, attempts
         work/RUN/log.txt      what the run's process printed
@@ -96,6 +97,19 @@ class StudyDirectory:
             raise TransfixError(f"{self.root} is not the directory of a study: it has no resolved.yaml.")
         return StudySpec.load(path)
 
+    def keep_plan(self, names: Sequence[str]) -> None:
+        """Writes down which runs are those of the study as it is now."""
+        atomic.write_file(self.root / "plan.json", json.dumps(list(names), indent=2) + "\n")
+
+    def planned(self) -> tuple[set[str], int] | None:
+        """The runs of the study that have begun, and how many others its store has; None if this is no study."""
+        try:
+            names = set(map(str, json.loads((self.root / "plan.json").read_text("utf-8"))))
+        except (OSError, ValueError):
+            return None
+        there = {run.name for run in self.store.runs()}
+        return names & there, len(there - names)
+
     def work(self, name: str) -> Path:
         """Where the record and the log of a run are."""
         return self.root / "work" / name
@@ -148,3 +162,8 @@ def asked(spec: RunSpec) -> str:
 def counts(states: Sequence[State]) -> dict[str, Any]:
     """State -> how many."""
     return {state: states.count(state) for state in ("done", "running", "failed", "waiting")}
+
+
+def number_of_runs(number: int) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} run" if number == 1 else f"{number} runs"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from transfix.experiments.study.directory import State
+from transfix.experiments.study.directory import State, number_of_runs
 from transfix.experiments.study.expansion import StudyRun
 
 LINE_EVERY = 60.0
@@ -43,7 +43,7 @@ class StudyDisplay:
         """Told of the runs before anything else, and how many seconds those took that are done."""
         self._runs = {run.name: run for run in planned}
         self._took = dict(took)
-        self.say(f"{len(planned)} runs: {self._counted(states)}{self._left(states)}")
+        self.say(f"{number_of_runs(len(planned))}: {self._counted(states)}{self._left(states)}")
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:

@@ -10,7 +10,7 @@ from transfix.errors import TransfixError
 from transfix.experiments.spec import RunSpec
 from transfix.experiments.spec_parts import Evaluation
 from transfix.experiments.study.calibration import Calibration, Calibrator
-from transfix.experiments.study.directory import State, StudyDirectory
+from transfix.experiments.study.directory import State, StudyDirectory, number_of_runs
 from transfix.experiments.study.display import duration
 from transfix.experiments.study.expansion import StudyRun
 
@@ -159,7 +159,11 @@ def plan_table(planned: Sequence[PlannedRun], jobs: int) -> RenderableType:
     seconds = sum(known) / jobs
     unknown = len(planned) - len(known)
     told = f"{duration(seconds)} with {jobs} at once" if known and (seconds or not unknown) else "time not known"
-    lines = [f"{len(planned)} runs, {told}" + (f" and {unknown} of unknown length" if unknown and known else "") + "."]
+    lines = [
+        f"{number_of_runs(len(planned))}, {told}"
+        + (f" and {unknown} of unknown length" if unknown and known else "")
+        + "."
+    ]
     lines += dict.fromkeys(f"Not tried: {entry.problem}" for entry in planned if entry.problem)
     return Group(table, *(Text(line) for line in lines))
 
@@ -178,7 +182,7 @@ def status_table(found: Mapping[str, Any]) -> RenderableType:
         label, title = Text(entry["label"]), Text(entry["title"])
         table.add_row(str(number), label, title, state, took, str(entry["attempts"]), Text(entry["run"]))
     counted = f"{found['done']} done, {found['running']} running, {found['failed']} failed, {found['waiting']} left"
-    lines = [f"{found['total']} runs: {counted}"]
+    lines = [f"{number_of_runs(found['total'])}: {counted}"]
     lines += [f"failed: {entry['label']}: {entry['error']}" for entry in found["runs"] if entry["error"]]
     return Group(table, *(Text(line) for line in lines))
 

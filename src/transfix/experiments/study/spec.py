@@ -217,9 +217,34 @@ def _override(data: dict[str, Any], setting: str, problems: list[Problem]) -> No
         problems.append(Problem(path, "there is no such part of the study", f"groups: {groups}" if groups else None))
         return
     name = ".".join(keys[depth + 1 :])
+    value = yaml_file.plain(value, path, problems)
+    if keys[depth] == "base" and (winner := _set_by_an_axis(data, name)):
+        problems.append(Problem(path, f"an axis sets it in its runs, after the base: --set {winner}=..."))
+        return
+    axis = here.get(keys[depth + 1])
+    if keys[depth] == "matrix" and isinstance(axis, dict) and len(keys) > depth + 2 and keys[depth + 2] in axis:
+        label, within = keys[depth + 2], ".".join(keys[depth + 3 :])
+        if not within:
+            axis[label] = value
+        elif isinstance(axis[label], dict):
+            axis[label][within] = value
+        else:
+            problems.append(Problem(path, f"{label} holds {model_errors.show(axis[label])}", "settings"))
+        return
     if keys[depth] == "base":  # last: settings are applied in their order; an axis keeps its place
         here.pop(name, None)
-    here[name] = yaml_file.plain(value, path, problems)
+    here[name] = value
+
+
+def _set_by_an_axis(data: dict[str, Any], path: str) -> str | None:
+    """Where a setting's value in the base would be replaced: the path of an axis, or of a setting within one."""
+    for axis, values in data.get("matrix", {}).items():
+        if axis == path:
+            return f"matrix.{axis}"
+        for label, settings in values.items() if isinstance(values, dict) else ():
+            if isinstance(settings, dict) and path in settings:
+                return f"matrix.{axis}.{label}.{path}"
+    return None
 
 
 def _model_at(path: model_errors.Path) -> type[BaseModel] | None:
