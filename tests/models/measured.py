@@ -51,7 +51,7 @@ def run(case: dict[str, Any]) -> dict[str, int]:
     baseline = status("VmRSS")
     loaded = models.load(case["model"], dtype=case["dtype"], device="cpu", quantization=case["quantization"])
     for weight in loaded.model.parameters():  # pages of a file are there once they are looked at
-        weight.detach().view(torch.uint8).count_nonzero()
+        weight.detach().flatten().view(torch.uint8)[::4096].max()
     gc.collect()
     at_load, resident = status("VmHWM") - baseline, status("VmRSS") - baseline
     forget_peak()

@@ -133,7 +133,7 @@ def load(
         directory = registry.ensure(found, say) if isinstance(found, registry.PackagedModel) else found
         files.check_directory(directory)
     source = read_from = str(directory or found)
-    if isinstance(found, registry.PackagedModel):
+    if isinstance(found, registry.PackagedModel) and not smaller:  # what is left unquantised would hold the whole file
         read_from = str(registry.weights(found, chosen))
     options = source_options(source, revision)
     config = read_config(str(name), source, options)

@@ -11,7 +11,8 @@ from the lowest that learns to the top (below it nothing is kept for the backwar
     activations  B·T·(L'·a + 4d)  kept for the backward pass; with checkpointing B·T·(L'·d·b + a + 4d)
     logits                        see below
     working      B·T·(4f·b + 12d) the tensors of one MLP, which come and go; twice that in a backward pass
-    heap                          a quarter of the activations in bfloat16 on a CPU: holes between tensors that come and go
+    heap                          a quarter of the activations in bfloat16 on a CPU: holes between tensors that come and go;
+                                  Q·1 more with int4, whose weights come and go as they are dequantised (1.0 to 1.9 measured)
 
     a = 4·Σ norms' widths + 4·H·h·b + 4·H + m·f·b + (what the method adds)        bytes a token and layer
 
@@ -190,7 +191,7 @@ def estimate(part: Part, trainable: int, learning_layers: int, base: BaseShape, 
         activations=activations,
         logits=_logits(load.rows * load.targets, base.vocabulary, width, full, learns),
         working=(1 + learns) * tokens * (4 * base.layer.inner * width + 12 * hidden),
-        heap=round(HOLES * activations) if width == 2 else 0,
+        heap=(round(HOLES * activations) if width == 2 else 0) + (quantised if load.quantization == "int4" else 0),
         head_gradient=base.largest * width if full else 0,
     )
 
