@@ -101,6 +101,8 @@ def test_a_failed_run_ends_with_status_1_and_says_where_to_look(content: dict[st
 
 def test_mistakes(content: dict[str, Any], tmp_path: Path) -> None:
     assert "there is no such file. YAML files there: tiny.yaml" in refused("study", "tinny.yaml")
+    Path("my study.yaml").write_text(Path("tiny.yaml").read_text())
+    assert "the file's name 'my study' cannot stand for it" in refused("study", "my study.yaml")
     assert "matrix.seed: 3 is not allowed" in refused("study", "tiny.yaml", "--set", "matrix.seed=3")
     assert "--scale huge: the study has no scales" in refused("study", "tiny.yaml", "--scale", "huge")
     assert "is not the directory of a study" in refused("study", "status", tmp_path)

@@ -143,17 +143,22 @@ def reproduce(
         return
     path = presets.path_of(name)
     if show and not (model or scale or settings):
-        typer.echo(path.read_text(encoding="utf-8"), nl=False)
+        typer.echo(_nameless(path.read_text(encoding="utf-8")), nl=False)
         return
     from transfix.experiments.study.spec import StudySpec
 
     study = StudySpec.load(path, settings or (), scale, model or ())
     if show:
-        typer.echo(study.to_yaml(), nl=False)
+        typer.echo(_nameless(study.to_yaml()), nl=False)
         return
     if directory is None:
         directory = _own_directory(study, scale, model)
     _go(study, directory, dry_run, not no_calibration, jobs, retry_failed)
+
+
+def _nameless(text: str) -> str:
+    """A study's file without its name: changed and saved it is another study, named after its file."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("name:"))
 
 
 def _own_directory(study: StudySpec, scale: str | None, models: list[str] | None) -> Path:

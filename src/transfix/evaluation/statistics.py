@@ -274,8 +274,3 @@ def _ranks(scores: Sequence[float]) -> Floats:
     _, places, counts = np.unique(np.round(scores, 12), return_inverse=True, return_counts=True)
     ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
     return ranks
-
-
-def rank_correlations(methods: Sequence[Mapping[str, float | None]]) -> list[list[float | None]]:
-    """`rank_correlation` of every method with every other: a symmetric matrix (methods, methods)."""
-    return [[rank_correlation(first, second) for second in methods] for first in methods]

@@ -169,7 +169,9 @@ def test_all_problems_at_once_where_they_stand(study: Make) -> None:
         ({"matrix": {"seed": []}}, "matrix.seed: is empty"),
         ({"matrix": {"method": {"a": "prefix"}}}, "matrix.method.a: 'prefix' is not allowed"),
         ({"matrx": {}}, "matrx: unknown key; did you mean 'matrix'?"),
-        ({"name": "a/b"}, "name: 'a/b' is not allowed"),
+        ({"name": "a/b"}, "name: 'a/b' is no name: use letters"),
+        ({"groups": {"a b": {}}}, "groups.a b: 'a b' is no name: use letters"),
+        ({"exclude": [{}]}, "exclude[0]: is empty: nothing would be left out"),
         ({"exclude": [{"method": "lora"}]}, "exclude[0]: no combination is like this"),
         ({"scales": {"small": {"matrx": {}}}}, "scales.small.matrx: unknown key"),
         ({"groups": {"a": {"seed": 1}}}, "groups.a.seed: unknown key"),
@@ -193,6 +195,12 @@ def test_nothing_left_and_other_files(study: Make, tmp_path: Path) -> None:
     path.write_text("[1]")
     with pytest.raises(TransfixError, match="where a mapping is needed"):
         StudySpec.load(path)
+
+
+def test_excluded_names_that_are_numbers(study: Make) -> None:
+    content = study(matrix={"rank": {1: {"adapter": "base"}, 2: {"adapter": "prefix"}}}, exclude=[{"rank": 1}])
+    assert labels(content) == ["rank 2"]
+    assert "no combination is like this" in problems(study(matrix={"seed": [1, 2]}, exclude=[{"seed": True}]))[0]
 
 
 def test_scales_are_laid_over_the_study(study: Make) -> None:

@@ -129,7 +129,8 @@ def _useless(study: StudySpec, used: set[str]) -> list[Problem]:
                 what = f"there is no such axis{model_errors.did_you_mean(name, known)}"
                 problems.append(Problem(f"{where}.{name}", what, ", ".join(known)))
             if not unknown and where not in used:
-                problems.append(Problem(where, "no combination is like this: nothing would be left out"))
+                what = "no combination is like this" if combination else "is empty"
+                problems.append(Problem(where, f"{what}: nothing would be left out"))
     return problems
 
 
@@ -190,9 +191,20 @@ def label_of(path: str, value: Any) -> str:
 def _matches(combination: Mapping[str, Any], varied: Mapping[str, _Value]) -> bool:
     """Whether a combination is one that is left out: each axis has the value, or one of the list of values."""
     return bool(combination) and all(
-        axis in varied and (varied[axis].value == wanted or (isinstance(wanted, list) and varied[axis].value in wanted))
+        axis in varied and any(_same(varied[axis].value, one) for one in [wanted, *_several(wanted)])
         for axis, wanted in combination.items()
     )
+
+
+def _several(wanted: Any) -> list[Any]:
+    return wanted if isinstance(wanted, list) else []
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    """Equal, and true is not 1; names that YAML reads as numbers are names."""
+    if isinstance(value, str) and isinstance(wanted, int | float):
+        return value == str(wanted)
+    return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)
 
 
 def _spec(settings: Sequence[Setting], depths: dict[str, int | TransfixError]) -> RunSpec:

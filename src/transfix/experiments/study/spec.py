@@ -14,11 +14,12 @@ value replaces what is at its path.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 
 from transfix import model_errors, yaml_file
 from transfix.errors import Problem, ProblemsError, TransfixError
@@ -28,7 +29,17 @@ from transfix.experiments.spec_parts import Frozen
 
 Settings = dict[str, Any]
 Axis = list[Any] | dict[str, Settings]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+"""What can be the name of a directory, and of a part of one."""
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(NAME, text):
+        raise ValueError(f"{text!r} is no name: use letters, digits and . _ + -, without spaces")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
 
 _AXIS = "a list of values, or a mapping of names to settings"
 
@@ -127,6 +138,9 @@ class StudySpec(Variation):
             )
         data = yaml_file.plain(raw, "", problems)
         if isinstance(source, str | Path):
+            if "name" not in data and not re.fullmatch(NAME, stem := Path(source).stem):
+                what = f"is missing, and the file's name {stem!r} cannot stand for it"
+                problems.append(Problem("name", what, "letters, digits and . _ + -"))
             data.setdefault("name", Path(source).stem)
         if not problems and _well_formed(data):
             _choose_scale(data, scale, problems)
