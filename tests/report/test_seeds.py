@@ -199,6 +199,33 @@ def test_curves_over_temperature_rows_and_model_size(store: Any) -> None:
     assert one.title == "XQuAD"
 
 
+def test_a_share_of_the_layers_is_no_other_setting_where_models_differ(store: Any) -> None:
+    prefix = {"method": "prefix", "tokens": 10}
+    for model, layers in (("some/llama-1B", [0, 1, 2]), ("some/llama-8B", [1, 2, 3, 4])):
+        store.run(model[-2:], [prefix | {"layers": layers}], languages=LANGUAGES[:3], model=model)
+    found = report.collect(store.root)
+    assert curve(found, "model size") == [("Prefix tuning", [1e9, 8e9])]
+    store.run("other", [prefix | {"layers": [4]}], languages=LANGUAGES[:3], model="some/llama-8B")
+    assert "model size" not in {one.setting for one in report.collect(store.root).curves}
+
+
+def test_exact_match_has_a_curve_over_temperature_too(store: Any) -> None:
+    for number, temperature in enumerate((0.0, 0.7)):
+        meta = store.meta | {"task": "xquad", "temperature": temperature, "top_p": 1.0}
+        folder = store.run("lora", "lora", languages=LANGUAGES[:2], meta=meta, result=f"xquad-{number}")
+        for code in LANGUAGES[:2]:
+            columns = store.answers(0.5, 1)
+            columns["metric_exact_match"] = [float(row < 40 + 20 * number) for row in range(100)]
+            store.predictions(folder / "predictions" / f"xquad-{number}" / f"{code}.parquet", columns, meta)
+    found = {one.title: one for one in report.collect(store.root).curves if one.setting == "temperature"}
+    assert set(found) == {"XQuAD", "XQuAD, exact match"}
+    points = found["XQuAD, exact match"].series[0].points
+    assert [point.all["accuracy"] for point in points if point.all] == pytest.approx([0.4, 0.6])
+    assert all(
+        point.all["interval"][0] < point.all["accuracy"] < point.all["interval"][1] for point in points if point.all
+    )
+
+
 @pytest.mark.parametrize("torn", ["{", "[]", '{"shapes": 3}'])
 def test_a_torn_adapter_leaves_the_point_out(store: Any, torn: str) -> None:
     adapter = store.parts["llama_adapter"][0]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transfix.evaluation.metrics import ENGLISH
+from transfix.evaluation import statistics
+from transfix.evaluation.metrics import ENGLISH, METRIC
 from transfix.report import labels
 from transfix.report.contents import Curve, Method, Point, Report, Series, TaskReport
 from transfix.report.settings import COMPARABLE
 
 ASKED = ("temperature", "top_p")
 """Settings of the evaluation: each is a task of its own in a report, as its results have a name of their own."""
+
+_DEPTH = re.compile(r"adapter\.\d+\.layers")
+"""A share of the layers is another number in a model of another depth."""
 
 SETTINGS = ("tokens", "layers", "rank", "rows", *ASKED, "model size")
 
@@ -47,23 +51,48 @@ def name(path: str) -> str:
 
 
 def _of_setting(setting: str, places: Sequence[_Place]) -> list[Curve]:
+    groups = _alike(setting, places, also=_DEPTH if setting == "model size" else None)
+    series: dict[str, list[tuple[str, list[_Place]]]] = {}
+    for (task, path, *_), members in groups.items():
+        by_x = {place.numbers[path]: place for place in reversed(members) if place.method.complete}
+        if len(by_x) > 1:
+            series.setdefault(task, []).append((path, [by_x[x] for x in sorted(by_x)]))
+    drawn = [_curve(setting, found) for found in series.values()]
+    if setting in ASKED:
+        exact = [_curve(setting, found, _exact_match, ", exact match") for found in series.values()]
+        drawn += [curve for curve in exact if all(point.all for one in curve.series for point in one.points)]
+    return drawn
+
+
+def _alike(setting: str, places: Sequence[_Place], also: re.Pattern[str] | None) -> dict[tuple[Any, ...], list[_Place]]:
+    """The places that differ in a setting, and maybe in what `also` matches, and in nothing else.
+
+    What `also` matches counts again where a value of the setting would have two places.
+    """
     groups: dict[tuple[Any, ...], list[_Place]] = {}
     for place in places:
         for path in place.numbers:
             if name(path) == setting:
                 # a task by its results' name, or where the setting is one of the evaluation by what was asked
                 task = place.settings["task"] if setting in ASKED else place.task.name
-                rest = tuple(sorted((key, value) for key, value in place.settings.items() if key != path))
+                free = {path, *(key for key in place.settings if also and also.match(key))}
+                rest = tuple(sorted((key, value) for key, value in place.settings.items() if key not in free))
                 groups.setdefault((task, path, rest, place.task.averaged), []).append(place)
-    series: dict[str, list[tuple[str, list[_Place]]]] = {}
-    for (task, path, *_), members in groups.items():
-        by_x = {place.numbers[path]: place for place in reversed(members) if place.method.complete}
-        if len(by_x) > 1:
-            series.setdefault(task, []).append((path, [by_x[x] for x in sorted(by_x)]))
-    return [_curve(setting, found) for found in series.values()]
+    if also is None:
+        return groups
+    found: dict[tuple[Any, ...], list[_Place]] = {}
+    for key, members in groups.items():
+        twice = len({place.numbers[key[1]] for place in members}) < len(members)
+        found |= _alike(setting, members, None) if twice else {key: members}
+    return found
 
 
-def _curve(setting: str, found: Sequence[tuple[str, list[_Place]]]) -> Curve:
+def _curve(
+    setting: str,
+    found: Sequence[tuple[str, list[_Place]]],
+    summary: Callable[[_Place], Mapping[str, Any] | None] = lambda place: place.method.summary,
+    of: str = "",
+) -> Curve:
     task = found[0][1][0].task
     named = [
         (labels.method(places[0].method.run), {key: text for key, text in places[0].settings.items() if key != path})
@@ -72,24 +101,36 @@ def _curve(setting: str, found: Sequence[tuple[str, list[_Place]]]) -> Curve:
     titles = labels.distinct(named)
     return Curve(
         task.name,
-        labels.TASKS.get(found[0][1][0].settings["task"], task.title) if setting in ASKED else task.title,
+        (labels.TASKS.get(found[0][1][0].settings["task"], task.title) if setting in ASKED else task.title) + of,
         setting,
         tuple(
-            Series(title, tuple(_point(place, path) for place in places))
+            Series(title, tuple(_point(place, path, summary(place)) for place in places))
             for title, (path, places) in zip(titles, found, strict=True)
         ),
     )
 
 
-def _point(place: _Place, path: str) -> Point:
-    method = place.method
-    return Point(
-        place.numbers[path],
-        method.label,
-        method.macro("all"),
-        method.macro("without_english"),
-        method.language(ENGLISH),
-    )
+def _point(place: _Place, path: str, summary: Mapping[str, Any] | None) -> Point:
+    x, label = place.numbers[path], place.method.label
+    if summary is None:
+        return Point(x, label, None, None, None)
+    english = summary["languages"].get(ENGLISH)
+    macro = summary["macro"]
+    return Point(x, label, macro["all"], macro["without_english"], english if english and english["n"] else None)
+
+
+def _exact_match(place: _Place) -> Mapping[str, Any] | None:
+    """As a method's own summary, of exact match; None if the task does not have it."""
+    seeds = []
+    for run in place.method.runs:
+        found = {code: p for code, p in run.predictions[place.task.name].items() if code in place.task.averaged}
+        cells = {code: p.columns.get(METRIC + "exact_match") for code, p in found.items()}
+        seeds.append(
+            {c: {"id": p.columns["id"], "gold": p.columns["gold"], "score": cells[c]} for c, p in found.items()}
+        )
+        if any(column is None or None in column for column in cells.values()):
+            return None
+    return statistics.summarise_seeds(seeds, None)
 
 
 def _place(task: TaskReport, method: Method) -> _Place:
