@@ -252,6 +252,16 @@ def test_always_the_same_answer_is_pointed_out(store: Any) -> None:
     assert "in up to 2 of 15 languages (2 and 1 by seed)" in note
 
 
+def test_training_in_a_measured_language_is_pointed_out(store: Any) -> None:
+    train = {"task": "mnli", "data": "snapshot", "rows": 30, "epochs": 1}
+    store.run("english", "lora", train=train | {"languages": ["eng_Latn"]})
+    assert not any("not all transfer" in note for note in report.collect(store.root).tasks[0].notes)
+    store.run("german", "lora", train=train | {"languages": ["eng_Latn", "deu_Latn", "kor_Hang"]})
+    (task,) = report.collect(store.root).tasks
+    (note,) = [note for note in task.notes if "not all transfer" in note]
+    assert "was trained on rows in German:" in note
+
+
 def test_what_was_cut_and_left_out_is_counted(store: Any) -> None:
     folder = store.run("lora", "lora")
     columns = store.answers(0.5, 1)

@@ -60,6 +60,7 @@ def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | No
     methods, averaged, differences = columns.columns(task, groups, notes)
     for method in methods:
         notes.extend(_one_answer(method, task))
+    notes.extend(note for method in methods for note in _other_sources(method, averaged))
     codes = dict.fromkeys(code for method in methods for code in method.rows if method.language(code))
     if extra := [labels.spoken(code).name for code in codes if code not in averaged]:
         notes.append(f"not in the averages, because not every method has them: {labels.listing(extra)}")
@@ -157,6 +158,18 @@ def _one_answer(method: Method, task: str) -> list[str]:
     return [
         f"{method.label} answers {' or '.join(answers)} on at least {100 * ONE_ANSWER:.0f}{labels.NO_BREAK}% of the rows "
         f"in {number} of {most} languages{seeds}: there it hardly looks at the text"
+    ]
+
+
+def _other_sources(method: Method, averaged: frozenset[str]) -> list[str]:
+    """A note if a method learned a language that counts among those it is to be transferred to."""
+    learned = (method.run.spec.get("train") or {}).get("languages") or ()
+    names = [labels.spoken(code).name for code in learned if code != metrics.ENGLISH and code in averaged]
+    if not names:
+        return []
+    return [
+        f"{method.label} was trained on rows in {labels.listing(names)}: its average without English is not all "
+        "transfer, and its gap is still that between English and the others"
     ]
 
 
