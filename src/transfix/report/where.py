@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import difflib
 import operator
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ def select(rows: Sequence[Row], condition: str, columns: Collection[str]) -> lis
         parsed = ast.parse(condition.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
-        hint = " (= is written ==)" if "==" not in condition and "=" in condition else ""
+        hint = " (= is written ==)" if re.search(r"(?<![=<>!])=(?!=)", condition) else ""
         raise TransfixError(f"--where {condition!r} cannot be read: {reason}{hint}. Allowed: {ALLOWED}.") from None
     orders: list[_Order] = []
     holds = _Reader(condition, columns, orders).value(parsed.body)
@@ -129,7 +130,7 @@ class _Reader:
         if not isinstance(inner, ast.Name):
             raise self._refused(node, "is not allowed")
         if name not in self.columns:
-            raise unknown_column(name, self.columns, f"--where {self.condition!r}")
+            raise unknown_column(name, self.columns, f"--where {self.condition!r} (text is written in quotes)")
         return lambda row: row.get(name)
 
     def _comparison(self, node: ast.Compare, depth: int) -> Value:
