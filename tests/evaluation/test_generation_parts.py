@@ -17,7 +17,7 @@ from transfix.errors import ProblemsError
 from transfix.evaluation.generation import Decoding, Generated, attention, generate
 from transfix.evaluation.generation.choosing import choose, draw
 from transfix.evaluation.generation.endings import Endings
-from transfix.evaluation.generation.head import precise_head
+from transfix.evaluation.generation.head import _highest, precise_head
 
 
 def test_settings_out_of_range_are_named_together() -> None:
@@ -103,6 +103,17 @@ def test_logits_that_bfloat16_cannot_tell_apart() -> None:
     assert not torch.equal(head(hidden).argmax(-1), exact.argmax(-1)), "no ties, so nothing was tested"
     torch.testing.assert_close(logits, exact, atol=0.07, rtol=0.01)
     assert "forward" not in vars(head)
+    with torch.no_grad(), precise_head(model, only_best=True) as words:
+        best = words.named(head(hidden)[:, -1].argmax(-1))
+    assert torch.equal(best, exact[:, -1].argmax(-1))
+
+
+@pytest.mark.parametrize("vocabulary", [512 * 256, 40 * 64, 4001, 9])
+def test_the_highest_logits_are_found_whatever_the_vocabulary(vocabulary: int) -> None:
+    logits = torch.randn(7, 2, vocabulary, generator=torch.Generator().manual_seed(1)).bfloat16()
+    found, expected = _highest(logits), logits.topk(min(16, vocabulary))
+    assert torch.equal(logits.gather(-1, found).sort(-1).values, expected.values.sort(-1).values)
+    assert (found.sort(-1).values.diff(dim=-1) > 0).all()
 
 
 # the next token

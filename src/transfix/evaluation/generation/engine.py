@@ -19,7 +19,7 @@ from transfix.evaluation.generation.cache import RowCache
 from transfix.evaluation.generation.choosing import choose, draw
 from transfix.evaluation.generation.decoding import Decoding, Generated
 from transfix.evaluation.generation.endings import Endings
-from transfix.evaluation.generation.head import precise_head
+from transfix.evaluation.generation.head import Words, precise_head
 from transfix.evaluation.generation.prefill import Prefill
 
 TILE = 16
@@ -63,8 +63,8 @@ def generate(
     if not prompts:
         return []
     model.eval()
-    with torch.inference_mode(), precise_head(model):
-        return _Run(model, tokenizer, prompts, decoding, keys).finish(advance)
+    with torch.inference_mode(), precise_head(model, only_best=decoding.temperature == 0) as words:
+        return _Run(model, tokenizer, prompts, decoding, keys, words).finish(advance)
 
 
 @dataclass(slots=True)
@@ -88,8 +88,10 @@ class _Run:
         prompts: Sequence[Encoded],
         decoding: Decoding,
         keys: Sequence[str] | None,
+        words: Words,
     ) -> None:
         self.model = model
+        self.words = words
         self.prompts = prompts
         self.decoding = decoding
         self.keys = keys if keys is not None else [" ".join(map(str, prompt.tokens)) for prompt in prompts]
@@ -137,7 +139,7 @@ class _Run:
         logits = self.model(**inputs, past_key_values=self.cache, use_cache=True).logits[:, -1]
         chosen, highest = choose(logits, self.decoding, self._draws())
         finite = highest.isfinite().tolist()
-        for slot, (row, token) in enumerate(zip(self.slots, chosen.tolist(), strict=True)):
+        for slot, (row, token) in enumerate(zip(self.slots, self.words.named(chosen).tolist(), strict=True)):
             if row is None:
                 continue
             if not finite[slot]:
