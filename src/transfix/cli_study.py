@@ -23,6 +23,9 @@ class _FileOrCommand(TyperGroup):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["STUDY.yaml [OPTIONS]  |  status DIR"]
+
 
 app = typer.Typer(
     name="study",
@@ -78,7 +81,8 @@ def status(
     from transfix.experiments.study.plan import status_table
 
     kept = StudyDirectory(directory)
-    found = running.status(kept, running.resolved(kept.study()))
+    study = kept.study()
+    found = running.status(kept, kept.plan() or running.resolved(study))
     if json:
         print_json(found)
     else:
@@ -101,7 +105,7 @@ def _go(
         console().print(plan.plan_table(plan.dry_run(kept, planned, calibrator if calibrate else None), jobs))
         return
     kept.open(study)
-    kept.keep_plan([entry.name for entry in planned])
+    kept.keep_plan(planned)
     display = StudyDisplay(estimates=plan.known(planned, calibrator), jobs=jobs)
     summary = running.run_study(kept, planned, jobs, retry_failed, display)
     if not summary.done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,25 @@ def test_the_copy_of_the_study_says_what_was_run(mine: Any, study: Make) -> None
     kept = yaml.safe_load((mine.directory.root / "resolved.yaml").read_text())
     assert kept["matrix"] == study()["matrix"]
     assert [run.name for run in resolved(mine.directory.study())] == [run.name for run in planned]
+
+
+def test_how_a_study_does_is_known_without_its_rows_and_its_model(mine: Any, study: Make, tmp_path: Path) -> None:
+    rows = [{"premise": f"{n} birds", "hypothesis": "birds", "label": n % 3} for n in range(8)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    content = study()
+    content["base"]["train"]["data"] = {"files": str(tmp_path / "train.jsonl")}
+    mine.run(content)
+    planned = mine.plan(content)
+    mine.directory.keep_plan(planned)
+    before = status(mine.directory, planned)
+    assert before["done"] == 2
+
+    (tmp_path / "train.jsonl").unlink()
+    with pytest.raises(TransfixError):
+        mine.plan(content)
+    kept = StudyDirectory(mine.directory.root).plan()
+    assert status(mine.directory, kept) == before
+    assert mine.directory.planned() == ({run.name for run in planned}, 0)
+
+    (mine.directory.root / "plan.json").write_text('["an older form"]')
+    assert mine.directory.plan() is None

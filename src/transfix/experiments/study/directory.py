@@ -2,7 +2,7 @@
 
     STUDY_DIR/
         resolved.yaml         the study as it was last run: scale, models and --set applied
-        plan.json             the names of its runs; `runs` may have others, from before the study was changed
+        plan.json             its runs as they were planned; `runs` may have others, from before the study was changed
         runs/                 an ordinary run store
         work/RUN/record.json  state, error, attempts
         work/RUN/log.txt      what the run's process printed
@@ -27,6 +27,7 @@ from transfix.errors import TransfixError
 from transfix.experiments.spec import RunSpec
 from transfix.experiments.spec_parts import Frozen
 from transfix.experiments.store import RunStore
+from transfix.experiments.study.expansion import Cell, StudyRun
 from transfix.experiments.study.spec import StudySpec
 
 MARK = "# Written by transfix: the study as it was last run. Change your own file, not this one.\n"
@@ -97,16 +98,38 @@ class StudyDirectory:
             raise TransfixError(f"{self.root} is not the directory of a study: it has no resolved.yaml.")
         return StudySpec.load(path)
 
-    def keep_plan(self, names: Sequence[str]) -> None:
-        """Writes down which runs are those of the study as it is now."""
-        atomic.write_file(self.root / "plan.json", json.dumps(list(names), indent=2) + "\n")
+    def keep_plan(self, planned: Sequence[StudyRun]) -> None:
+        """Writes down the runs of the study as it is now."""
+        content = [
+            {
+                "run": run.name,
+                "spec": run.spec.model_dump(mode="json"),
+                "cells": [{"group": cell.group, "varied": dict(cell.varied)} for cell in run.cells],
+            }
+            for run in planned
+        ]
+        atomic.write_file(self.root / "plan.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def plan(self) -> tuple[StudyRun, ...] | None:
+        """The runs of the study as it was last begun, wherever that was; None if nothing readable is written down.
+
+        Neither their rows nor their models need be there.
+        """
+        try:
+            found = []
+            for entry in json.loads((self.root / "plan.json").read_text("utf-8")):
+                spec = RunSpec.load(entry["spec"])
+                found.append(StudyRun(spec, tuple(Cell(c["group"], c["varied"], spec) for c in entry["cells"])))
+        except (OSError, ValueError, KeyError, TypeError, TransfixError):
+            return None
+        return tuple(found)
 
     def planned(self) -> tuple[set[str], int] | None:
         """The runs of the study that have begun, and how many others its store has; None if this is no study."""
-        try:
-            names = set(map(str, json.loads((self.root / "plan.json").read_text("utf-8"))))
-        except (OSError, ValueError):
+        plan = self.plan()
+        if plan is None:
             return None
+        names = {run.name for run in plan}
         there = {run.name for run in self.store.runs()}
         return names & there, len(there - names)
 
