@@ -17,7 +17,7 @@ from transfix.adapters import attach
 from transfix.adapters.architecture import layers
 from transfix.adapters.methods import Base, FullFineTuning, LlamaAdapter, LoRA, Part, PrefixTuning, SoftPrompt
 from transfix.models.inspect import inspect
-from transfix.models.memory import BaseShape, LayerShape, Load, estimate, norm_widths
+from transfix.models.memory import RUNTIME, BaseShape, LayerShape, Load, estimate, norm_widths
 
 B, T, DEPTH = 4, 64, 4
 SHAPE: dict[str, Any] = {
@@ -81,13 +81,14 @@ def test_checkpointing_keeps_less() -> None:
     plain = estimate(PrefixTuning(), 100, 8, BASE, Load(B, T))
     saving = estimate(PrefixTuning(), 100, 8, BASE, Load(B, T, checkpointing=True))
     assert saving.activations < plain.activations / 3
-    assert plain.total == plain.weights + plain.tokenizer + 1200 + plain.activations + plain.working
+    assert plain.total == plain.weights + plain.tokenizer + 1200 + plain.activations + plain.heap + plain.working
 
 
 def test_what_is_not_learned_takes_only_its_weights() -> None:
     found = estimate(Base(), 0, 8, BASE, Load(B, T, width=2))
-    assert (found.activations, found.adapter, found.optimiser, found.heap, found.logits) == (0, 0, 0, 0, 0)
-    assert found.total == found.weights + found.tokenizer + found.working
+    assert (found.activations, found.adapter, found.optimiser, found.logits) == (0, 0, 0, 0)
+    assert found.total == found.weights + found.tokenizer + found.heap + found.working
+    assert found.heap == RUNTIME
 
 
 def test_quantised_weights_and_logits_of_texts() -> None:
