@@ -52,7 +52,7 @@ def test_one_seed_is_what_metrics_says_to_the_bit() -> None:
     expected = metrics.difference(first, second)
     few, by_rows = (found["languages"]["arb_Arab"] for found in (mine, expected))
     assert few["p"] >= by_rows["p"]
-    by_rows["p"] = few["p"]  # few rows differ there: see `sign_test`
+    by_rows["p"] = few["p"]  # few rows differ there: see `exact_test`
     assert without(mine, *new) == expected
 
 
@@ -164,18 +164,39 @@ def test_difference_over_seeds_equals_a_slow_loop(paired: bool) -> None:
 
 
 @pytest.mark.parametrize(("better", "worse"), [(6, 0), (9, 0), (7, 2), (0, 4), (0, 0)])
-def test_few_rows_that_differ_are_judged_by_an_exact_sign_test(better: int, worse: int) -> None:
+def test_few_rows_that_differ_are_judged_by_an_exact_test(better: int, worse: int) -> None:
     stats = pytest.importorskip("scipy.stats")
     same = {"id": [f"{row}" for row in range(300)], "gold": ["yes"] * 300, "score": np.zeros(300)}
     first, second = (same | {"score": np.zeros(300)} for _ in range(2))
     first["score"][:better] = 1
     second["score"][better : better + worse] = 1
-    (entry,) = statistics.difference_seeds([{"deu_Latn": first}], [{"deu_Latn": second}])["languages"].values()
+    found = statistics.difference_seeds([{"deu_Latn": first}], [{"deu_Latn": second}])
+    (entry,) = found["languages"].values()
     exact = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
-    assert entry["p"] == pytest.approx(exact)
+    assert entry["p"] == found["macro"]["all"]["p"] == pytest.approx(exact)
     first["score"][:25] = 1
     (entry,) = statistics.difference_seeds([{"deu_Latn": first}], [{"deu_Latn": same}])["languages"].values()
     assert entry["p"] < 0.001
+
+
+def test_averages_and_the_gap_over_few_rows_equal_scipys_permutation_test() -> None:
+    """12 rows in three languages: a row and its translations change sign together."""
+    stats = pytest.importorskip("scipy.stats")
+    codes = ("eng_Latn", "deu_Latn", "arb_Arab")
+    first, second = frames(12, 1, 0.4, codes=codes), frames(12, 2, codes=codes)
+    a, b = (tensor([side])[0] for side in (first, second))
+
+    def exact(rows: Any) -> float:
+        found = stats.permutation_test(
+            (rows,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=False
+        )
+        return float(found.pvalue)
+
+    found = statistics.difference_seeds([first], [second])["macro"]
+    assert found["all"]["p"] == pytest.approx(exact((a - b).mean(axis=0)))
+    assert found["without_english"]["p"] == pytest.approx(exact((a - b)[1:].mean(axis=0)))
+    gap = statistics.summarise_seeds([first])["transfer_gap"]
+    assert gap["p"] >= exact(a[0] - a[1:].mean(axis=0)) - 1e-9
 
 
 def test_holm_equals_statsmodels_and_counts_wins_by_it() -> None:

@@ -9,23 +9,23 @@ with two or three, read the standard deviation too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from transfix.errors import TransfixError
 from transfix.evaluation import bootstrap, metrics
-from transfix.evaluation.bootstrap import LEVEL, RESAMPLES, SEED, Draws, Floats, Scored
+from transfix.evaluation.bootstrap import ENGLISH, LEVEL, RESAMPLES, SEED, Draws, Floats, Scored
 from transfix.evaluation.metrics import Frame
 
 ALPHA = 0.05
 """The adjusted p below which two methods are said to differ."""
 
 FEW_ROWS = 20
-"""With fewer rows than this on which two methods differ, p of a language is not below that of a sign test."""
+"""With fewer rows than this on which two methods differ, p is not below that of an exact test."""
 
 FEWEST = 3
 """Languages that a rank correlation needs."""
@@ -145,6 +145,8 @@ def summary_of(
     for which, members in (("all", list(draws.points)), ("without_english", draws.others)):
         if summary["macro"][which] is not None:
             summary["macro"][which]["sd"] = deviation(rows, members)
+    if (gap := summary["transfer_gap"]) is not None:
+        gap["p"] = max(gap["p"], exact_test(_gap_apart(rows, draws.others)))
     given = sum(len(row) for one in seeds for row in one.values())
     return summary | {
         "chance": chance,
@@ -184,7 +186,7 @@ def difference_seeds(
         seed: of the resamples.
 
     Returns:
-        What `metrics.difference` returns, and `"holm"` in every language: p, which is not below that of `sign_test`,
+        What `metrics.difference` returns, with no p below that of `exact_test`, and `"holm"` in every language: p
         adjusted over the languages; `"wins"`, `"ties"`, `"losses"`: languages in which the first is better, not
         distinguishable, worse at 0.05 after that;
         `"seeds"`: [of the first, of the second]; `"seeds_paired"`.
@@ -221,7 +223,10 @@ def difference_of(
         draws = draws_of(left, resamples, seed) - draws_of(right, resamples, seed, side=1)
     found = metrics.difference_of(left, draws, level)
     for code, entry in found["languages"].items():
-        entry["p"] = max(entry["p"], sign_test(*shared[code]))
+        entry["p"] = max(entry["p"], exact_test(_apart(*shared[code])))
+    for which, members in (("all", list(draws.points)), ("without_english", draws.others)):
+        if (average := found["macro"][which]) is not None:
+            average["p"] = max(average["p"], exact_test(_macro_apart([shared[code] for code in members])))
     entries = found["languages"].values()
     for entry, adjusted in zip(entries, holm([entry["p"] for entry in entries]), strict=True):
         entry["holm"] = adjusted
@@ -246,20 +251,53 @@ def _shared(first: Scored, second: Scored, code: str) -> tuple[Scored, Scored]:
     return Scored(ids, first.values[left], golds), Scored(ids, second.values[right], golds)
 
 
-def sign_test(first: Scored, second: Scored) -> float:
-    """Two-sided p of the exact sign test over the rows that differ, if they are few; else 0.
-
-    Of a handful of rows a bootstrap says that they would nearly always fall to the same side: 6 of 300, all for one method,
-    give it p = 0.003, and an exact test 0.03 (Dixon and Mood 1946, Journal of the American Statistical Association 41).
-    """
+def _apart(first: Scored, second: Scored) -> Floats:
+    """The difference of each row, the mean over seeds (n,)."""
     mine, theirs = (rows.values.reshape(len(rows), -1).mean(axis=1) for rows in (first, second))
     apart: Floats = mine - theirs
-    better, worse = int(np.sum(apart > 1e-12)), int(np.sum(apart < -1e-12))
-    rows = better + worse
-    if rows >= FEW_ROWS:
+    return apart
+
+
+def _macro_apart(languages: Sequence[tuple[Scored, Scored]]) -> Floats:
+    """What each row, with its translations, adds to the difference of the averages over languages."""
+    return _by_id([first.ids for first, _ in languages], [_apart(*pair) / len(pair[0]) for pair in languages])
+
+
+def _gap_apart(rows: Rows, others: Sequence[str]) -> Floats:
+    """What each row, with its translations, adds to the distance of English from the mean of the others."""
+    weights = {ENGLISH: 1.0} | {code: -1 / len(others) for code in others}
+    shares = [
+        rows[code].values.reshape(len(rows[code]), -1).mean(axis=1) * weights[code] / len(rows[code])
+        for code in weights
+    ]
+    return _by_id([rows[code].ids for code in weights], shares)
+
+
+def _by_id(ids: Sequence[npt.NDArray[np.str_]], shares: Sequence[Floats]) -> Floats:
+    """The sum of the shares of each id, over languages."""
+    _, places = np.unique(np.concatenate(ids), return_inverse=True)
+    sums: Floats = np.bincount(places, weights=np.concatenate(shares))
+    return sums
+
+
+def exact_test(apart: Floats) -> float:
+    """Two-sided p of Fisher's randomisation test over the rows that differ, if they are few; else 0.
+
+    How often a sum as far from 0 comes out if each row's difference could as well have had the other sign, over all 2^n of
+    them. Of a handful of rows a bootstrap says that they would nearly always fall to the same side: 6 of 300, all for one
+    method, give it p = 0.003, and this test 0.03. Of scores of 0 and 1 it is the sign test (Edgington and Onghena 2007,
+    Randomization Tests, chapter 5).
+
+    Args:
+        apart: the differences (n,).
+    """
+    apart = apart[np.abs(apart) > 1e-12]
+    if len(apart) >= FEW_ROWS:
         return 0.0
-    tail = sum(math.comb(rows, k) for k in range(min(better, worse) + 1))
-    return min(1.0, tail * 2.0 ** (1 - rows))
+    sums: Floats = np.zeros(1)
+    for size in apart:
+        sums = np.concatenate([sums + size, sums - size])
+    return float(np.mean(np.abs(sums) >= abs(apart.sum()) - 1e-9))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from transfix.errors import TransfixError
 from transfix.evaluation import metrics
+from transfix.evaluation.statistics import ALPHA
 from transfix.report import labels
 from transfix.report.contents import Differences, Method, rank_correlation
 
@@ -136,8 +137,10 @@ def _relation(found: Mapping[str, Any], to: str) -> str:
     """`11.4 points above the base model [9.9, 13.0]`, or that the data does not say."""
     low, high = found["interval"]
     value = found["difference"]
-    if low <= 0 <= high:
+    few = not low <= 0 <= high and found["p"] >= ALPHA  # the interval alone would say that they differ
+    if low <= 0 <= high or few:
         signed = [f"{labels.MINUS if bound < 0 else '+'}{labels.points(bound)}" for bound in (value, low, high)]
-        return f"not distinguishable from {to} ({signed[0]} points [{signed[1]}, {signed[2]}])"
+        p = f", p = {found['p']:.3f}" if few else ""
+        return f"not distinguishable from {to} ({signed[0]} points [{signed[1]}, {signed[2]}]{p})"
     bounds = ", ".join(labels.points(bound) for bound in sorted((abs(low), abs(high))))
     return f"{labels.points(value)} points {'above' if value > 0 else 'below'} {to} [{bounds}]"

@@ -124,10 +124,16 @@ def _said(key: str, meta: Mapping[str, Any]) -> str | None:
         return "that of the row"
     if key == "prompt_language" and value == ENGLISH:
         return f"{labels.spoken(ENGLISH).name}, whatever the language of the row"
-    if key == "data" and isinstance(value, Mapping):  # without what was not set
-        said = {name: entry for name, entry in value.items() if entry not in (None, {}, "auto")}
-        return labels.brief(said if len(said) != 1 else f"{next(iter(said))} {next(iter(said.values()))}")
+    if key == "data":
+        return _data(value)
     return None if value in (None, [], {}) else labels.brief(value)
+
+
+def _data(value: Any) -> str | None:
+    """Where rows come from; None if that is not said."""
+    if isinstance(value, Mapping):  # without what was not set
+        value = {name: entry for name, entry in value.items() if entry not in (None, {}, "auto")}
+    return None if value in (None, {}) else labels.brief(value)
 
 
 def _shipped(task: object, split: object) -> Shipped | None:
@@ -186,4 +192,4 @@ def _trained_on(run: RunRecord) -> str:
     if isinstance(exposure, Mapping):  # not zero-shot in these languages
         spoken = labels.listing([labels.spoken(str(code)).name for code in exposure.get("languages", ())])
         words.append(f"and {labels.number(exposure.get('rows'))} rows each in {spoken}")
-    return f"{', '.join(words)} (data: {labels.brief(train.get('data'))})"
+    return f"{', '.join(words)} (data: {_data(train.get('data')) or 'not said'})"
