@@ -276,7 +276,7 @@ def _gap_apart(rows: Rows, others: Sequence[str]) -> Floats:
 def _by_id(ids: Sequence[npt.NDArray[np.str_]], shares: Sequence[Floats]) -> Floats:
     """The sum of the shares of each id, over languages."""
     _, places = np.unique(np.concatenate(ids), return_inverse=True)
-    sums: Floats = np.bincount(places, weights=np.concatenate(shares))
+    sums: Floats = np.bincount(places, weights=np.concatenate(shares)).astype(np.float64)
     return sums
 
 
