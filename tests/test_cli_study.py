@@ -97,6 +97,12 @@ def test_a_failed_run_ends_with_status_1_and_says_where_to_look(content: dict[st
     assert "layers" in result.stderr
     assert "Traceback" not in result.output
     assert "failed: layers" in call("study", "status", "here").stdout
+    reported = call("report", "here")
+    assert "0 of 1 run of this study are done: its numbers are not final" in reported.stdout.replace("\n", " ")
+    assert "failed: layers" in reported.stdout
+    assert "the same command again continues it" not in reported.stdout
+    assert "--retry-failed begins it again" in Path("here/report.html").read_text()
+    assert "! failed: layers" in call("report", "here", "--csv").stderr
 
 
 def test_mistakes(content: dict[str, Any], tmp_path: Path) -> None:

@@ -207,6 +207,7 @@ def report(
     """Print the table of all runs or of a study, and write a self-contained page, computed from the predictions."""
     from transfix import report as reports
     from transfix.errors import TransfixError
+    from transfix.experiments.study import running
     from transfix.experiments.study.directory import StudyDirectory, number_of_runs
 
     wanted = [name for name, given in (("markdown", markdown), ("latex", latex), ("csv", csv)) if given]
@@ -218,13 +219,18 @@ def report(
     kind = next((kind for kind in reports.KINDS if kind == by), None)
     if by and not kind:
         raise TransfixError(f"--by {by}: languages are grouped by {', '.join(reports.KINDS)}.")
-    only = None
-    if planned := StudyDirectory(directory).planned():
+    only, unfinished = None, None
+    study = StudyDirectory(directory)
+    if (planned := study.planned()) and (plan := study.plan()):
         only, others = planned
+        unfinished = running.unfinished(running.status(study, plan))
+        if latex or csv:
+            for line in unfinished:
+                typer.echo(f"! {line}", err=True)
         if others:
             where = f"transfix report {directory / 'runs'} has them"
             typer.echo(f"Left out, from before the study was changed: {number_of_runs(others)} ({where}).", err=True)
-    found = reports.collect(directory, _texts, only or None)
+    found = reports.collect(directory, _texts, only or None, unfinished)
     if wanted:
         writers = {"markdown": reports.markdown, "latex": reports.latex, "csv": reports.csv}
         typer.echo(writers[wanted[0]](found, kind), nl=False)

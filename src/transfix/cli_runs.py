@@ -66,7 +66,8 @@ def runs(
     else:
         out = console()
         out.print(_table(rows, named or SHOWN))
-        out.print(f"{len(rows):,} of {len(found.rows):,} rows; columns for --where: {', '.join(found.columns)}")
+        names = "" if named else f"; columns for --where: {', '.join(found.columns)}"
+        out.print(f"{len(rows):,} of {len(found.rows):,} rows{names}")
 
 
 def _sorted(rows: Sequence[Mapping[str, Any]], name: str, down: bool) -> list[Mapping[str, Any]]:

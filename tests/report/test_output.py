@@ -37,6 +37,12 @@ def test_other_files_are_left_alone(tmp_path: Path, name: str, content: str) -> 
     assert path.read_text() == content
 
 
+def test_the_directory_of_a_page_is_made(study: Path, tmp_path: Path) -> None:
+    page = tmp_path / "new" / "folder" / "page.html"
+    report.write(page, report.page(report.collect(study)), "name another file")
+    assert "transfix report" in page.read_text()
+
+
 def test_a_directory_is_no_place(tmp_path: Path) -> None:
     with pytest.raises(TransfixError, match="is a directory: name another file, or move it away"):
         report.require_own(tmp_path, OTHERWISE)

@@ -234,3 +234,21 @@ def test_a_torn_adapter_leaves_the_point_out(store: Any, torn: str) -> None:
         (folder / "adapter").mkdir()
         (folder / "adapter" / "adapter.json").write_text(torn)
     assert curve(report.collect(store.root), "layers") == [("LLaMA-Adapter", [4, 9])]
+
+
+def test_the_same_run_in_two_studies_is_called_by_its_study(store: Any) -> None:
+    root = store.root
+    for name in ("one", "two"):
+        store.root = root / name / "runs"
+        store.run("base-aaa", "base", languages=LANGUAGES[:3])
+    assert [m.label for m in report.collect(root).tasks[0].methods] == ["Base model (one)", "Base model (two)"]
+
+
+def test_intervals_stay_on_the_scale_of_scores(store: Any) -> None:
+    """What drawing seeds adds is stretched: beside 0 and 1 it would leave it."""
+    for seed, skill in enumerate((0.01, 0.4)):
+        store.run(f"lora-{seed}", "lora", skill, skill, languages=LANGUAGES[:3], rows=20, trained_with=seed, seed=seed)
+    (method,) = report.collect(store.root).tasks[0].methods
+    bounds = [method.language(code)["interval"] for code in LANGUAGES[:3]] + [method.macro("all")["interval"]]
+    assert min(low for low, _ in bounds) == 0.0
+    assert all(0 <= low < high <= 1 for low, high in bounds)

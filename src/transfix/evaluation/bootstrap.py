@@ -171,7 +171,7 @@ def interval(draws: Floats, level: float = LEVEL) -> list[float]:
     """Percentile interval [low, high] of bootstrap draws (resamples,) (Efron and Tibshirani 1993, section 13.3)."""
     tail = 50 * (1 - level)
     low, high = np.percentile(draws, [tail, 100 - tail])
-    return [float(low), float(high)]
+    return [round(float(bound), 12) + 0.0 for bound in (low, high)]  # no 5e-17, no -0
 
 
 def two_sided_p(draws: Floats) -> float:

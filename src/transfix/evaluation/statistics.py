@@ -147,6 +147,10 @@ def summary_of(
             summary["macro"][which]["sd"] = deviation(rows, members)
     if (gap := summary["transfer_gap"]) is not None:
         gap["p"] = max(gap["p"], exact_test(_gap_apart(rows, draws.others)))
+    if all(row.values.min() >= 0 and row.values.max() <= 1 for row in rows.values() if len(row)):
+        for entry in (*summary["languages"].values(), *summary["macro"].values()):
+            if entry is not None and entry["interval"] is not None:  # stretched draws may leave the scale
+                entry["interval"] = [min(1.0, max(0.0, bound)) for bound in entry["interval"]]
     given = sum(len(row) for one in seeds for row in one.values())
     return summary | {
         "chance": chance,

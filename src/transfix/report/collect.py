@@ -26,7 +26,10 @@ file says of its split and data. Called once a task and language. Ids that it do
 
 
 def collect(
-    directory: str | os.PathLike[str], examples: ExampleLookup | None = None, only: Collection[str] | None = None
+    directory: str | os.PathLike[str],
+    examples: ExampleLookup | None = None,
+    only: Collection[str] | None = None,
+    unfinished: Sequence[str] | None = None,
 ) -> Report:
     """Read all runs of a run store, or one run, and compute what can be said of them.
 
@@ -34,6 +37,8 @@ def collect(
         directory: a run store, a folder above it, or one run directory.
         examples: gives the texts of rows for the page's browser, see `ExampleLookup`.
         only: names of runs; the others, and notes on them, are left out. `None` is all.
+        unfinished: what a study says of its runs that are not done, in place of what each of them looks like. `None`
+            where the runs are of no study.
 
     Raises:
         TransfixError: `directory` holds no run at all, or not one of `only`. Runs that are torn, foreign or unfinished
@@ -47,7 +52,8 @@ def collect(
     methods = columns.seeds(sorted(map(read, paths), key=labels.order))
     runs = tuple((entry.named(run), run) for entry in methods for run in entry.runs)
     for _, run in runs:
-        notes.extend(run.notes)
+        notes.extend(run.notes if unfinished is not None else (*run.notes, *run.lacking))
+    notes[:0] = unfinished or ()
     tasks = dict.fromkeys(task for _, run in runs for task in run.predictions)
     reports = [_task(task, methods, examples) for task in tasks]
     reports = [report for report in reports if report.languages]

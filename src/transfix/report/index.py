@@ -92,13 +92,12 @@ def _facts(path: Path) -> dict[str, Any]:
             said = predictions[code].meta
             asked = {f"asked.{key}": _cell(said[key]) for key in _ASKED if said.get(key) is not None}
             results.setdefault(task, {})[code] = numbers | counts | asked
-    lacking = progress(run.name, run.spec, run.training, run.predictions)[2]
     facts = {
         "spec": run.spec,
         "environment": run.environment,
         "training": run.training,
         "results": results,
-        "notes": [note for note in run.notes if note not in lacking],
+        "notes": list(run.notes),
     }
     plain: dict[str, Any] = json.loads(json.dumps(facts, default=str))  # what is remembered is what was computed
     return plain

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transfix.errors import TransfixError
@@ -138,8 +139,19 @@ def group_labels(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
     """A distinct label for every group of runs: its method, and where groups share one, the settings that differ."""
     firsts = [group[0] for group in groups]
     labels = distinct([(method(run), flatten(important(run))) for run in firsts])
-    twice = Counter(labels)
-    return [f"{label} ({run.name})" if twice[label] > 1 else label for label, run in zip(labels, firsts, strict=True)]
+    alike: dict[str, list[RunRecord]] = {}
+    for label, run in zip(labels, firsts, strict=True):
+        alike.setdefault(label, []).append(run)
+    places = {label: iter(_places([run.path for run in runs])) for label, runs in alike.items() if len(runs) > 1}
+    return [f"{label} ({next(places[label])})" if label in places else label for label in labels]
+
+
+def _places(paths: Sequence[Path]) -> list[str]:
+    """What sets paths apart: the first folder in which all differ, or all of the path below what they share."""
+    shared = os.path.commonpath(paths) if len(set(paths)) > 1 else paths[0].parent
+    rest = [path.relative_to(shared) for path in paths]
+    firsts = [path.parts[0] for path in rest]
+    return firsts if len(set(firsts)) == len(firsts) else [path.as_posix() for path in rest]
 
 
 def important(run: RunRecord) -> dict[str, Any]:

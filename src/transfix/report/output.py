@@ -39,7 +39,7 @@ def write(path: Path, text: str, otherwise: str) -> None:
     """Write a page or a Markdown report.
 
     Args:
-        path: where; its directory must exist.
+        path: where; its directory is made.
         text: what `html.page` or `tables.markdown` gave.
         otherwise: see `require_own`.
 
@@ -47,4 +47,5 @@ def write(path: Path, text: str, otherwise: str) -> None:
         TransfixError: as `require_own` says, or the place cannot be written to.
     """
     require_own(path, otherwise)
+    atomic.make_directory(path.parent)
     atomic.write_file(path, text if _PAGE_MARK in text else f"{MARKDOWN_MARK}\n\n{text}")

@@ -50,6 +50,7 @@ class RunRecord:
         state: how far it has come.
         missing: languages that the specification asks for and that have no predictions yet, by task.
         notes: what could not be read.
+        lacking: what it still has to do, in words.
     """
 
     name: str
@@ -61,6 +62,7 @@ class RunRecord:
     state: State = "complete"
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[Mapping[str, Any], ...]:
@@ -136,7 +138,7 @@ def read(path: Path) -> RunRecord:
             )
     state, missing, lacking = progress(path.name, spec, training, predictions)
     return RunRecord(
-        path.name, path, spec, environment or {}, training, predictions, state, missing, tuple(notes + lacking)
+        path.name, path, spec, environment or {}, training, predictions, state, missing, tuple(notes), tuple(lacking)
     )
 
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from transfix import languages
 from transfix.errors import TransfixError
 
 Row = Mapping[str, Any]
@@ -22,6 +23,8 @@ Value = Callable[[Row], Any]
 
 ALLOWED = "columns, 'text', numbers, == != < <= > >=, in, not in, and, or, not, brackets"
 DEEPEST = 50
+LANGUAGE = "lang"
+"""The column whose texts are languages: any of their names will do."""
 
 _ORDERS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
@@ -134,7 +137,14 @@ class _Reader:
         return lambda row: row.get(name)
 
     def _comparison(self, node: ast.Compare, depth: int) -> Value:
-        sides = [self.value(side, depth + 1) for side in (node.left, *node.comparators)]
+        operands = [node.left, *node.comparators]
+        last = operands[-1]
+        inside = isinstance(node.ops[-1], ast.In | ast.NotIn) and isinstance(
+            last, ast.Name
+        )  # a part of a code, in its text
+        if not inside and any(isinstance(side, ast.Name) and side.id == LANGUAGE for side in operands):
+            operands = [_spelt_out(side) for side in operands]
+        sides = [self.value(side, depth + 1) for side in operands]
         tests = [self._test(op, node) for op in node.ops]
 
         def holds(row: Row) -> bool:
@@ -160,6 +170,19 @@ class _Reader:
     def _refused(self, node: ast.expr, why: str) -> TransfixError:
         part = ast.get_source_segment(self.condition.strip(), node) or "a part"
         return TransfixError(f"--where {self.condition!r}: {part[:80]!r} {why}. Allowed: {ALLOWED}.")
+
+
+def _spelt_out(node: ast.expr) -> ast.expr:
+    """A text beside the column of languages, as that column writes it: `swh_Latn` for `sw`."""
+    match node:
+        case ast.Constant(value=str() as code):
+            try:
+                return ast.copy_location(ast.Constant(languages.get(code).code), node)
+            except TransfixError:
+                return node  # a part of a code
+        case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
+            return ast.copy_location(ast.List([_spelt_out(item) for item in items], ast.Load()), node)
+    return node
 
 
 def _inside(left: Any, right: Any) -> bool:

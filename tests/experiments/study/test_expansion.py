@@ -226,6 +226,10 @@ def test_overrides_and_models(study: Make, tiny_model: Path) -> None:
     assert "groups.b.base.seed: there is no such part of the study (allowed: groups: a)" in problems(
         content, "groups.b.base.seed=1"
     )
+    (problem,) = problems(content, "matrix.method.prefx.train.epochs=2")
+    assert "method has no value 'prefx'; did you mean 'prefix'? (allowed: base, prefix)" in problem
+    (problem,) = problems(content, "matrix.methd.prefix.train.epochs=2")
+    assert "there is no axis 'methd'; did you mean 'method'?" in problem
     seeds = study(matrix={"seed": [0], "method": {"lora": LORA, "prefix": {}}})
     assert labels(seeds, "matrix.seed=[5]") == ["seed 5, method lora", "seed 5, method prefix"]  # in its place
     assert "seed: an axis sets it in its runs, after the base: --set matrix.seed=..." in problems(seeds, "seed=5")

@@ -130,6 +130,7 @@ def test_rows_that_are_not_there_are_said_before_anything_is_run(mine: Any, stud
     with pytest.raises(TransfixError) as caught:
         mine.plan(study(matrix={"rows": files}))
     assert "no/" in str(caught.value)
+    assert "run rows a: train.data" in str(caught.value)
     assert "none/" in str(caught.value)
 
 

@@ -227,6 +227,9 @@ def _spec(settings: Sequence[Setting], depths: dict[str, int | TransfixError]) -
     for where, part in _shares(parts):
         try:
             part["layers"] = _layers(part["layers"], str(data.get("model")), depths)
+        except _NoDepthError as error:
+            problems.append(Problem("model", str(error)))
+            part.pop("layers")
         except TransfixError as error:
             problems.append(Problem(where, str(error)))
             part.pop("layers")
@@ -237,6 +240,10 @@ def _spec(settings: Sequence[Setting], depths: dict[str, int | TransfixError]) -
     if problems:
         raise ProblemsError("this run cannot be", problems)
     return spec
+
+
+class _NoDepthError(TransfixError):
+    """A model whose number of layers cannot be had."""
 
 
 def _shares(parts: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -262,7 +269,7 @@ def _layers(wanted: Mapping[str, Any], model: str, depths: dict[str, int | Trans
             depths[model] = error
     found = depths[model]
     if isinstance(found, TransfixError):
-        raise TransfixError(f"how many layers has {model}? {found}")
+        raise _NoDepthError(f"how many layers has {model}? {found}")
     return "all" if share == 1 else max(1, round(share * found))
 
 

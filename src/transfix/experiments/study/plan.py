@@ -63,6 +63,7 @@ def dry_run(directory: StudyDirectory, planned: Sequence[StudyRun], calibrator: 
                 measured = calibrator.of(spec)
             except TransfixError as error:
                 problem = str(error)
+            state = directory.state(spec)  # trying it out took a while
         found.append(
             PlannedRun(
                 run,

@@ -18,7 +18,7 @@ from transfix import atomic
 from transfix.atomic import LockedError
 from transfix.errors import Problem, ProblemsError
 from transfix.experiments.spec import RunSpec
-from transfix.experiments.study.directory import Record, State, StudyDirectory, asked, counts
+from transfix.experiments.study.directory import Record, State, StudyDirectory, asked, counts, number_of_runs
 from transfix.experiments.study.display import StudyDisplay
 from transfix.experiments.study.expansion import Cell, StudyRun, expand, runs
 from transfix.experiments.study.processes import Launch, Message, Subprocess, Worker, ended, environments
@@ -26,6 +26,8 @@ from transfix.experiments.study.spec import StudySpec
 from transfix.experiments.study.worker import LOCKED
 
 POLL = 0.2
+SHOWN = 10
+"""Runs that a sentence names; the others are counted."""
 AGAIN = 2.0
 """Seconds until a run that another process works on is looked at again."""
 
@@ -57,7 +59,7 @@ def resolved(study: StudySpec) -> tuple[StudyRun, ...]:
     from transfix.experiments.run import resolve
 
     cells = expand(study)
-    _check_data([cell.spec for cell in cells])
+    _check_data(cells)
     known: dict[str, RunSpec] = {}  # files are read once, however many runs train on them
     found = []
     for cell in cells:
@@ -72,20 +74,30 @@ def resolved(study: StudySpec) -> tuple[StudyRun, ...]:
     return runs(study, found)
 
 
-def _check_data(specs: Sequence[RunSpec]) -> None:
+def _check_data(cells: Sequence[Cell]) -> None:
     """Finds out, before hours of work, whether the rows of all runs are there.
 
     Raises:
         ProblemsError: with everything that is missing.
     """
     problems: dict[str, Problem] = {}
-    for spec in {spec.model_dump_json(include={"train", "evaluate"}): spec for spec in specs}.values():
+    for run in _by_data(cells):
         try:
-            spec.check_data()
+            run.spec.check_data()
         except ProblemsError as error:
-            problems |= {str(problem): problem for problem in error.problems}
+            for found in error.problems:
+                named = Problem(f"run {run.label}: {found.where}", found.what, found.allowed)
+                problems.setdefault(str(found), named)
     if problems:
         raise ProblemsError("the data of this study is not all there:", list(problems.values()))
+
+
+def _by_data(cells: Sequence[Cell]) -> list[StudyRun]:
+    """A run for each of the data there are."""
+    found: dict[str, StudyRun] = {}
+    for cell in cells:
+        found.setdefault(cell.spec.model_dump_json(include={"train", "evaluate"}), StudyRun(cell.spec, (cell,)))
+    return list(found.values())
 
 
 def run_study(
@@ -293,6 +305,25 @@ class _Scheduler:
         )
         self.directory.write_record(run.name, record)
         return record
+
+
+def unfinished(found: Mapping[str, Any]) -> list[str]:
+    """What `status` found, in sentences for a report: nothing if all runs are done."""
+    if found["done"] == found["total"]:
+        return []
+    runs = found["runs"]
+    lines = [f"{found['done']} of {number_of_runs(found['total'])} of this study are done: its numbers are not final"]
+    for entry in runs:
+        if entry["state"] == "failed":
+            error = str(entry["error"] or "").splitlines() or ["no reason is known"]
+            lines.append(
+                f"failed: {entry['label']}: {error[0]} (the study's command with --retry-failed begins it again)"
+            )
+    for state, words in (("running", "at work"), ("waiting", "not done; the study's command again goes on with them")):
+        if labels := [entry["label"] for entry in runs if entry["state"] == state]:
+            more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
+            lines.append(f"{words}: {'; '.join(labels[:SHOWN])}{more}")
+    return lines
 
 
 def status(directory: StudyDirectory, planned: Sequence[StudyRun]) -> dict[str, Any]:

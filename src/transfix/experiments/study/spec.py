@@ -245,6 +245,14 @@ def _override(data: dict[str, Any], setting: str, problems: list[Problem]) -> No
         else:
             problems.append(Problem(path, f"{label} holds {model_errors.show(axis[label])}", "settings"))
         return
+    misspelt = name not in here and not (len(keys) == depth + 2 and name in RunSpec.model_fields)
+    if keys[depth] == "matrix" and misspelt and not isinstance(value, list | dict):
+        named, known = (
+            (keys[depth + 2], axis) if isinstance(axis, dict) and len(keys) > depth + 2 else (keys[depth + 1], here)
+        )
+        what = f"{keys[depth + 1]} has no value {named!r}" if known is axis else f"there is no axis {named!r}"
+        problems.append(Problem(path, f"{what}{model_errors.did_you_mean(named, known)}", ", ".join(map(str, known))))
+        return
     if keys[depth] == "base":  # last: settings are applied in their order; an axis keeps its place
         here.pop(name, None)
     here[name] = value
