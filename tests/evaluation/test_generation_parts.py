@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from transfix import models
+from transfix.adapters import attach
+from transfix.adapters.methods import LoRA
 from transfix.batches import encode
 from transfix.errors import ProblemsError
-from transfix.evaluation.generation import Decoding, Generated, attention, generate
+from transfix.evaluation.generation import Decoding, Generated, attention, generate, packed
 from transfix.evaluation.generation.choosing import choose, draw
 from transfix.evaluation.generation.endings import Endings
 from transfix.evaluation.generation.head import _highest, precise_head
@@ -28,6 +30,30 @@ def test_settings_out_of_range_are_named_together() -> None:
     ]
     with pytest.raises(ProblemsError, match=r"stop: '###' \(allowed: a tuple of texts"):
         Decoding(stop="###")  # type: ignore[arg-type]
+
+
+# weights in the layout of the product
+
+
+@pytest.mark.skipif(not packed._supported(), reason="needs oneDNN's products in bfloat16")
+def test_packed_weights_change_no_bit_and_leave_nothing(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = models.load(str(tiny_model), dtype="bfloat16", device="cpu")
+    model = loaded.model.eval()
+    attach(model, LoRA(rank=2))
+    ids = torch.randint(5, 90, (3, 7), generator=torch.Generator().manual_seed(0))
+    linear = [m for m in model.modules() if type(m) is nn.Linear and m.weight.dtype == torch.bfloat16]
+    with torch.inference_mode():
+        expected = model(ids).logits
+        with packed.packed_weights(model) as taken:
+            assert taken == sum(module.weight.nbytes for module in linear)
+            assert torch.equal(model(ids).logits, expected)
+        assert not any("forward" in vars(module) for module in model.modules())
+        monkeypatch.setattr(packed, "MOST", model.get_output_embeddings().weight.nbytes)
+        with packed.packed_weights(model) as taken:
+            assert taken == packed.MOST  # the head alone
+            assert torch.equal(model(ids).logits, expected)
+        with packed.packed_weights(model.float()) as taken:
+            assert taken == 0
 
 
 # attention

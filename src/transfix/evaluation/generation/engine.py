@@ -20,6 +20,7 @@ from transfix.evaluation.generation.choosing import choose, draw
 from transfix.evaluation.generation.decoding import Decoding, Generated
 from transfix.evaluation.generation.endings import Endings
 from transfix.evaluation.generation.head import Words, precise_head
+from transfix.evaluation.generation.packed import packed_weights
 from transfix.evaluation.generation.prefill import Prefill
 
 TILE = 16
@@ -63,7 +64,8 @@ def generate(
     if not prompts:
         return []
     model.eval()
-    with torch.inference_mode(), precise_head(model, only_best=decoding.temperature == 0) as words:
+    only_best = decoding.temperature == 0
+    with torch.inference_mode(), packed_weights(model), precise_head(model, only_best) as words:
         return _Run(model, tokenizer, prompts, decoding, keys, words).finish(advance)
 
 
