@@ -7,23 +7,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from benchmarks.measuring import table
 
 ROWS, TOKENS, STEPS = 16, 24, 10
-SETTINGS: dict[str, Any] = {
-    "learning_rate": 1e-4,
-    "warmup": 0.0,
-    "schedule": "constant",
-    "weight_decay": 0.0,
-    "max_grad_norm": 1.0,
-    "evaluate_every": 0,
-    "early_stopping": None,
-    "checkpoint_every": 1000,
-    "seed": 0,
-    "gradient_checkpointing": False,
-}
 KINDS = {"matrix products": ("aten::mm", "aten::addmm", "aten::bmm"), "attention": ("scaled_dot_product",)}
 
 
@@ -32,9 +19,10 @@ def main() -> None:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
+    from benchmarks.sides.transfix_side import settings
     from transfix import attach, batches, models
     from transfix.adapters.methods import PrefixTuning
-    from transfix.training import AdapterTrainer, Choices, Settings
+    from transfix.training import AdapterTrainer, Choices
 
     adapter = attach(models.load("gemma-3-270m", dtype="bfloat16", device="cpu").model, PrefixTuning(tokens=10))
     rows = [batches.Sequence(row, tuple(torch.randint(5, 1000, (TOKENS,)).tolist()), 1) for row in range(ROWS)]
@@ -43,7 +31,7 @@ def main() -> None:
 
     def train(steps: int) -> None:
         with tempfile.TemporaryDirectory() as directory:
-            AdapterTrainer(adapter, [[trees]] * steps, objective, Settings(output=Path(directory), **SETTINGS)).run()
+            AdapterTrainer(adapter, [[trees]] * steps, objective, settings(Path(directory))).run()
 
     train(3)  # what only first steps do
     with profile(activities=[ProfilerActivity.CPU]) as recorded:

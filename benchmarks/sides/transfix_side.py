@@ -57,8 +57,9 @@ def train(
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory)
         kept = KeptLayers.of(adapter, steps, epochs, teaching.objective.pad, output) if keep else None
-        settings = Settings(output, 1e-3, 0.0, "constant", 0.0, 1.0, 10**9, None, 10**9, checkpointing, 0)
-        trainer = AdapterTrainer(adapter, steps, teaching.objective, settings, None, [clock], kept)
+        trainer = AdapterTrainer(
+            adapter, steps, teaching.objective, settings(output, checkpointing), None, [clock], kept
+        )
         trainer.run()
     seconds = time.perf_counter() - began
     per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
@@ -78,6 +79,11 @@ def train(
         "kept_layers": kept.below if kept else 0,
         "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
     }
+
+
+def settings(output: Path, checkpointing: bool = False) -> Settings:
+    """Of a training that is timed: no development rows, no checkpoints."""
+    return Settings(output, 1e-3, 0.0, "constant", 0.0, 1.0, 10**9, None, 10**9, checkpointing, 0)
 
 
 def ceiling() -> dict[str, Any]:

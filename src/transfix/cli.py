@@ -221,8 +221,8 @@ def report(
         raise TransfixError(f"--by {by}: languages are grouped by {', '.join(reports.KINDS)}.")
     only, unfinished = None, None
     study = StudyDirectory(directory)
-    if (planned := study.planned()) and (plan := study.plan()):
-        only, others = planned
+    if plan := study.plan():
+        only, others = study.planned(plan)
         unfinished = running.unfinished(running.status(study, plan))
         if latex or csv:
             for line in unfinished:

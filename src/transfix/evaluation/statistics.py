@@ -257,9 +257,13 @@ def _shared(first: Scored, second: Scored, code: str) -> tuple[Scored, Scored]:
 
 def _apart(first: Scored, second: Scored) -> Floats:
     """The difference of each row, the mean over seeds (n,)."""
-    mine, theirs = (rows.values.reshape(len(rows), -1).mean(axis=1) for rows in (first, second))
-    apart: Floats = mine - theirs
-    return apart
+    return _over_seeds(first) - _over_seeds(second)
+
+
+def _over_seeds(rows: Scored) -> Floats:
+    """The mean of each row over seeds (n,)."""
+    means: Floats = rows.values.reshape(len(rows), -1).mean(axis=1)
+    return means
 
 
 def _macro_apart(languages: Sequence[tuple[Scored, Scored]]) -> Floats:
@@ -270,10 +274,7 @@ def _macro_apart(languages: Sequence[tuple[Scored, Scored]]) -> Floats:
 def _gap_apart(rows: Rows, others: Sequence[str]) -> Floats:
     """What each row, with its translations, adds to the distance of English from the mean of the others."""
     weights = {ENGLISH: 1.0} | {code: -1 / len(others) for code in others}
-    shares = [
-        rows[code].values.reshape(len(rows[code]), -1).mean(axis=1) * weights[code] / len(rows[code])
-        for code in weights
-    ]
+    shares = [_over_seeds(rows[code]) * weight / len(rows[code]) for code, weight in weights.items()]
     return _by_id([rows[code].ids for code in weights], shares)
 
 

@@ -138,11 +138,9 @@ class _Reader:
 
     def _comparison(self, node: ast.Compare, depth: int) -> Value:
         operands = [node.left, *node.comparators]
-        last = operands[-1]
-        inside = isinstance(node.ops[-1], ast.In | ast.NotIn) and isinstance(
-            last, ast.Name
-        )  # a part of a code, in its text
-        if not inside and any(isinstance(side, ast.Name) and side.id == LANGUAGE for side in operands):
+        named = [isinstance(side, ast.Name) and side.id == LANGUAGE for side in operands]
+        inside = named[-1] and isinstance(node.ops[-1], ast.In | ast.NotIn)  # a part of a code, in its text
+        if any(named) and not inside:
             operands = [_spelt_out(side) for side in operands]
         sides = [self.value(side, depth + 1) for side in operands]
         tests = [self._test(op, node) for op in node.ops]

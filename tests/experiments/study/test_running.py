@@ -156,8 +156,9 @@ def test_how_a_study_does_is_known_without_its_rows_and_its_model(mine: Any, stu
     with pytest.raises(TransfixError):
         mine.plan(content)
     kept = StudyDirectory(mine.directory.root).plan()
+    assert kept is not None
     assert status(mine.directory, kept) == before
-    assert mine.directory.planned() == ({run.name for run in planned}, 0)
+    assert mine.directory.planned(kept) == ({run.name for run in planned}, 0)
 
     (mine.directory.root / "plan.json").write_text('["an older form"]')
     assert mine.directory.plan() is None

@@ -124,11 +124,8 @@ class StudyDirectory:
             return None
         return tuple(found)
 
-    def planned(self) -> tuple[set[str], int] | None:
-        """The runs of the study that have begun, and how many others its store has; None if this is no study."""
-        plan = self.plan()
-        if plan is None:
-            return None
+    def planned(self, plan: Sequence[StudyRun]) -> tuple[set[str], int]:
+        """The names of those runs of a plan that have begun, and how many other runs the store has."""
         names = {run.name for run in plan}
         there = {run.name for run in self.store.runs()}
         return names & there, len(there - names)
