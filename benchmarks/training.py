@@ -3,8 +3,9 @@
     python -m benchmarks.training                                   Gemma 3 270M, PEFT PrefixTuning and LoRA
     python -m benchmarks.training --model smollm2-135m              SmolLM2 135M (Llama), PEFT AdaptionPrompt
     python -m benchmarks.training --model smollm2-135m --litgpt-python litgpt-venv/bin/python     and LitGPT
+    python -m benchmarks.training --model llama-3.1-8b              Llama 3.1 8B's shape with random weights, on a GPU
 
-English MultiNLI rows, bfloat16, 16 rows a step. `usual` and `best` are explained in `sides/peft_side.py`. The share of the
+English MultiNLI rows, bfloat16, 16 rows a step (8 random rows of 512 tokens on the random weights). `usual` and `best` are explained in `sides/peft_side.py`. The share of the
 floor (4 x body parameters x tokens operations) is taken against the machine's own large matrix product, measured in the same
 run; tokens are those that transfix computes, after sharing.
 """
@@ -30,8 +31,15 @@ LEAST = 48
 SIDES = {
     "gemma-3-270m": (("prefix", "prefix, unprojected", "lora"), ("prefix", "lora")),
     "smollm2-135m": (("llama_adapter",), ("adaption_prompt",)),
+    "llama-3.1-8b": (("prefix", "lora", "llama_adapter"), ("prefix", "lora", "adaption_prompt")),
 }
 """By model: methods of transfix, methods of PEFT."""
+
+REFERENCES = {"lora": "transfix lora", "adaption": "transfix llama_adapter", "llama": "transfix llama_adapter"}
+"""What is like what; everything else is like transfix's first method."""
+
+BATCHES = {"llama-3.1-8b": {"batch_rows": 8}}
+"""Rows a step where they are not the usual 16."""
 
 
 def sides(model: str, rows: int) -> dict[str, Callable[[], Numbers]]:
@@ -41,11 +49,16 @@ def sides(model: str, rows: int) -> dict[str, Callable[[], Numbers]]:
     """
     ours, theirs = SIDES[model]
     train = "transfix_side:train"
-    made = {f"transfix {name}": bind(train, model=model, method=METHODS[name], rows=3 * rows) for name in ours}
+    batch = BATCHES.get(model, {})
+    forward = {"batch_tokens": 4096} if batch else {}
+    made = {
+        f"transfix {name}": bind(train, model=model, method=METHODS[name], rows=3 * rows, **batch, **forward)
+        for name in ours
+    }
     for name in theirs:
         for setting in ("usual", "best"):
             made[f"PEFT {name}, {setting}"] = bind(
-                "peft_side:train", model=model, method=name, setting=setting, rows=rows
+                "peft_side:train", model=model, method=name, setting=setting, rows=rows, **batch
             )
     return made
 
@@ -58,8 +71,11 @@ def main() -> None:
     given = parser.parse_args()
     compared = sides(given.model, given.rows)
     first = next(iter(compared))
-    method = SIDES[given.model][1][0]
-    checks: dict[str, Any] = {method: in_process("same_loss:losses", model=given.model, method=method)}
+    checks: dict[str, Any] = {
+        method: in_process("same_loss:losses", model=given.model, method=method)
+        for method in SIDES[given.model][1]
+        if method != "lora"  # PEFT's own layers, on both sides
+    }
     with tempfile.TemporaryDirectory() as directory:
         if given.litgpt_python:
             written = in_process("same_loss:token_rows", model=given.model, rows=given.rows, directory=directory)
@@ -73,7 +89,7 @@ def main() -> None:
     best = max(ceiling["teraflops"] for ceiling in ceilings)
     rows = []
     for name, runs in found.items():
-        reference = found["transfix lora" if "lora" in name else first]
+        reference = found[next((other for part, other in REFERENCES.items() if part in name and other in found), first)]
         faster = "" if runs is reference else f"{middle(reference, 'rows_per_s') / middle(runs, 'rows_per_s'):.1f}"
         share = f"{middle(reference, 'peak_gib') / middle(runs, 'peak_gib'):.2f}"
         floor = f"{middle(runs, 'teraflops') / best:.0%}" if "teraflops" in runs[0] else ""

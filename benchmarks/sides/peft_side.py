@@ -15,9 +15,17 @@ import torch
 from peft import AdaptionPromptConfig, LoraConfig, PeftConfig, PrefixTuningConfig, get_peft_model
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+    default_data_collator,
+)
 
 from benchmarks.sides import rows as data_rows
+from benchmarks.sides import shapes
 from benchmarks.sides.clock import Clock
 from transfix import models
 
@@ -42,7 +50,7 @@ def wrapped(model: PreTrainedModel, method: str) -> Any:
 
 
 class _Dataset(Dataset[dict[str, list[int]]]):
-    def __init__(self, rows: data_rows.Rows) -> None:
+    def __init__(self, rows: data_rows.Rows | shapes.Rows) -> None:
         self.rows = [
             {
                 "input_ids": [*prompt, rows.words[label]],
@@ -92,11 +100,9 @@ def train(
         batch_rows: rows a step.
     """
     warnings.simplefilter("ignore")
-    loaded = models.load(model, dtype=dtype, device="cpu")
-    tokenizer: Any = loaded.tokenizer
-    found = data_rows.mnli(tokenizer, rows)
+    base, found, collator = _given(model, dtype, rows)
     torch.manual_seed(0)
-    made = wrapped(loaded.model, method)
+    made = wrapped(base, method)
     clock, best = Clock(), setting == "best"
     with tempfile.TemporaryDirectory() as directory:
         arguments = TrainingArguments(
@@ -105,10 +111,10 @@ def train(
             num_train_epochs=1,
             learning_rate=1e-3,
             save_strategy="no",
-            logging_steps=1,
+            logging_steps=10,
             report_to=[],
             disable_tqdm=True,
-            use_cpu=True,
+            use_cpu=base.device.type == "cpu",
             dataloader_pin_memory=False,
             remove_unused_columns=False,
             train_sampling_strategy="group_by_length" if best else "random",
@@ -118,14 +124,14 @@ def train(
             model=made,
             args=arguments,
             train_dataset=_Dataset(found),
-            data_collator=DataCollatorForSeq2Seq(tokenizer, padding="longest"),
+            data_collator=collator,
             callbacks=[clock],
         )
         if isinstance(trainer, _LastPosition):
-            trainer.words = torch.tensor(found.words)
+            trainer.words = torch.tensor(found.words, device=base.device)
             # For a slice of the positions and a frozen head torch 2.13 makes a batched product of it, and on a CPU copies the
             # whole matrix once a row: 24 s and 4 GB a step, where the product takes a tenth of a second.
-            loaded.model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0].contiguous(),))
+            base.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0].contiguous(),))
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     per_step = [min(batch_rows, rows - start) for start in range(0, rows, batch_rows)]
@@ -135,4 +141,14 @@ def train(
         "tokens": sum(map(len, found.prompts)),
         "trainable": sum(p.numel() for p in made.parameters() if p.requires_grad),
         "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
+        **shapes.peak(),
     }
+
+
+def _given(model: str, dtype: str, rows: int) -> tuple[PreTrainedModel, data_rows.Rows | shapes.Rows, Any]:
+    """The base model, the rows and what makes batches of them."""
+    if model in shapes.SHAPES:
+        return shapes.model(model, dtype), shapes.rows(rows), default_data_collator
+    loaded = models.load(model, dtype=dtype, device="cpu")
+    tokenizer: Any = loaded.tokenizer
+    return loaded.model, data_rows.mnli(tokenizer, rows), DataCollatorForSeq2Seq(tokenizer, padding="longest")

@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from benchmarks.sides import peft_side
 from benchmarks.sides import rows as data_rows
+from benchmarks.sides import shapes
 from transfix import adapters, batches, models, training
 from transfix.adapters.methods import LlamaAdapter, PrefixTuning
 
@@ -28,32 +30,42 @@ def losses(model: str, method: str, batch_rows: int = 16, count: int = 2) -> dic
         count: batches.
     """
     warnings.simplefilter("ignore")
-    loaded = models.load(model, dtype="float32", device="cpu")
-    tokenizer: Any = loaded.tokenizer
-    found = data_rows.mnli(tokenizer, batch_rows * count)
+    base, found, pad = _given(model, batch_rows * count)
     torch.manual_seed(0)
-    peft = peft_side.wrapped(copy.deepcopy(loaded.model), method).eval()
+    peft = peft_side.wrapped(copy.deepcopy(base), method).eval()
     shift = peft_side.TOKENS if method == "prefix" else 0  # PEFT's prefix takes up positions, ours does not
-    adapter = _transfix(loaded.model, peft, method)
+    adapter = _transfix(base, peft, method)
     words = torch.tensor(found.words)
-    objective = training.Choices(torch.tensor(found.classes), words, tokenizer.pad_token_id)
+    objective = training.Choices(torch.tensor(found.classes), words, pad)
     sides: dict[str, list[float]] = {"peft": [], "transfix": []}
     for start in range(0, batch_rows * count, batch_rows):
         indices = list(range(start, start + batch_rows))
         targets = objective.targets[indices]
         sequences = [batches.Sequence(i, tuple(found.prompts[i])) for i in indices]
-        trees = batches.shared(loaded.model, sequences, 2048)
+        trees = batches.shared(base, sequences, 2048)
         with torch.no_grad():
             # one by one: PEFT's prefix counts positions from the first padding token, so that padding would change it
             logits = torch.stack(
-                [peft(input_ids=torch.tensor([found.prompts[i]])).logits[0, -1, words] for i in indices]
+                [
+                    peft(input_ids=torch.tensor([found.prompts[i]], device=base.device)).logits[0, -1, words]
+                    for i in indices
+                ]
             )
-            sides["peft"].append(float(nn.functional.cross_entropy(logits, targets)))
+            sides["peft"].append(float(nn.functional.cross_entropy(logits.cpu(), targets)))
             batch = batches.collate(trees, objective.pad)
             batch = dataclasses.replace(batch, position_ids=batch.position_ids + shift)
             sides["transfix"].append(float(objective.loss(adapter.model, batch)) / batch_rows)
     apart = max(abs(a - b) for a, b in zip(sides["peft"], sides["transfix"], strict=True))
     return {**sides, "apart": apart}
+
+
+def _given(model: str, rows: int) -> tuple[PreTrainedModel, data_rows.Rows | shapes.Rows, int]:
+    """The base model, rows, and the padding token; of a model with random weights two layers, which fit in float32."""
+    if model in shapes.SHAPES:
+        return shapes.model(model, "float32", layers=2), shapes.rows(rows), 0
+    loaded = models.load(model, dtype="float32", device="cpu")
+    tokenizer: Any = loaded.tokenizer
+    return loaded.model, data_rows.mnli(tokenizer, rows), tokenizer.pad_token_id
 
 
 @torch.no_grad()

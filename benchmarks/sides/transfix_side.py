@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from benchmarks.sides import rows as data_rows
-from benchmarks.sides.clock import Clock
+from benchmarks.sides import shapes
+from benchmarks.sides.clock import Clock, now
 from transfix import adapters, batches, models
 from transfix.adapters import architecture
 from transfix.adapters.methods import METHODS
@@ -45,27 +46,22 @@ def train(
         keep: whether the output of frozen lower layers is kept.
         checkpointing: whether activations are computed again in the backward pass.
     """
-    loaded = models.load(model, dtype=dtype, device="cpu")
-    tokenizer: Any = loaded.tokenizer
-    found = data_rows.mnli(tokenizer, rows, longer)
-    teaching = teach(loaded, found.task, found.examples, 4096)
-    adapter = adapters.attach(loaded.model, METHODS[method["method"]](**method), tokenizer=tokenizer, seed=0)
+    base, tokenizer, sequences, objective = _given(model, dtype, rows, longer)
+    adapter = adapters.attach(base, METHODS[method["method"]](**method), tokenizer=tokenizer, seed=0)
     began = time.perf_counter()
-    trees = batches.shared(loaded.model, teaching.sequences, batch_tokens, widest=batch_rows)
+    trees = batches.shared(base, sequences, batch_tokens, widest=batch_rows)
     steps = batches.training_steps(trees, epochs, batch_rows, batch_tokens, seed=0)
     clock = Clock()
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory)
-        kept = KeptLayers.of(adapter, steps, epochs, teaching.objective.pad, output) if keep else None
-        trainer = AdapterTrainer(
-            adapter, steps, teaching.objective, settings(output, checkpointing), None, [clock], kept
-        )
+        kept = KeptLayers.of(adapter, steps, epochs, objective.pad, output) if keep else None
+        trainer = AdapterTrainer(adapter, steps, objective, settings(output, checkpointing), None, [clock], kept)
         trainer.run()
     seconds = time.perf_counter() - began
     per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
     tokens = [sum(tree.size for forward in step for tree in forward) for step in steps]
     body = sum(
-        p.numel() for layer in architecture.stack(loaded.model) for p in layer.parameters() if not p.requires_grad
+        p.numel() for layer in architecture.stack(base) for p in layer.parameters() if not p.requires_grad
     )
     return {
         "rows_per_s": round(clock.rate(per_step), 3),
@@ -74,11 +70,23 @@ def train(
         "whole_s": round(seconds, 2),
         "rows": sum(per_step),
         "tokens": sum(tokens),
-        "tokens_unshared": epochs * sum(len(row.tokens) for row in teaching.sequences),
+        "tokens_unshared": epochs * sum(len(row.tokens) for row in sequences),
         "trainable": adapter.trainable,
         "kept_layers": kept.below if kept else 0,
         "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
+        **shapes.peak(),
     }
+
+
+def _given(model: str, dtype: str, rows: int, longer: int) -> tuple[Any, Any, Any, Any]:
+    """The base model, its tokenizer, the rows and the objective: MultiNLI, or random rows for a model of random weights."""
+    if model in shapes.SHAPES:
+        random_rows = shapes.rows(rows)
+        return shapes.model(model, dtype), None, random_rows.sequences(), random_rows.objective()
+    loaded = models.load(model, dtype=dtype, device="cpu")
+    found = data_rows.mnli(loaded.tokenizer, rows, longer)
+    teaching = teach(loaded, found.task, found.examples, 4096)
+    return loaded.model, loaded.tokenizer, teaching.sequences, teaching.objective
 
 
 def settings(output: Path, checkpointing: bool = False) -> Settings:
@@ -87,14 +95,18 @@ def settings(output: Path, checkpointing: bool = False) -> Settings:
 
 
 def ceiling() -> dict[str, Any]:
-    """The machine's own large matrix product in bfloat16, in TFLOP/s: the best of five."""
-    left, right = (torch.randn(4096, 4096, dtype=torch.bfloat16) for _ in range(2))
+    """The machine's own large matrix product in bfloat16, in TFLOP/s: the best of five (4096 wide, 8192 on a GPU)."""
+    device = shapes.device()
+    size, times = (4096, 1) if device.type == "cpu" else (8192, 10)
+    left, right = (torch.randn(size, size, dtype=torch.bfloat16, device=device) for _ in range(2))
     best = float("inf")
     for _ in range(5):
-        began = time.perf_counter()
-        _ = left @ right
-        best = min(best, time.perf_counter() - began)
-    return {"teraflops": round(2 * 4096**3 / best / 1e12, 4)}
+        began = now()
+        for _ in range(times):
+            _ = left @ right
+        best = min(best, (now() - began) / times)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    return {"teraflops": round(2 * size**3 / best / 1e12, 4), "device": name}
 
 
 def evaluate(

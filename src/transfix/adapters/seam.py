@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
@@ -32,6 +33,8 @@ from transfix.errors import TransfixError
 
 PREFIXED = "transfix_"
 BACKENDS = ("sdpa", "eager")
+FLASH_HEAD = 256
+"""The largest head that torch's flash attention takes."""
 SNAPSHOT = "transfix"  # the keyword under which a forward's state reaches the attention function
 
 
@@ -327,6 +330,9 @@ def attend(
         if attention_mask is None and causal and query.shape[2] > 1:
             # transformers means "top-left causal over the first T keys" by None (an empty static cache has more)
             key, value = key[:, :, : query.shape[2]], value[:, :, : query.shape[2]]
+            if visible is None and backend is sdpa_attention_forward and _flash_can(query):
+                output = _prefixed_flash(query, key, value, prefix_keys, prefix_values, scaling, kwargs.get("dropout", 0.0))
+                return (output if added is None else output + added), None
             attention_mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool, device=query.device).tril()[
                 None, None
             ]
@@ -334,6 +340,34 @@ def attend(
         key, value = torch.cat([prefix_keys, key], dim=2), torch.cat([prefix_values, value], dim=2)
     output, weights = backend(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     return (output if added is None else output + added), weights
+
+
+def _flash_can(query: Tensor) -> bool:
+    """Whether torch's flash attention takes these: it is told that a mask is causal, none is made."""
+    return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] <= FLASH_HEAD
+
+
+def _prefixed_flash(
+    query: Float[Tensor, "batch heads tokens head"],
+    key: Float[Tensor, "batch kv_heads tokens head"],
+    value: Float[Tensor, "batch kv_heads tokens head"],
+    prefix_keys: Float[Tensor, "batch kv_heads prefix head"],
+    prefix_values: Float[Tensor, "batch kv_heads prefix head"],
+    scaling: float | None,
+    dropout: float,
+) -> Float[Tensor, "batch tokens heads head"]:
+    """Causal attention with a prefix in front: aligned at the lower right, the causal mask is one that all see the prefix in."""
+    key, value = torch.cat([prefix_keys, key], dim=2), torch.cat([prefix_values, value], dim=2)
+    output: Tensor = nn.functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=causal_lower_right(query.shape[2], key.shape[2]),
+        dropout_p=dropout,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return output.transpose(1, 2).contiguous()
 
 
 def _widened(
