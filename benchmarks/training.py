@@ -25,15 +25,19 @@ METHODS: dict[str, dict[str, Any]] = {
     "lora": {"method": "lora", "rank": 4},
     "llama_adapter": {"method": "llama_adapter", "tokens": 10, "gate": "per_layer"},
 }
+COMPILED = ", compiled"
 LEAST = 48
 """Rows of three steps: the first two are not timed."""
 
 SIDES = {
     "gemma-3-270m": (("prefix", "prefix, unprojected", "lora"), ("prefix", "lora")),
     "smollm2-135m": (("llama_adapter",), ("adaption_prompt",)),
-    "llama-3.1-8b": (("prefix", "lora", "llama_adapter"), ("prefix", "lora", "adaption_prompt")),
+    "llama-3.1-8b": (
+        ("prefix", "prefix, compiled", "lora", "lora, compiled", "llama_adapter"),
+        ("prefix", "lora", "adaption_prompt"),
+    ),
 }
-"""By model: methods of transfix, methods of PEFT."""
+"""By model: methods of transfix (`compiled`: with `compile: true`), methods of PEFT."""
 
 REFERENCES = {"lora": "transfix lora", "adaption": "transfix llama_adapter", "llama": "transfix llama_adapter"}
 """What is like what; everything else is like transfix's first method."""
@@ -51,10 +55,12 @@ def sides(model: str, rows: int) -> dict[str, Callable[[], Numbers]]:
     train = "transfix_side:train"
     batch = BATCHES.get(model, {})
     forward = {"batch_tokens": 4096} if batch else {}
-    made = {
-        f"transfix {name}": bind(train, model=model, method=METHODS[name], rows=3 * rows, **batch, **forward)
-        for name in ours
-    }
+    made = {}
+    for name in ours:
+        method, compiled = METHODS[name.removesuffix(COMPILED)], name.endswith(COMPILED)
+        made[f"transfix {name}"] = bind(
+            train, model=model, method=method, rows=3 * rows, compile=compiled, **batch, **forward
+        )
     for name in theirs:
         for setting in ("usual", "best"):
             made[f"PEFT {name}, {setting}"] = bind(

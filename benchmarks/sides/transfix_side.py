@@ -31,6 +31,7 @@ def train(
     longer: int = 1,
     keep: bool = False,
     checkpointing: bool = False,
+    compile: bool = False,
 ) -> dict[str, Any]:
     """Trains an adapter on `rows` English rows and says how fast.
 
@@ -45,6 +46,7 @@ def train(
         longer: see `rows.mnli`.
         keep: whether the output of frozen lower layers is kept.
         checkpointing: whether activations are computed again in the backward pass.
+        compile: whether the layers are compiled; that happens in the steps that are not timed.
     """
     base, tokenizer, sequences, objective = _given(model, dtype, rows, longer)
     adapter = adapters.attach(base, METHODS[method["method"]](**method), tokenizer=tokenizer, seed=0)
@@ -55,14 +57,14 @@ def train(
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory)
         kept = KeptLayers.of(adapter, steps, epochs, objective.pad, output) if keep else None
-        trainer = AdapterTrainer(adapter, steps, objective, settings(output, checkpointing), None, [clock], kept)
+        trainer = AdapterTrainer(
+            adapter, steps, objective, settings(output, checkpointing, compile), None, [clock], kept
+        )
         trainer.run()
     seconds = time.perf_counter() - began
     per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
     tokens = [sum(tree.size for forward in step for tree in forward) for step in steps]
-    body = sum(
-        p.numel() for layer in architecture.stack(base) for p in layer.parameters() if not p.requires_grad
-    )
+    body = sum(p.numel() for layer in architecture.stack(base) for p in layer.parameters() if not p.requires_grad)
     return {
         "rows_per_s": round(clock.rate(per_step), 3),
         "tokens_per_s": round(clock.rate(tokens), 1),
@@ -89,9 +91,9 @@ def _given(model: str, dtype: str, rows: int, longer: int) -> tuple[Any, Any, An
     return loaded.model, loaded.tokenizer, teaching.sequences, teaching.objective
 
 
-def settings(output: Path, checkpointing: bool = False) -> Settings:
+def settings(output: Path, checkpointing: bool = False, compile: bool = False) -> Settings:
     """Of a training that is timed: no development rows, no checkpoints."""
-    return Settings(output, 1e-3, 0.0, "constant", 0.0, 1.0, 10**9, None, 10**9, checkpointing, 0)
+    return Settings(output, 1e-3, 0.0, "constant", 0.0, 1.0, 10**9, None, 10**9, checkpointing, 0, compile)
 
 
 def ceiling() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Pr
 
 from transfix import FullFineTuning, LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, attach, batches, use
 from transfix.batches import Encoded, Sequence
-from transfix.evaluation.generation import Decoding, generate
+from transfix.evaluation.generation import Decoding, attention, engine, forward, generate
 from transfix.evaluation.scoring import log_likelihoods, score_choices
 from transfix.training import AdapterTrainer, Choices, Texts
 from transfix.training.kept import KeptLayers
@@ -75,7 +75,9 @@ def _rows(count: int = 12) -> list[tuple[int, ...]]:
     generator = torch.Generator().manual_seed(1)
     found: list[tuple[int, ...]] = []
     for number in range(count):
-        tokens = torch.randint(3, VOCABULARY, (int(torch.randint(8, 40, (1,), generator=generator)),), generator=generator)
+        tokens = torch.randint(
+            3, VOCABULARY, (int(torch.randint(8, 40, (1,), generator=generator)),), generator=generator
+        )
         row = tuple(tokens.tolist())
         found.append((*found[-1][:6], *row[6:]) if number % 2 else row)
     return found
@@ -177,14 +179,41 @@ def test_texts_are_those_of_the_cpu(base: Any, method: str) -> None:
     assert [text.tokens for text in written[1]] == [text.tokens for text in written[0]]
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_text_depends_on_its_row_alone(base: Any, dtype: torch.dtype) -> None:
-    adapter = _both(base.to(dtype), "prefix")[1]
+def test_a_text_depends_on_its_row_alone(base: Any, method: str, dtype: torch.dtype) -> None:
+    adapter = _both(base.to(dtype), method)[1]
     prompts, decoding = [Encoded(row, False) for row in _rows()], Decoding(max_new_tokens=24, batch_rows=8)
     together = generate(adapter.model, _tokenizer(), prompts, decoding)
     for number, prompt in enumerate(prompts):
         (alone,) = generate(adapter.model, _tokenizer(), [prompt], decoding)
         assert alone.tokens == together[number].tokens
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_recorded_steps_write_the_same(
+    base: Any, method: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        attention, "block_size", lambda device: 16
+    )  # several sizes of the cache, each with its own record
+    adapter = _both(base.to(dtype), method)[1]
+    prompts, made = [Encoded(row, False) for row in _rows(20)], []
+    written = {}
+    for recording in (True, False):
+
+        class Watched(forward.Forward):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args)
+                self.recording = self.recording and recording  # noqa: B023
+                made.append(self)
+
+        monkeypatch.setattr(engine, "Forward", Watched)
+        written[recording] = generate(adapter.model, _tokenizer(), prompts, Decoding(max_new_tokens=24, batch_rows=4))
+    assert [text.tokens for text in written[True]] == [text.tokens for text in written[False]]
+    assert (len(made[0].recorded) > 1) == (method != "soft_prompt")
+    assert not made[1].recorded
 
 
 def test_likelihoods_are_those_of_the_cpu(base: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -66,13 +67,14 @@ class LoraHost:
         return found
 
     def reset(self, name: str, generator: torch.Generator) -> None:
-        """A and B as at PEFT's start (A uniform as by Kaiming, B zero), from `generator`."""
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for layer in self._layers():
-                if name in layer.lora_A:
-                    layer.reset_lora_parameters(name, True)
+        """A and B as at PEFT's start (A uniform as by Kaiming, B zero), from `generator`: drawn on the CPU, for every device."""
+        own = torch.Generator().manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        for layer in self._layers():
+            if name in layer.lora_A:
+                weight = layer.lora_A[name].weight
+                start = nn.init.kaiming_uniform_(torch.empty(weight.shape), a=math.sqrt(5), generator=own)
+                weight.data.copy_(start)
+                nn.init.zeros_(layer.lora_B[name].weight)
 
     def remove(self, name: str) -> None:
         """Takes one adapter's A and B off; with the last one the model's own linear layers come back."""

@@ -331,7 +331,9 @@ def attend(
             # transformers means "top-left causal over the first T keys" by None (an empty static cache has more)
             key, value = key[:, :, : query.shape[2]], value[:, :, : query.shape[2]]
             if visible is None and backend is sdpa_attention_forward and _flash_can(query):
-                output = _prefixed_flash(query, key, value, prefix_keys, prefix_values, scaling, kwargs.get("dropout", 0.0))
+                output = _prefixed_flash(
+                    query, key, value, prefix_keys, prefix_values, scaling, kwargs.get("dropout", 0.0)
+                )
                 return (output if added is None else output + added), None
             attention_mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool, device=query.device).tril()[
                 None, None

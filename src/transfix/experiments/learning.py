@@ -281,4 +281,5 @@ def _settings(run: Run, settings: Train, steps: int) -> Settings:
         checkpoint_every=settings.checkpoint_every,
         gradient_checkpointing=settings.gradient_checkpointing,
         seed=run.spec.seed,
+        compile=settings.compile,
     )

@@ -206,6 +206,8 @@ class RunSpec(Frozen):
         content = self.model_dump(mode="json", exclude={"evaluate", "device", "offload"})
         if self.quantization == "none":
             del content["quantization"]
+        if self.train is not None and not self.train.compile:
+            del content["train"]["compile"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -36,6 +36,7 @@ from transfix.adapters import Adapter, architecture
 from transfix.adapters.saving import fill, read_tensors
 from transfix.batches import Tree
 from transfix.errors import TransfixError
+from transfix.training.compiling import compiled_layers
 from transfix.training.kept import KeptLayers
 from transfix.training.objectives import Objective
 
@@ -66,6 +67,7 @@ class Settings:
     checkpoint_every: int
     gradient_checkpointing: bool
     seed: int
+    compile: bool = False
 
 
 class Steps(Dataset[list[list[Tree]]]):
@@ -139,7 +141,8 @@ class AdapterTrainer(Trainer):
             self._load_from_checkpoint(str(found))
         else:
             set_seed(self.settings.seed)  # dropout must not depend on what this process did before
-            self.train(resume_from_checkpoint=str(found) if found else None)
+            with compiled_layers(self.adapter.model) if self.settings.compile else nullcontext():
+                self.train(resume_from_checkpoint=str(found) if found else None)
         for tensor in self.adapter.parameters():  # the last step's update is in no loss
             self._require_finite(float(tensor.detach().sum()), "the sum of a learned tensor")
 
@@ -192,7 +195,8 @@ class AdapterTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Accuracy and loss on the development rows; keeps the best adapter if early stopping is on."""
         assert self.develop is not None
-        metrics = {f"eval_{name}": float(value) for name, value in self.develop().items()}
+        with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():
+            metrics = {f"eval_{name}": float(value) for name, value in self.develop().items()}
         self._require_finite(metrics["eval_loss"], "the loss on the development rows")
         earlier = [_rank(entry) for entry in self.state.log_history if "eval_accuracy" in entry]
         if self.settings.early_stopping and all(_rank(metrics) > rank for rank in earlier):

@@ -94,6 +94,8 @@ def row_attention(
     batch, heads, tokens, size = query.shape
     groups, keys = key.shape[1:3]
     scale = size**-0.5 if scaling is None else scaling
+    if query.is_cuda and query.dtype != torch.float32 and tokens == 1 and softcap is None:
+        return _fused(query, key, value, attention_mask, scale), None
     # the query heads of a key/value head, and their tokens, are the rows of one matrix
     rows = heads // groups * tokens
     queries = (query.float() * scale).reshape(batch * groups, rows, size)
@@ -117,6 +119,26 @@ def row_attention(
         output = output + weights @ _matrices(value, block)
     output = (output / total).view(batch, heads, tokens, -1)
     return output.transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+def _fused(
+    query: Float[Tensor, "batch heads 1 head"],
+    key: Float[Tensor, "batch kv_heads keys head"],
+    value: Float[Tensor, "batch kv_heads keys head"],
+    mask: Bool[Tensor, "batch 1 1 keys"] | None,
+    scale: float,
+) -> Float[Tensor, "batch 1 heads head"]:
+    """The same by torch's memory-efficient kernel on a GPU, whose sums over a row's keys go one way, whatever is beside it.
+
+    The query heads of a key/value head are its rows.
+    """
+    groups, rows = key.shape[1], query.shape[1] // key.shape[1]
+    wide = None if mask is None else mask.expand(-1, groups, rows, -1)
+    with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
+        output: Tensor = nn.functional.scaled_dot_product_attention(
+            query.view(-1, groups, rows, query.shape[-1]), key, value, attn_mask=wide, scale=scale
+        )
+    return output.reshape(query.shape[0], 1, query.shape[1], -1)
 
 
 def _matrices(states: Tensor, block: slice) -> Float[Tensor, "batch_kv_heads block head"]:

@@ -114,7 +114,7 @@ class RowCache(Cache):
 
     def move(self, positions: Sequence[int]) -> None:
         """Says where each row's next token goes."""
-        self.positions = torch.tensor(positions, device=self.rows.device)
+        self.positions.copy_(torch.tensor(positions))  # in place: a recorded step reads it there
         self.used = self._whole(max(positions) + 1)
 
     def get_query_offset(self, layer_idx: int = 0) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,6 +18,7 @@ from transfix.evaluation.generation.cache import RowCache
 from transfix.evaluation.generation.choosing import choose, draw
 from transfix.evaluation.generation.decoding import Decoding, Generated
 from transfix.evaluation.generation.endings import Endings
+from transfix.evaluation.generation.forward import Forward
 from transfix.evaluation.generation.head import Words, precise_head
 from transfix.evaluation.generation.packed import packed_weights
 from transfix.evaluation.generation.prefill import Prefill
@@ -108,6 +108,7 @@ class _Run:
         self.slots: list[_Row | None] = [None] * (-(-decoding.batch_rows // tile) * tile)
         longest = max(len(prompt.tokens) for prompt in prompts) + decoding.max_new_tokens
         self.cache = RowCache(model.config, len(self.slots), longest, attention.block_size(device), device)
+        self.forward = Forward(model, self.cache, words)
 
     def finish(self, advance: Callable[[int], object] | None) -> list[Generated]:
         """Answers every prompt."""
@@ -134,11 +135,8 @@ class _Run:
     def _step(self) -> None:
         """One token more for every row; rows that end leave their slots."""
         positions = [0 if row is None else row.past for row in self.slots]
-        self.cache.move(positions)
-        device = self.prefill.device
-        tokens = torch.tensor([[self.filler if row is None else row.last] for row in self.slots], device=device)
-        inputs: dict[str, Any] = {"input_ids": tokens, "position_ids": self.cache.positions[:, None]}
-        logits = self.model(**inputs, past_key_values=self.cache, use_cache=True).logits[:, -1]
+        tokens = [self.filler if row is None else row.last for row in self.slots]
+        logits = self.forward(tokens, positions)
         chosen, highest = choose(logits, self.decoding, self._draws())
         finite = highest.isfinite().tolist()
         for slot, (row, token) in enumerate(zip(self.slots, self.words.named(chosen).tolist(), strict=True)):

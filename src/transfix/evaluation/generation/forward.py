@@ -1,0 +1,99 @@
+"""The model's forward over one new token a row; on a GPU recorded once and replayed.
+
+A step of 16 rows is some hundreds of short operations, which a processor takes longer to start one by one than a GPU takes to do
+them. A CUDA graph starts them all at once: the same operations on the same places in memory, so the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from transfix.adapters import architecture
+from transfix.adapters.adapter import Host
+from transfix.adapters.prefix import ProjectedPrefix
+from transfix.evaluation.generation.cache import RowCache
+from transfix.evaluation.generation.head import Words
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A step that was recorded.
+
+    Attributes:
+        graph: its operations.
+        logits: where they leave what comes out.
+        candidates: the words that the logits are of, see `Words`.
+        held: what it reads and nothing else may hold on to: the prefixes' keys and values.
+    """
+
+    graph: torch.cuda.CUDAGraph
+    logits: Tensor
+    candidates: Tensor | None
+    held: list[object]
+
+
+class Forward:
+    """`(tokens, positions)` of all rows to the logits of what comes next, (rows, words).
+
+    Attributes:
+        recording: whether steps are recorded: on a GPU, until a model turns out to do something that cannot be.
+        recorded: the steps, by the number of slots in use.
+    """
+
+    def __init__(self, model: PreTrainedModel, cache: RowCache, words: Words) -> None:
+        self.model = model
+        self.cache = cache
+        self.words = words
+        device = cache.positions.device
+        self.recording = device.type == "cuda" and not architecture.offloaded(model) and not _soft_prompts(model)
+        self.recorded: dict[int, Recorded] = {}
+        self._tokens = torch.zeros(len(cache.positions), 1, dtype=torch.long, device=device)
+
+    def __call__(self, tokens: Sequence[int], positions: Sequence[int]) -> Float[Tensor, "rows words"]:
+        """The logits after each row's token, which stands at its position. They are overwritten by the next call."""
+        self.cache.move(positions)
+        self._tokens.copy_(torch.tensor(tokens)[:, None])
+        if self.recording and self.cache.used not in self.recorded:
+            self._record()
+        if not self.recording:
+            return self._run()
+        step = self.recorded[self.cache.used]
+        step.graph.replay()
+        self.words.candidates = step.candidates
+        return step.logits
+
+    def _run(self) -> Tensor:
+        inputs: dict[str, Any] = {"input_ids": self._tokens, "position_ids": self.cache.positions[:, None]}
+        logits: Tensor = self.model(**inputs, past_key_values=self.cache, use_cache=True).logits
+        return logits[:, -1]
+
+    def _record(self) -> None:
+        """Records a step with the slots in use now; never again for a model that waits for numbers on the way."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            self._run()  # what is only done the first time; it writes what the replay will write again
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                logits = self._run()
+        except RuntimeError:
+            torch.cuda.synchronize()
+            self.recording = False
+            return
+        held: list[object] = [m._cached for m in self.model.modules() if isinstance(m, ProjectedPrefix)]
+        self.recorded[self.cache.used] = Recorded(graph, logits, self.words.candidates, held)
+
+
+def _soft_prompts(model: PreTrainedModel) -> bool:
+    """Whether a soft prompt stands in front of the rows: its length is sent to the GPU in every step."""
+    host = getattr(model, "_transfix", None)
+    return isinstance(host, Host) and any(name in host.seam.prompts.embeddings for name in host.seam.active)
