@@ -1,9 +1,9 @@
-"""Scoring and generation at the shape of Llama 3.1 8B, random weights, bfloat16: what a GPU shows; training is `benchmarks.training`.
+"""Scoring and generation at the shape of Llama 3.1 8B, with random weights in bfloat16, on a GPU.
 
-    python -m benchmarks.shapes
+    python -m benchmarks.shapes          (training is `python -m benchmarks.training --model llama-3.1-8b`)
 
-Scoring: rows of 512 tokens, its share of the floor (2 x body parameters x tokens operations) against the GPU's own large matrix
-product, measured in the same run. Generation: 64 tokens after prompts of 256 to 512, beside transformers' own `generate`.
+Scoring: rows of 512 tokens, its share of the floor (2 x body parameters x tokens operations) against the GPU's own large
+matrix product, measured in the same run. Generation: 64 tokens after prompts of 256 to 512, beside transformers' own `generate`.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     python -m benchmarks.training --model smollm2-135m --litgpt-python litgpt-venv/bin/python     and LitGPT
     python -m benchmarks.training --model llama-3.1-8b              Llama 3.1 8B's shape with random weights, on a GPU
 
-English MultiNLI rows, bfloat16, 16 rows a step (8 random rows of 512 tokens on the random weights). `usual` and `best` are explained in `sides/peft_side.py`. The share of the
-floor (4 x body parameters x tokens operations) is taken against the machine's own large matrix product, measured in the same
-run; tokens are those that transfix computes, after sharing.
+English MultiNLI rows, bfloat16, 16 rows a step (on the random weights 8 random rows of 512 tokens). `usual` and `best` are
+explained in `sides/peft_side.py`. The share of the floor (4 x body parameters x tokens operations) is taken against the
+machine's own large matrix product, measured in the same run; tokens are those that transfix computes, after sharing.
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from benchmarks.sides import peft_side
+from benchmarks.sides import peft_side, shapes
 from benchmarks.sides import rows as data_rows
-from benchmarks.sides import shapes
 from transfix import adapters, batches, models, training
 from transfix.adapters.methods import LlamaAdapter, PrefixTuning
 

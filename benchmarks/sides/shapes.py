@@ -74,7 +74,8 @@ def model(name: str, dtype: str, layers: int | None = None) -> PreTrainedModel:
     torch.manual_seed(0)
     with device():
         made: PreTrainedModel = AutoModelForCausalLM.from_config(LlamaConfig(**shape), dtype=getattr(torch, dtype))
-    return made.eval()
+    made.eval()
+    return made
 
 
 def rows(count: int, tokens: int = TOKENS, shortest: int | None = None) -> Rows:

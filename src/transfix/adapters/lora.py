@@ -67,7 +67,7 @@ class LoraHost:
         return found
 
     def reset(self, name: str, generator: torch.Generator) -> None:
-        """A and B as at PEFT's start (A uniform as by Kaiming, B zero), from `generator`: drawn on the CPU, for every device."""
+        """A and B as at PEFT's start (A uniform as by Kaiming, B zero), from `generator`; drawn on the CPU."""
         own = torch.Generator().manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         for layer in self._layers():
             if name in layer.lora_A:

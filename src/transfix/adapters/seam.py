@@ -358,7 +358,7 @@ def _prefixed_flash(
     scaling: float | None,
     dropout: float,
 ) -> Float[Tensor, "batch tokens heads head"]:
-    """Causal attention with a prefix in front: aligned at the lower right, the causal mask is one that all see the prefix in."""
+    """Causal attention with a prefix in front: with the causal mask aligned at the lower right all queries see the prefix."""
     key, value = torch.cat([prefix_keys, key], dim=2), torch.cat([prefix_values, value], dim=2)
     output: Tensor = nn.functional.scaled_dot_product_attention(
         query,

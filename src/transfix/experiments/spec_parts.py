@@ -211,8 +211,8 @@ class Train(OnTask):
         evaluate_every: steps between two evaluations on the development rows; 0 is the end of each epoch.
         early_stopping: how many evaluations without a better result end the training; `None` never does.
         checkpoint_every: steps between two checkpoints.
-        compile: let torch.compile make the layers: a third faster on a GPU, some on a CPU, after a minute of compilation. Numbers
-            are rounded in other places.
+        compile: let torch.compile make the layers, which takes half a minute and needs a C++ compiler; a quarter faster on a
+            GPU. Numbers are rounded in other places.
         keep_lower_layers: compute the frozen layers below the lowest adapted one once a row instead of once an epoch.
         rows_digest: of the files that the rows are read from. Filled in when a run is started, so that rows that changed
             under the same path make another run; leave it out.

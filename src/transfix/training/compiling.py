@@ -31,8 +31,8 @@ def compiled_layers(model: PreTrainedModel) -> Iterator[None]:
     except (TorchDynamoException, InductorError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise TransfixError(
-            f"compile: true: torch.compile failed on {type(model).__name__} ({reason[:200]}). It needs a C++ compiler (on a GPU "
-            "Triton); set compile: false to train without it."
+            f"compile: true: torch.compile failed on {type(model).__name__} ({reason[:200]}). It needs a C++ compiler (on a "
+            "GPU Triton too); set compile: false to train without it."
         ) from error
     finally:
         for layer in stack:

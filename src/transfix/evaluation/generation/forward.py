@@ -1,7 +1,7 @@
 """The model's forward over one new token a row; on a GPU recorded once and replayed.
 
-A step of 16 rows is some hundreds of short operations, which a processor takes longer to start one by one than a GPU takes to do
-them. A CUDA graph starts them all at once: the same operations on the same places in memory, so the same numbers.
+A step of 16 rows is hundreds of short operations, which a processor takes longer to start one by one than a GPU takes to
+do them. A CUDA graph starts them all at once: the same operations on the same places in memory, so the same numbers.
 """
 
 from __future__ import annotations
