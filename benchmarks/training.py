@@ -32,10 +32,7 @@ LEAST = 48
 SIDES = {
     "gemma-3-270m": (("prefix", "prefix, unprojected", "lora"), ("prefix", "lora")),
     "smollm2-135m": (("llama_adapter",), ("adaption_prompt",)),
-    "llama-3.1-8b": (
-        ("prefix", "prefix, compiled", "lora", "lora, compiled", "llama_adapter"),
-        ("prefix", "lora", "adaption_prompt"),
-    ),
+    "llama-3.1-8b": (("prefix", "prefix, compiled", "lora"), ("prefix", "lora")),
 }
 """By model: methods of transfix (`compiled`: with `compile: true`), methods of PEFT."""
 
