@@ -103,7 +103,7 @@ def write(name: str, given: argparse.Namespace, content: Mapping[str, Any]) -> N
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
 
 def _processor() -> str:
