@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 
-
 SPINS = "2000"
 """Turns of GNU OpenMP's waiting loop before a thread sleeps: some microseconds."""
 

@@ -76,18 +76,23 @@ def test_row_attention_is_attention(
     seen = torch.arange(prefix + 32) < prefix + torch.tensor([[1], [20], [32], [16]])
     repeated = (tensor.repeat_interleave(heads // groups, dim=1) for tensor in (key, value))
     expected = nn.functional.scaled_dot_product_attention(query, *repeated, attn_mask=seen[:, None, None], scale=0.3)
-    found, _ = attention.row_attention(nn.Identity(), query, key, value, seen[:, None, None], scaling=0.3)
+    columns = key[:, :, :prefix], value[:, :, :prefix], seen[:, None, None, :prefix]
+
+    def attend(rows: slice, slots: slice) -> Tensor:
+        return attention.row_attention(
+            nn.Identity(),
+            query[rows],
+            key[rows, :, slots],
+            value[rows, :, slots],
+            seen[rows, None, None, slots],
+            scaling=0.3,
+            prefix=(columns[0][rows], columns[1][rows], columns[2][rows]) if prefix else None,
+        )[0]
+
+    found = attend(slice(None), slice(prefix, None))
     torch.testing.assert_close(found, expected.transpose(1, 2))
-    narrow = slice(0, prefix + 16)  # the first and the last row alone need fewer keys
-    fewer, _ = attention.row_attention(
-        nn.Identity(),
-        query[::3],
-        key[::3, :, narrow],
-        value[::3, :, narrow],
-        seen[::3, None, None, narrow],
-        scaling=0.3,
-    )
-    assert torch.equal(fewer, found[::3])
+    # the first and the last row alone need fewer keys
+    assert torch.equal(attend(slice(0, None, 3), slice(prefix, prefix + 16)), found[::3])
 
 
 def test_row_attention_with_several_tokens_and_soft_capping() -> None:

@@ -38,6 +38,12 @@ FLASH_HEAD = 256
 SNAPSHOT = "transfix"  # the keyword under which a forward's state reaches the attention function
 
 
+Joint = tuple[
+    Float[Tensor, "batch kv_heads prefix head"], Float[Tensor, "batch kv_heads prefix head"], Bool[Tensor, "..."] | None
+]
+"""K_p and V_p of every row, and which of them each query sees (B or 1, 1, T or 1, P); `None` for all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What one forward runs with.
@@ -225,9 +231,7 @@ class LayerSeam(nn.Module):
         self.joint = nn.ModuleDict()
         self.added = nn.ModuleDict()
 
-    def joint_columns(
-        self, query: Tensor, window: int | None
-    ) -> tuple[Float[Tensor, "batch kv_heads prefix head"], Tensor, Bool[Tensor, "..."] | None] | None:
+    def joint_columns(self, query: Tensor, window: int | None) -> Joint | None:
         """K_p, V_p (B, G, P, h) of every row, and which of them each query sees: (B, 1, T or 1, P), `None` for all."""
         batch, dtype = query.shape[0], query.dtype
         per_adapter: list[tuple[KeysValues, int] | None] = []
@@ -275,6 +279,8 @@ class LayerSeam(nn.Module):
         )
         rows = self.seam.row_index(batch, query.device)
         visible = None
+        if rows is None and tokens > 1 and query.device.type == "cpu":
+            return _to_one_prefix(query, keys[0], values[0], scaling) * gates.to(query.dtype)[:, None, :, None]
         if rows is None:
             keys, values = keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)
         else:
@@ -311,19 +317,25 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
+    apart: bool = False,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention with the layer's prefixes: q (B, H, T, h), K, V (B, G, S, h) -> (B, T, H, h) and the weights, if any."""
+    """Attention with the layer's prefixes: q (B, H, T, h), K, V (B, G, S, h) -> (B, T, H, h) and the weights, if any.
+
+    With `apart` the backend gets the joint columns by themselves, as `prefix`, and copies no keys and values to join them.
+    """
     layer, snapshot = getattr(module, "transfix", None), kwargs.pop(SNAPSHOT, None)
     if isinstance(layer, LayerSeam) and snapshot is not None:
         with layer.seam.as_in(snapshot):
-            return attend(backend, module, query, key, value, attention_mask, scaling, **kwargs)
+            return attend(backend, module, query, key, value, attention_mask, scaling, apart, **kwargs)
     if not isinstance(layer, LayerSeam) or not (layer.seam.active or layer.seam.prompts.recording):
         return backend(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     layer.seam.prompts.record(layer.index, key, value)
     added = layer.added_term(query, scaling)
     joint = layer.joint_columns(query, kwargs.get("sliding_window"))
-    if joint is not None:
+    if joint is not None and apart:
+        kwargs["prefix"] = joint
+    elif joint is not None:
         prefix_keys, prefix_values, visible = joint
         causal = kwargs.pop("is_causal", None)
         causal = getattr(module, "is_causal", True) if causal is None else causal
@@ -338,10 +350,22 @@ def attend(
             attention_mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool, device=query.device).tril()[
                 None, None
             ]
-        attention_mask = _widened(attention_mask, visible, query, key.shape[2], prefix_keys.shape[2])
-        key, value = torch.cat([prefix_keys, key], dim=2), torch.cat([prefix_values, value], dim=2)
+        key, value, attention_mask = joined(query, key, value, attention_mask, joint)
     output, weights = backend(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     return (output if added is None else output + added), weights
+
+
+def joined(
+    query: Float[Tensor, "batch heads tokens head"],
+    key: Float[Tensor, "batch kv_heads keys head"],
+    value: Float[Tensor, "batch kv_heads keys head"],
+    mask: Tensor | None,
+    joint: Joint,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """[K_p ; K], [V_p ; V] and the mask with P more columns in front."""
+    prefix_keys, prefix_values, visible = joint
+    wide = _widened(mask, visible, query, key.shape[2], prefix_keys.shape[2])
+    return torch.cat([prefix_keys, key], dim=2), torch.cat([prefix_values, value], dim=2), wide
 
 
 def _flash_can(query: Tensor) -> bool:
@@ -387,6 +411,24 @@ def _widened(
     if mask.dtype != torch.bool:
         visible = torch.where(visible, 0.0, torch.finfo(mask.dtype).min).to(mask.dtype)
     return torch.cat([visible, mask.expand(batch, -1, -1, -1)], dim=-1)
+
+
+def _to_one_prefix(
+    query: Float[Tensor, "batch heads tokens head"],
+    keys: Float[Tensor, "kv_heads prefix head"],
+    values: Float[Tensor, "kv_heads prefix head"],
+    scaling: float | None,
+) -> Float[Tensor, "batch tokens heads head"]:
+    """softmax(q K_pᵀ·s) V_p of a prefix that all rows have, in float32: one small product a key/value head.
+
+    On a CPU two or three times as fast as torch's attention over a copy of the prefix for every row and head.
+    """
+    batch, heads, tokens, size = query.shape
+    queries = query.float().transpose(0, 1).reshape(len(keys), -1, size)
+    scale = size**-0.5 if scaling is None else scaling
+    weights = (queries @ (keys.float() * scale).transpose(1, 2)).softmax(-1)
+    output = (weights @ values.float()).to(query.dtype)
+    return output.view(heads, batch, tokens, -1).permute(1, 2, 0, 3)
 
 
 def _stack(

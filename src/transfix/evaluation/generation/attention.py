@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function, sdpa_mask
 
 from transfix.adapters import architecture
-from transfix.adapters.seam import PREFIXED, attend
+from transfix.adapters.seam import PREFIXED, Joint, attend, joined
 from transfix.errors import TransfixError
 
 ROWS = PREFIXED + "rows"
@@ -70,6 +69,7 @@ def row_attention(
     attention_mask: Bool[Tensor, "batch 1 tokens keys"] | None,
     scaling: float | None = None,
     softcap: float | None = None,
+    prefix: Joint | None = None,
     **kwargs: Any,
 ) -> tuple[Float[Tensor, "batch tokens heads head"], None]:
     """softmax(q Kᵀ·s + M) V in float32, block by block (see the module's description).
@@ -77,10 +77,11 @@ def row_attention(
     Args:
         module: the attention layer.
         query: q.
-        key: K; a prefix in front, then slots whose number is a multiple of the block size.
+        key: K, in slots whose number is a multiple of the block size.
         value: V.
         attention_mask: true where a query sees a key; `None` where it sees all.
         scaling: s; by default 1/√h.
+        prefix: keys and values of a prefix, which make a block of their own, and who sees them.
         softcap: c of Gemma 2, whose scores are c·tanh(x / c).
         kwargs: what else transformers hands to an attention function.
 
@@ -95,28 +96,36 @@ def row_attention(
     groups, keys = key.shape[1:3]
     scale = size**-0.5 if scaling is None else scaling
     if query.is_cuda and query.dtype != torch.float32 and tokens == 1 and softcap is None:
+        if prefix is not None:
+            key, value, attention_mask = joined(query, key, value, attention_mask, prefix)
         return _fused(query, key, value, attention_mask, scale), None
     # the query heads of a key/value head, and their tokens, are the rows of one matrix
     rows = heads // groups * tokens
     queries = (query.float() * scale).reshape(batch * groups, rows, size)
+    blocks: list[tuple[Tensor, Tensor, Tensor | None]] = [] if prefix is None else [prefix]
+    for start in range(0, keys, block_size(key.device)):
+        block = slice(start, start + block_size(key.device))
+        seen = None if attention_mask is None else attention_mask[..., block]
+        blocks.append((key[:, :, block], value[:, :, block], seen))
     scores: list[Tensor] = []
-    blocks = _blocks(keys, block_size(key.device))
-    for block in blocks:
-        part = queries @ _matrices(key, block).transpose(1, 2)
+    for block_keys, _, seen in blocks:
+        part = queries @ _matrices(block_keys).transpose(1, 2)
         if softcap is not None:
             part = softcap * torch.tanh(part / softcap)
-        if attention_mask is not None:
-            hidden = ~attention_mask[..., block][:, :, None].expand(-1, -1, heads // groups, -1, -1).flatten(2, 3)
+        if seen is not None:
+            hidden = ~seen.expand(batch, 1, tokens, -1)[:, :, None].expand(-1, -1, heads // groups, -1, -1).flatten(
+                2, 3
+            )
             part = part.view(batch, groups, rows, -1).masked_fill(hidden, -torch.inf).flatten(0, 1)
         scores.append(part)
     largest = scores[0].amax(-1, keepdim=True)
     for part in scores[1:]:
         largest = torch.maximum(largest, part.amax(-1, keepdim=True))
     total, output = torch.zeros_like(largest), queries.new_zeros(batch * groups, rows, value.shape[-1])
-    for part, block in zip(scores, blocks, strict=True):
+    for part, (_, block_values, _) in zip(scores, blocks, strict=True):
         weights = (part - largest).exp()
         total = total + weights.sum(-1, keepdim=True)
-        output = output + weights @ _matrices(value, block)
+        output = output + weights @ _matrices(block_values)
     output = (output / total).view(batch, heads, tokens, -1)
     return output.transpose(1, 2).to(query.dtype).contiguous(), None
 
@@ -141,15 +150,9 @@ def _fused(
     return output.reshape(query.shape[0], 1, query.shape[1], -1)
 
 
-def _matrices(states: Tensor, block: slice) -> Float[Tensor, "batch_kv_heads block head"]:
-    """A block of keys or values, one matrix a row and head, always in the same layout: products go by it."""
-    return states[:, :, block].float().flatten(0, 1)
-
-
-def _blocks(keys: int, size: int) -> list[slice]:
-    """Slices of `size` keys that end with the last; the first, with the prefix, has what is left."""
-    edges = sorted({0, *range(keys, 0, -size)})
-    return [slice(start, stop) for start, stop in pairwise(edges)]
+def _matrices(block: Tensor) -> Float[Tensor, "batch_kv_heads block head"]:
+    """A block of keys or values in float32, one matrix a row and head."""
+    return block.float().flatten(0, 1)
 
 
 def row_mask(
@@ -182,8 +185,10 @@ def row_mask(
     return seen
 
 
-def _attend(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-    return attend(row_attention, module, *args, **kwargs)
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, Tensor | None]:
+    return attend(row_attention, module, query, key, value, mask, apart=True, **kwargs)
 
 
 AttentionInterface.register(ROWS, _attend)
