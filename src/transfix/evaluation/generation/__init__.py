@@ -2,7 +2,7 @@
 
 `prefill` reads a prompt by itself and in fixed pieces; `cache` and `attention` decode a fixed number of rows together so
 that no row's numbers depend on the others; `head` gives logits in float32, `choosing` the next token, `endings` the end of
-a text; `engine` refills rows as they finish.
+a text; `forward` is a step of the model, recorded and replayed on a GPU; `engine` refills rows as they finish.
 """
 
 from __future__ import annotations
