@@ -25,7 +25,7 @@ Numbers = Mapping[str, Any]
 def in_process(function: str, python: str = sys.executable, **arguments: Any) -> dict[str, Any]:
     """Calls `module:function` of `benchmarks.sides` in a new process and gives what it returns.
 
-    `peak_gib`, the highest resident memory of the process, and `wall_s` are added.
+    `peak_gib`, the highest resident memory of the process (on a GPU of its tensors), and `wall_s` are added.
 
     Raises:
         SystemExit: the process failed; what it said is shown.

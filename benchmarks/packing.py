@@ -20,7 +20,9 @@ NEW = 32
 def main() -> None:
     """Runs the benchmark."""
     given = arguments.parser(__doc__, rows=32).parse_args()
-    from transfix import models
+    from transfix import models, quiet
+
+    quiet.settle()  # before torch is loaded, as the command does
     from transfix.batches import Encoded
     from transfix.evaluation.generation import Decoding, generate, packed
 

@@ -33,7 +33,7 @@ def main() -> None:
         asked = {"model": MODEL, "rows": given.rows, "new": NEW, "batch_rows": batch}
         sides[f"transfix writes, {batch} rows"] = bind("shapes_side:write", **asked)
         sides[f"transformers writes, {batch} rows"] = bind("shapes_side:transformers_write", **asked)
-    ceiling = in_process("transfix_side:ceiling")
+    ceiling = in_process("transfix_side:ceiling", gpu=True)
     found = in_turn(arguments.chosen(sides, given.only), given.repetitions)
     rows = []
     for name, runs in found.items():

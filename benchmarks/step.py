@@ -16,6 +16,9 @@ KINDS = {"matrix products": ("aten::mm", "aten::addmm", "aten::bmm"), "attention
 
 def main() -> None:
     """Trains, and prints the shares."""
+    from transfix import quiet
+
+    quiet.settle()  # before torch is loaded, as the command does
     import torch
     from torch.profiler import ProfilerActivity, profile
 

@@ -86,9 +86,9 @@ def main() -> None:
             compared["LitGPT adapter"] = bind("litgpt_side:train", python=given.litgpt_python, **files)
             one_step = in_process("litgpt_side:train", python=given.litgpt_python, dtype="float32", **files)
             checks["litgpt"] = {"transfix": written["loss"], "litgpt": one_step["losses"][0]}
-        ceilings = [in_process("transfix_side:ceiling")]
+        ceilings = [in_process("transfix_side:ceiling", gpu=given.model in BATCHES)]
         found = in_turn(arguments.chosen(compared, given.only), given.repetitions)
-        ceilings.append(in_process("transfix_side:ceiling"))
+        ceilings.append(in_process("transfix_side:ceiling", gpu=given.model in BATCHES))
     best = max(ceiling["teraflops"] for ceiling in ceilings)
     rows = []
     for name, runs in found.items():

@@ -11,7 +11,7 @@ import sys
 def main() -> None:
     """Calls the function with its arguments."""
     module, name = sys.argv[1].split(":")
-    if module == "transfix_side":
+    if module in ("transfix_side", "shapes_side"):
         from transfix import quiet
 
         quiet.settle()  # as the command does, before torch is loaded; the others' threads wait as they usually do

@@ -141,7 +141,7 @@ def train(
         "tokens": sum(map(len, found.prompts)),
         "trainable": sum(p.numel() for p in made.parameters() if p.requires_grad),
         "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
-        **shapes.peak(),
+        **shapes.peak(base.device),
     }
 
 

@@ -90,6 +90,6 @@ def rows(count: int, tokens: int = TOKENS, shortest: int | None = None) -> Rows:
     return Rows([draw(10, 100_000, length) for length in lengths], draw(0, 3, count), [1, 2, 3])
 
 
-def peak() -> dict[str, float]:
-    """The highest memory of the GPU that tensors took, as `peak_gib`; nothing without a GPU."""
-    return {"peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3)} if torch.cuda.is_available() else {}
+def peak(on: torch.device) -> dict[str, float]:
+    """The highest memory that tensors took on a GPU, as `peak_gib`; nothing for a CPU."""
+    return {"peak_gib": round(torch.cuda.max_memory_allocated(on) / 2**30, 3)} if on.type == "cuda" else {}

@@ -31,7 +31,7 @@ def score(model: str, rows: int, budget: int) -> dict[str, Any]:
         "rows_per_s": round(rows / seconds, 2),
         "tokens_per_s": round(tokens / seconds, 1),
         "teraflops": round(2 * _body(base) * tokens / seconds / 1e12, 2),
-        **shapes.peak(),
+        **shapes.peak(base.device),
     }
 
 
@@ -41,7 +41,7 @@ def write(model: str, rows: int, new: int, batch_rows: int) -> dict[str, Any]:
     prompts, tokenizer = _encoded(found), _tokenizer(base)
     decoding = Decoding(max_new_tokens=new, batch_rows=batch_rows)
     seconds = _timed(lambda few: generate(base, tokenizer, prompts[:few], decoding), rows)
-    return {"tokens_per_s": round(rows * new / seconds, 1), **shapes.peak()}
+    return {"tokens_per_s": round(rows * new / seconds, 1), **shapes.peak(base.device)}
 
 
 def transformers_write(model: str, rows: int, new: int, batch_rows: int) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def transformers_write(model: str, rows: int, new: int, batch_rows: int) -> dict
                 base.generate(input_ids=ids, attention_mask=mask, max_new_tokens=new, do_sample=False)  # type: ignore[operator]
 
     seconds = _timed(run, rows)
-    return {"tokens_per_s": round(rows * new / seconds, 1), **shapes.peak()}
+    return {"tokens_per_s": round(rows * new / seconds, 1), **shapes.peak(base.device)}
 
 
 def _timed(work: Callable[[int], object], rows: int) -> float:

@@ -76,7 +76,7 @@ def train(
         "trainable": adapter.trainable,
         "kept_layers": kept.below if kept else 0,
         "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
-        **shapes.peak(),
+        **shapes.peak(base.device),
     }
 
 
@@ -96,9 +96,9 @@ def settings(output: Path, checkpointing: bool = False, compile: bool = False) -
     return Settings(output, 1e-3, 0.0, "constant", 0.0, 1.0, 10**9, None, 10**9, checkpointing, 0, compile)
 
 
-def ceiling() -> dict[str, Any]:
+def ceiling(gpu: bool = False) -> dict[str, Any]:
     """The machine's own large matrix product in bfloat16, in TFLOP/s: the best of five (4096 wide, 8192 on a GPU)."""
-    device = shapes.device()
+    device = shapes.device() if gpu else torch.device("cpu")
     size, times = (4096, 1) if device.type == "cpu" else (8192, 10)
     left, right = (torch.randn(size, size, dtype=torch.bfloat16, device=device) for _ in range(2))
     best = float("inf")

@@ -60,7 +60,7 @@ def learned(case: str, compile_: bool, output: Path) -> list[torch.Tensor]:
 
 
 def main() -> None:
-    """`compiled.py CASE`: the largest difference, and the largest change that training made; or what transfix said."""
+    """`compiled.py CASE`: the largest difference, and how many pieces of code were compiled; or what transfix said."""
     warnings.simplefilter("ignore")
     case = sys.argv[1]
     if case == "no-compiler":

@@ -322,7 +322,7 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention with the layer's prefixes: q (B, H, T, h), K, V (B, G, S, h) -> (B, T, H, h) and the weights, if any.
 
-    With `apart` the backend gets the joint columns by themselves, as `prefix`, and copies no keys and values to join them.
+    With `apart` the backend gets the joint columns by themselves, as `prefix`, so that it need not copy K and V to join them.
     """
     layer, snapshot = getattr(module, "transfix", None), kwargs.pop(SNAPSHOT, None)
     if isinstance(layer, LayerSeam) and snapshot is not None:

@@ -138,6 +138,10 @@ class RunSpec(Frozen):
                 f"offload: {offload} needs gradient_checkpointing: true (without it the backward pass holds on to every "
                 "layer's weights, and nothing is saved)"
             )
+        if train is not None and offload != "none" and train.compile:
+            raise ValueError(
+                f"offload: {offload} brings weights in while layers run, which compile: true cannot: use one"
+            )
         return train
 
     @field_validator("evaluate")

@@ -212,8 +212,8 @@ def _kept(part: Part, shape: LayerShape, width: int) -> int:
     attention = shape.heads * shape.head_size
     kept = 4 * shape.norms + 4 * attention * width + 4 * shape.heads
     kept += (3 if shape.gated else 5) * shape.inner * width
-    if isinstance(part, LlamaAdapter):  # the second attention's output and its sums
-        kept += attention * width + 4 * shape.heads
+    if isinstance(part, LlamaAdapter):  # the second attention's queries in float32, its weights and its output
+        kept += attention * (4 + width) + 4 * shape.heads * part.tokens
     if isinstance(part, LoRA):  # the input of A, in float32, and A's output; copied for each of q, k, v unless it is so
         copies = 1 if width == 4 else 3
         kept += 4 * (copies * shape.hidden + 3 * part.rank)

@@ -6,8 +6,9 @@ and what the blocks give is added in order:
 
     o = Σ_b exp(q K_bᵀ·s - m) V_b  /  Σ_b exp(q K_bᵀ·s - m) 1        m the largest score, exact in any order
 
-A block that a row does not see adds exact zeros at the end of its sums, so a longer row beside it changes nothing. Prefixes
-enter as everywhere, through the seam, which stands in front of this function as it does in front of sdpa.
+A block that a row does not see adds exact zeros at the end of its sums, so a longer row beside it changes nothing. A prefix
+is a block of its own. On a GPU numbers of 16 bits go through a kernel of torch instead, of which the same holds (`_fused`).
+Prefixes enter as everywhere, through the seam, which stands in front of this function as it does in front of sdpa.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def row_attention(
         value: V.
         attention_mask: true where a query sees a key; `None` where it sees all.
         scaling: s; by default 1/√h.
-        prefix: keys and values of a prefix, which make a block of their own, and who sees them.
+        prefix: keys and values of a prefix, which come first, and who sees them.
         softcap: c of Gemma 2, whose scores are c·tanh(x / c).
         kwargs: what else transformers hands to an attention function.
 
@@ -95,7 +96,7 @@ def row_attention(
     batch, heads, tokens, size = query.shape
     groups, keys = key.shape[1:3]
     scale = size**-0.5 if scaling is None else scaling
-    if query.is_cuda and query.dtype != torch.float32 and tokens == 1 and softcap is None:
+    if tokens == 1 and softcap is None and _fused_can(query, value):
         if prefix is not None:
             key, value, attention_mask = joined(query, key, value, attention_mask, prefix)
         return _fused(query, key, value, attention_mask, scale), None
@@ -128,6 +129,12 @@ def row_attention(
         output = output + weights @ _matrices(block_values)
     output = (output / total).view(batch, heads, tokens, -1)
     return output.transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+def _fused_can(query: Tensor, value: Tensor) -> bool:
+    """Whether the kernel below takes these: 16-bit numbers, heads of a multiple of 8, a GPU since Ampere."""
+    fits = query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] % 8 == 0 and value.shape[-1] % 8 == 0
+    return query.is_cuda and fits and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
 def _fused(

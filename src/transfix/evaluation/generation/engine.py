@@ -41,7 +41,7 @@ def generate(
     Each prompt but its last token is read by itself; then all rows advance by one token a forward, always the same number
     of them, filled or not. On a CPU this makes a row's numbers the same to the bit in any batch of any size, in float32
     and bfloat16 (layers that send tokens to different experts are not covered). On a GPU it
-    did for one `batch_rows` with the small models of `tests/gpu`; there it depends on matrix products that treat all rows alike.
+    did for one `batch_rows` with the small models of `tests/gpu`; it needs matrix products that treat all rows alike.
 
     Args:
         model: with the adapter to be measured active, or none; put into evaluation mode.

@@ -15,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from transfix.adapters import architecture
 from transfix.adapters.adapter import Host
 from transfix.adapters.prefix import ProjectedPrefix
 from transfix.evaluation.generation.cache import RowCache
@@ -52,7 +51,9 @@ class Forward:
         self.cache = cache
         self.words = words
         device = cache.positions.device
-        self.recording = device.type == "cuda" and not architecture.offloaded(model) and not _soft_prompts(model)
+        self.device = device
+        here = {parameter.device for parameter in model.parameters()} == {device}  # neither offloaded nor spread
+        self.recording = device.type == "cuda" and here and not _soft_prompts(model)
         self.recorded: dict[int, Recorded] = {}
         self._tokens = torch.zeros(len(cache.positions), 1, dtype=torch.long, device=device)
 
@@ -61,11 +62,13 @@ class Forward:
         self.cache.move(positions)
         self._tokens.copy_(torch.tensor(tokens)[:, None])
         if self.recording and self.cache.used not in self.recorded:
-            self._record()
+            with torch.cuda.device(self.device):
+                self._record()
         if not self.recording:
             return self._run()
         step = self.recorded[self.cache.used]
-        step.graph.replay()
+        with torch.cuda.device(self.device):
+            step.graph.replay()
         self.words.candidates = step.candidates
         return step.logits
 
@@ -85,6 +88,8 @@ class Forward:
         try:
             with torch.cuda.graph(graph):
                 logits = self._run()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError:
             torch.cuda.synchronize()
             self.recording = False

@@ -70,7 +70,7 @@ class Subprocess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": paths, "OMP_WAIT_POLICY": "PASSIVE", **environment},
+                env={**os.environ, "PYTHONPATH": paths, **environment},
                 start_new_session=True,  # Ctrl-C reaches the study, which ends its workers
             )
         assert self._process.stdin is not None
