@@ -27,6 +27,7 @@ def main() -> None:
         sides[f"rows x {factor}"] = _side(rows=rows * factor)
     for longer in (1, 4, 16):
         sides[f"premise x {longer}"] = _side(rows=rows, longer=longer)
+    sides["rows x 1, 16 epochs"] = _side(rows=rows, epochs=16)
     sides[PLAIN] = _side(rows=2 * rows, epochs=3, method=TOP)
     sides[KEPT] = _side(rows=2 * rows, epochs=3, method=TOP, keep=True)
     found = in_turn(arguments.chosen(sides, given.only), given.repetitions)
@@ -35,13 +36,14 @@ def main() -> None:
             name,
             runs[0]["rows"],
             runs[0]["tokens"],
+            runs[0]["largest_forward"],
             spread(runs, "whole_s"),
             f"{1e3 * middle(runs, 'whole_s') / runs[0]['tokens']:.2f}",
             spread(runs, "peak_gib"),
         )
         for name, runs in found.items()
     ]
-    print(table(("training", "rows", "tokens", "seconds", "ms a token", "peak GiB"), lines))
+    print(table(("training", "rows", "tokens", "largest forward", "seconds", "ms a token", "peak GiB"), lines))
     if {PLAIN, KEPT} <= found.keys():
         plain, kept = found[PLAIN], found[KEPT]
         print(

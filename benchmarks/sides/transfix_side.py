@@ -72,6 +72,7 @@ def train(
         "whole_s": round(seconds, 2),
         "rows": sum(per_step),
         "tokens": sum(tokens),
+        "largest_forward": max(len(forward) * max(tree.size for tree in forward) for step in steps for forward in step),
         "tokens_unshared": epochs * sum(len(row.tokens) for row in sequences),
         "trainable": adapter.trainable,
         "kept_layers": kept.below if kept else 0,
