@@ -6,6 +6,8 @@
     python -m benchmarks.memory        peak memory of training, against PEFT in Trainer
     python -m benchmarks.startup       `import transfix` and `transfix --help`
     python -m benchmarks.scaling       cost over rows and tokens, and what keeping the frozen lower layers saves
+    python -m benchmarks.packing       what it is worth to lay weights out once for generation
+    python -m benchmarks.step          where the time of a training step goes
     python -m benchmarks.shapes        scoring and generation at the size of an 8B model, on a GPU
 
 Each runs both sides in turn, every time in a new process, on the same rows, model, dtype and rows a step; prints medians and

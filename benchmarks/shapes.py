@@ -3,8 +3,7 @@
     python -m benchmarks.shapes          (training is `python -m benchmarks.training --model llama-3.1-8b`)
 
 Scoring: rows of 512 tokens, its share of the floor (2 x body parameters x tokens operations) against the GPU's own large
-matrix product, measured in the same run. Generation: 64 tokens after prompts of 256 to 512,
-beside transformers' own `generate`.
+matrix product, measured in the same run. Generation: 64 tokens after prompts of 256 to 512, beside transformers' `generate`.
 """
 
 from __future__ import annotations

@@ -36,9 +36,6 @@ SIDES = {
 }
 """By model: methods of transfix (`compiled`: with `compile: true`), methods of PEFT."""
 
-REFERENCES = {"lora": "transfix lora", "adaption": "transfix llama_adapter", "llama": "transfix llama_adapter"}
-"""What is like what; everything else is like transfix's first method."""
-
 BATCHES = {"llama-3.1-8b": {"batch_rows": 8}}
 """Rows a step where they are not the usual 16."""
 
@@ -92,7 +89,7 @@ def main() -> None:
     best = max(ceiling["teraflops"] for ceiling in ceilings)
     rows = []
     for name, runs in found.items():
-        reference = found[next((other for part, other in REFERENCES.items() if part in name and other in found), first)]
+        reference = found["transfix lora" if "lora" in name else first]
         faster = "" if runs is reference else f"{middle(reference, 'rows_per_s') / middle(runs, 'rows_per_s'):.1f}"
         share = f"{middle(reference, 'peak_gib') / middle(runs, 'peak_gib'):.2f}"
         floor = f"{middle(runs, 'teraflops') / best:.0%}" if "teraflops" in runs[0] else ""

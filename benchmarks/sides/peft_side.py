@@ -140,7 +140,6 @@ def train(
         "rows": rows,
         "tokens": sum(map(len, found.prompts)),
         "trainable": sum(p.numel() for p in made.parameters() if p.requires_grad),
-        "losses": [round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry],
         **shapes.peak(base.device),
     }
 

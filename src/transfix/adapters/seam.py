@@ -336,16 +336,15 @@ def attend(
     if joint is not None and apart:
         kwargs["prefix"] = joint
     elif joint is not None:
-        prefix_keys, prefix_values, visible = joint
+        visible = joint[2]
         causal = kwargs.pop("is_causal", None)
         causal = getattr(module, "is_causal", True) if causal is None else causal
         if attention_mask is None and causal and query.shape[2] > 1:
             # transformers means "top-left causal over the first T keys" by None (an empty static cache has more)
             key, value = key[:, :, : query.shape[2]], value[:, :, : query.shape[2]]
             if visible is None and backend is sdpa_attention_forward and _flash_can(query):
-                output = _prefixed_flash(
-                    query, key, value, prefix_keys, prefix_values, scaling, kwargs.get("dropout", 0.0)
-                )
+                key, value, _ = joined(query, key, value, None, joint)
+                output = _prefixed_flash(query, key, value, scaling, kwargs.get("dropout", 0.0))
                 return (output if added is None else output + added), None
             attention_mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool, device=query.device).tril()[
                 None, None
@@ -375,15 +374,12 @@ def _flash_can(query: Tensor) -> bool:
 
 def _prefixed_flash(
     query: Float[Tensor, "batch heads tokens head"],
-    key: Float[Tensor, "batch kv_heads tokens head"],
-    value: Float[Tensor, "batch kv_heads tokens head"],
-    prefix_keys: Float[Tensor, "batch kv_heads prefix head"],
-    prefix_values: Float[Tensor, "batch kv_heads prefix head"],
+    key: Float[Tensor, "batch kv_heads keys head"],
+    value: Float[Tensor, "batch kv_heads keys head"],
     scaling: float | None,
     dropout: float,
 ) -> Float[Tensor, "batch tokens heads head"]:
     """Causal attention with a prefix in front: with the causal mask aligned at the lower right all queries see the prefix."""
-    key, value = torch.cat([prefix_keys, key], dim=2), torch.cat([prefix_values, value], dim=2)
     output: Tensor = nn.functional.scaled_dot_product_attention(
         query,
         key,

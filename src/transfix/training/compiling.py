@@ -18,8 +18,7 @@ def compiled_layers(model: PreTrainedModel) -> Iterator[None]:
     """While the block runs, torch.compile makes the model's layers; modules, weights and hooks stay where they are.
 
     A layer is compiled once for all of them and for every batch size and length; with a soft prompt each layer by itself, and
-    from the ninth on not at all. Sums are rounded in other places than
-    without it, in bfloat16 as much as another GPU would.
+    from the ninth on not at all. Sums are rounded in other places than without it, in bfloat16 as much as another GPU would.
 
     Raises:
         TransfixError: if the layers cannot be compiled, for example for want of a C++ compiler.

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from transfix.adapters import architecture
-from transfix.adapters.adapter import Host
 from transfix.batches import Encoded
 from transfix.errors import TransfixError
 from transfix.evaluation.generation import attention
@@ -19,7 +17,7 @@ from transfix.evaluation.generation.cache import RowCache
 from transfix.evaluation.generation.choosing import choose, draw
 from transfix.evaluation.generation.decoding import Decoding, Generated
 from transfix.evaluation.generation.endings import Endings
-from transfix.evaluation.generation.forward import Forward
+from transfix.evaluation.generation.forward import Forward, soft_prompt
 from transfix.evaluation.generation.head import Words, precise_head
 from transfix.evaluation.generation.packed import packed_weights
 from transfix.evaluation.generation.prefill import Prefill
@@ -162,7 +160,7 @@ class _Run:
 
 
 def _check_lengths(model: PreTrainedModel, prompts: Sequence[Encoded], decoding: Decoding) -> None:
-    limit, soft = _reach(model), _soft_prompt(model)
+    limit, soft = _reach(model), soft_prompt(model)
     for number, prompt in enumerate(prompts, start=1):
         length = len(prompt.tokens)
         if not length:
@@ -186,18 +184,3 @@ def _reach(model: PreTrainedModel) -> int | None:
     original = [part["original_max_position_embeddings"] for part in kinds if part.get("rope_type") == "longrope"]
     limits = [*original, getattr(config, "max_position_embeddings", None)]
     return min((limit for limit in limits if isinstance(limit, int)), default=None)
-
-
-def _soft_prompt(model: PreTrainedModel) -> int:
-    """Tokens of the soft prompt that stands in front of every row.
-
-    Raises:
-        TransfixError: if adapters are chosen row by row: rows change their places here.
-    """
-    host = getattr(model, "_transfix", None)
-    if not isinstance(host, Host):
-        return 0
-    if host.seam.rows is not None:
-        raise TransfixError("generate: adapters are chosen row by row here; generate with one adapter at a time.")
-    shift = host.seam.prompts.shift(1, architecture.embedding_table(model).device)
-    return 0 if shift is None else int(shift)

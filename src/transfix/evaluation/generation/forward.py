@@ -15,8 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from transfix.adapters import architecture
 from transfix.adapters.adapter import Host
 from transfix.adapters.prefix import ProjectedPrefix
+from transfix.errors import TransfixError
 from transfix.evaluation.generation.cache import RowCache
 from transfix.evaluation.generation.head import Words
 
@@ -53,7 +55,9 @@ class Forward:
         device = cache.positions.device
         self.device = device
         here = {parameter.device for parameter in model.parameters()} == {device}  # neither offloaded nor spread
-        self.recording = device.type == "cuda" and here and not _soft_prompts(model)
+        self.recording = (
+            device.type == "cuda" and here and not soft_prompt(model)
+        )  # whose length is sent to it in every step
         self.recorded: dict[int, Recorded] = {}
         self._tokens = torch.zeros(len(cache.positions), 1, dtype=torch.long, device=device)
 
@@ -98,7 +102,16 @@ class Forward:
         self.recorded[self.cache.used] = Recorded(graph, logits, self.words.candidates, held)
 
 
-def _soft_prompts(model: PreTrainedModel) -> bool:
-    """Whether a soft prompt stands in front of the rows: its length is sent to the GPU in every step."""
+def soft_prompt(model: PreTrainedModel) -> int:
+    """Tokens of the soft prompt that stands in front of every row.
+
+    Raises:
+        TransfixError: if adapters are chosen row by row: rows change their places here.
+    """
     host = getattr(model, "_transfix", None)
-    return isinstance(host, Host) and any(name in host.seam.prompts.embeddings for name in host.seam.active)
+    if not isinstance(host, Host):
+        return 0
+    if host.seam.rows is not None:
+        raise TransfixError("generate: adapters are chosen row by row here; generate with one adapter at a time.")
+    shift = host.seam.prompts.shift(1, architecture.embedding_table(model).device)
+    return 0 if shift is None else int(shift)

@@ -158,12 +158,12 @@ def few(spec: RunSpec) -> RunSpec:
     """The run with a few steps and a few rows of a few languages, spread over those it has."""
     content = spec.model_dump(mode="json")
     if spec.train is not None:
-        content["train"]["compile"] = False  # in a few steps compilation would be all that is measured
         content["train"] |= {
             "rows": STEPS * spec.train.batch_rows,
             "development_rows": 0,
             "epochs": 1,
             "exposure": None,
+            "compile": False,  # in a few steps compilation would be all that is measured
         }
         content["train"] |= {"early_stopping": None, "evaluate_every": 0}
     for entry, evaluation in zip(content["evaluate"], spec.evaluate, strict=True):
