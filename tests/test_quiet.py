@@ -36,7 +36,9 @@ def test_memory_does_not_grow_with_the_number_of_batch_shapes() -> None:
 
 def test_what_is_set_stays() -> None:
     """A user's own choice of the waiting policy and of the caches."""
-    shown = "import os; print(*(os.environ.get(n) for n in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'LRU_CACHE_CAPACITY')))"
+    shown = (
+        "import os; print(*(os.environ.get(n) for n in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'LRU_CACHE_CAPACITY')))"
+    )
     clean = {"GOMP_SPINCOUNT": "7"}
     assert _printed(shown, **clean) == "PASSIVE 7 32"
     assert _printed(shown, OMP_WAIT_POLICY="ACTIVE", LRU_CACHE_CAPACITY="5").split()[::2] == ["ACTIVE", "5"]

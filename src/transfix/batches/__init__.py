@@ -1,7 +1,8 @@
 """From token sequences to what a model is called with, and back to the few logits that are wanted. Nothing needless.
 
-`trees` lets rows that begin alike share their beginning, where `sharing` finds that the model can; `plan` orders them into
-batches by a token budget; `head` asks the model for logits only where a target is.
+`tokens` keeps rows of token ids as Arrow does; `trees` lets rows that begin alike share their beginning, where `sharing`
+finds that the model can; `plan` orders them into batches by a token budget; `head` asks the model for logits only where a
+target is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from transfix.batches.sharing import shared as shared
     from transfix.batches.tensors import Batch as Batch
     from transfix.batches.tensors import collate as collate
+    from transfix.batches.tokens import rows_of as rows_of
+    from transfix.batches.tokens import sortable as sortable
     from transfix.batches.trees import Sequence as Sequence
     from transfix.batches.trees import Tree as Tree
     from transfix.batches.trees import grow as grow
@@ -42,6 +45,8 @@ __getattr__, __dir__ = lazy(
         "shared": "transfix.batches.sharing",
         "Batch": "transfix.batches.tensors",
         "collate": "transfix.batches.tensors",
+        "rows_of": "transfix.batches.tokens",
+        "sortable": "transfix.batches.tokens",
         "Sequence": "transfix.batches.trees",
         "Tree": "transfix.batches.trees",
         "grow": "transfix.batches.trees",

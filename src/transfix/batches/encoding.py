@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from transfix.batches.tokens import ROWS, rows_of
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -17,19 +19,21 @@ class Encoded:
         truncated: whether tokens were left out.
     """
 
-    tokens: tuple[int, ...]
+    tokens: Sequence[int]
     truncated: bool
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_tokens: int | None) -> list[Encoded]:
     """The prompts' tokens; of a prompt longer than `max_tokens` the middle is left out, so that task and question stay."""
-    if not prompts:
-        return []
     ends = tokenizer.eos_token_id
-    encoded = []
-    for row in tokenizer(list(prompts))["input_ids"]:
-        ids = row[:-1] if row and row[-1] == ends and len(row) > 1 else row  # an end token would close the prompt
-        encoded.append(cut(ids, max_tokens))
+    encoded: list[Encoded] = []
+    for start in range(0, len(prompts), ROWS):
+        part = []
+        for row in tokenizer(list(prompts[start : start + ROWS]))["input_ids"]:
+            ids = row[:-1] if row and row[-1] == ends and len(row) > 1 else row  # an end token would close the prompt
+            part.append(cut(ids, max_tokens))
+        kept = rows_of(prompt.tokens for prompt in part)
+        encoded += [Encoded(tokens, prompt.truncated) for tokens, prompt in zip(kept, part, strict=True)]
     return encoded
 
 

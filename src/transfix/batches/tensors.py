@@ -83,7 +83,7 @@ def _plain(trees: List[Tree], pad: int) -> Batch:
     indices: list[int] = []
     for row, tree in enumerate(trees):
         (sequence,) = tree.sequences
-        ids[row, width - len(sequence.tokens) :] = torch.tensor(sequence.tokens)
+        ids[row, width - len(sequence.tokens) :] = torch.tensor(tuple(sequence.tokens))
         mask[row, width - len(sequence.tokens) :] = 1
         reads += range(row * width + width - sequence.reads, row * width + width)
         indices += [sequence.index] * sequence.reads

@@ -11,8 +11,11 @@ found in the tokens, not in the text, so a template or a tokenizer cannot break 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Sequence as List
 from dataclasses import dataclass
 from itertools import takewhile
+
+from transfix.batches.tokens import sortable
 
 WORTHWHILE = 0.25
 """Rows share a trunk if it is at least this part of the shorter one: attention between branches is masked, not free."""
@@ -29,7 +32,7 @@ class Sequence:
     """
 
     index: int
-    tokens: tuple[int, ...]
+    tokens: List[int]
     reads: int = 1
 
 
@@ -76,7 +79,7 @@ def grow(sequences: Iterable[Sequence], largest: int, widest: int | None = None)
             size = len(group[0].tokens)
             trees.append(Tree(tuple(group), shared) if len(group) > 1 else Tree((group[0],), size, size > largest))
 
-    for sequence in sorted(sequences, key=lambda s: (s.tokens, s.index)):
+    for sequence in sorted(sequences, key=lambda s: (sortable(s.tokens), s.index)):
         if group and (widest is None or len(group) < widest):
             common = min(shared, _common(group[-1].tokens, sequence.tokens))
             joined = Tree((*group, sequence), common)
@@ -92,5 +95,5 @@ def grow(sequences: Iterable[Sequence], largest: int, widest: int | None = None)
     return trees
 
 
-def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+def _common(a: List[int], b: List[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))

@@ -152,9 +152,11 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
         target = tuple(tokenizer(task.target(row), add_special_tokens=False)["input_ids"])
         # an end, so that generation stops; a choice is compared with other continuations instead
         targets.append(target if task.kind == "choice" or ends is None else (*target, ends))
+    rows_with_targets = zip(prompts, targets, strict=True)
+    tokens = batches.rows_of((*prompt.tokens, *target[:-1]) for prompt, target in rows_with_targets)
     sequences = [
-        batches.Sequence(index, (*prompt.tokens, *target[:-1]), len(target))
-        for index, (prompt, target) in enumerate(zip(prompts, targets, strict=True))
+        batches.Sequence(index, row, len(target))
+        for index, (row, target) in enumerate(zip(tokens, targets, strict=True))
     ]
     return Teaching(prompts, sequences, training.Texts(targets, pad))
 

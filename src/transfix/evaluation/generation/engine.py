@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from transfix.batches import Encoded
+from transfix.batches import Encoded, sortable
 from transfix.errors import TransfixError
 from transfix.evaluation.generation import attention
 from transfix.evaluation.generation.cache import RowCache
@@ -100,7 +100,7 @@ class _Run:
         self.filler = prompts[0].tokens[0]  # the token of empty slots
         self.prefill = Prefill(model)
         # prompts that begin alike follow one another, as `Prefill` likes it
-        self.waiting = deque(sorted(range(len(prompts)), key=lambda index: prompts[index].tokens))
+        self.waiting = deque(sorted(range(len(prompts)), key=lambda index: sortable(prompts[index].tokens)))
         self.done: dict[int, Generated] = {}
         device = self.prefill.device
         tile = TILE if device.type == "cpu" else 1
