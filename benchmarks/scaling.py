@@ -1,5 +1,7 @@
 """Scaling: time and memory over 16 times the rows, over longer rows, and what keeping the frozen lower layers saves.
 
+Also what rows take before the first step (text, tokens, trees), up to the size of MultiNLI's training set.
+
 python -m benchmarks.scaling
 """
 
@@ -14,6 +16,7 @@ from benchmarks.training import LEAST
 
 PREFIX = {"method": "prefix", "tokens": 10}
 TOP = {**PREFIX, "layers": 6}
+HELD = ("24,500 rows held", "392,000 rows held")
 PLAIN, KEPT = "6 of 18 layers, 3 epochs", "the same, lower layers kept"
 
 
@@ -30,6 +33,8 @@ def main() -> None:
     sides["rows x 1, 16 epochs"] = _side(rows=rows, epochs=16)
     sides[PLAIN] = _side(rows=2 * rows, epochs=3, method=TOP)
     sides[KEPT] = _side(rows=2 * rows, epochs=3, method=TOP, keep=True)
+    for name in HELD:
+        sides[name] = bind("transfix_side:hold", rows=int(name.split()[0].replace(",", "")))
     found = in_turn(arguments.chosen(sides, given.only), given.repetitions)
     lines = [
         (
@@ -42,8 +47,12 @@ def main() -> None:
             spread(runs, "peak_gib"),
         )
         for name, runs in found.items()
+        if name not in HELD
     ]
     print(table(("training", "rows", "tokens", "largest forward", "seconds", "ms a token", "peak GiB"), lines))
+    for name in HELD:
+        if name in found:
+            print(f"{name}: {spread(found[name], 'whole_s')} s, {spread(found[name], 'bytes_a_row')} bytes a row")
     if {PLAIN, KEPT} <= found.keys():
         plain, kept = found[PLAIN], found[KEPT]
         print(

@@ -92,6 +92,39 @@ def _given(model: str, dtype: str, rows: int, longer: int) -> tuple[Any, Any, An
     return loaded.model, loaded.tokenizer, teaching.sequences, teaching.objective
 
 
+def hold(rows: int) -> dict[str, Any]:
+    """Makes `rows` MultiNLI prompts into tokens and trees, as a training does before its first step.
+
+    Rows beyond those of the development set are the same ones behind a number of their own.
+
+    Returns:
+        How long that takes, and by how much the process has grown, a row: the texts, tokens and trees.
+    """
+    tokenizer: Any = models.load("gemma-3-270m", dtype="bfloat16", device="cpu").tokenizer
+    found = data_rows.mnli(tokenizer, min(rows, 9000))
+    batches.encode(
+        tokenizer, [found.task.prompt(example) for example in found.examples[:2000]], 1024
+    )  # its threads start
+    before, began = _resident(), time.perf_counter()
+    copies = range(-(-rows // len(found.examples)))
+    prompts = [f"{copy} {found.task.prompt(example)}" for copy in copies for example in found.examples][:rows]
+    encoded = batches.encode(tokenizer, prompts, 1024)
+    trees = batches.grow((batches.Sequence(i, prompt.tokens) for i, prompt in enumerate(encoded)), 512, widest=16)
+    return {
+        "rows": len(encoded),
+        "tokens": sum(len(prompt.tokens) for prompt in encoded),
+        "trees": len(trees),
+        "whole_s": round(time.perf_counter() - began, 2),
+        "bytes_a_row": round((_resident() - before) / len(encoded)),
+    }
+
+
+def _resident() -> int:
+    """Bytes of this process that are in memory now."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
 def settings(output: Path, checkpointing: bool = False, compile: bool = False) -> Settings:
     """Of a training that is timed: no development rows, no checkpoints."""
     return Settings(output, 1e-3, 0.0, "constant", 0.0, 1.0, 10**9, None, 10**9, checkpointing, 0, compile)
