@@ -27,7 +27,7 @@ from transformers import (
 from benchmarks.sides import rows as data_rows
 from benchmarks.sides import shapes
 from benchmarks.sides.clock import Clock
-from transfix import models
+from benchmarks.sides.given import given
 
 TOKENS = 10
 """Prefix length, on both sides."""
@@ -100,7 +100,8 @@ def train(
         batch_rows: rows a step.
     """
     warnings.simplefilter("ignore")
-    base, found, collator = _given(model, dtype, rows)
+    base, tokenizer, found = given(model, dtype, rows)
+    collator = default_data_collator if tokenizer is None else DataCollatorForSeq2Seq(tokenizer, padding="longest")
     torch.manual_seed(0)
     made = wrapped(base, method)
     clock, best = Clock(), setting == "best"
@@ -142,12 +143,3 @@ def train(
         "trainable": sum(p.numel() for p in made.parameters() if p.requires_grad),
         **shapes.peak(base.device),
     }
-
-
-def _given(model: str, dtype: str, rows: int) -> tuple[PreTrainedModel, data_rows.Rows | shapes.Rows, Any]:
-    """The base model, the rows and what makes batches of them."""
-    if model in shapes.SHAPES:
-        return shapes.model(model, dtype), shapes.rows(rows), default_data_collator
-    loaded = models.load(model, dtype=dtype, device="cpu")
-    tokenizer: Any = loaded.tokenizer
-    return loaded.model, data_rows.mnli(tokenizer, rows), DataCollatorForSeq2Seq(tokenizer, padding="longest")

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
-from benchmarks.sides import peft_side, shapes
-from benchmarks.sides import rows as data_rows
-from transfix import adapters, batches, models, training
+from benchmarks.sides import peft_side
+from benchmarks.sides.given import given
+from transfix import adapters, batches, training
 from transfix.adapters.methods import LlamaAdapter, PrefixTuning
 
 
@@ -29,7 +28,8 @@ def losses(model: str, method: str, batch_rows: int = 16, count: int = 2) -> dic
         count: batches.
     """
     warnings.simplefilter("ignore")
-    base, found, pad = _given(model, batch_rows * count)
+    base, tokenizer, found = given(model, "float32", batch_rows * count, layers=2)
+    pad = 0 if tokenizer is None else tokenizer.pad_token_id
     torch.manual_seed(0)
     peft = peft_side.wrapped(copy.deepcopy(base), method).eval()
     shift = peft_side.TOKENS if method == "prefix" else 0  # PEFT's prefix takes up positions, ours does not
@@ -56,15 +56,6 @@ def losses(model: str, method: str, batch_rows: int = 16, count: int = 2) -> dic
             sides["transfix"].append(float(objective.loss(adapter.model, batch)) / batch_rows)
     apart = max(abs(a - b) for a, b in zip(sides["peft"], sides["transfix"], strict=True))
     return {**sides, "apart": apart}
-
-
-def _given(model: str, rows: int) -> tuple[PreTrainedModel, data_rows.Rows | shapes.Rows, int]:
-    """The base model, rows, and the padding token; of a model with random weights two layers, which fit in float32."""
-    if model in shapes.SHAPES:
-        return shapes.model(model, "float32", layers=2), shapes.rows(rows), 0
-    loaded = models.load(model, dtype="float32", device="cpu")
-    tokenizer: Any = loaded.tokenizer
-    return loaded.model, data_rows.mnli(tokenizer, rows), tokenizer.pad_token_id
 
 
 @torch.no_grad()
@@ -96,14 +87,12 @@ def token_rows(model: str, rows: int, directory: str) -> dict[str, Any]:
     Returns:
         where they are, and the base model's loss over the vocabulary on the first 16 rows, in float32.
     """
-    loaded = models.load(model, dtype="float32", device="cpu")
-    tokenizer: Any = loaded.tokenizer
-    found = data_rows.mnli(tokenizer, rows)
+    base, _, found = given(model, "float32", rows)
     tokens = [[*prompt, found.words[label]] for prompt, label in zip(found.prompts, found.classes, strict=True)]
     file = Path(directory) / "rows.json"
     file.write_text(json.dumps({"rows": tokens}))
-    loaded.model.save_pretrained(directory)
+    base.save_pretrained(directory)
     with torch.no_grad():
-        last = [(loaded.model(torch.tensor([row[:-1]])).logits[0, -1:], torch.tensor(row[-1:])) for row in tokens[:16]]
+        last = [(base(torch.tensor([row[:-1]])).logits[0, -1:], torch.tensor(row[-1:])) for row in tokens[:16]]
         terms = [float(nn.functional.cross_entropy(logits, target)) for logits, target in last]
     return {"rows": str(file), "weights": directory, "loss": round(sum(terms) / len(terms), 4)}
