@@ -22,17 +22,22 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "lm_eval", "transfix"
 Numbers = Mapping[str, Any]
 
 
-def in_process(function: str, python: str = sys.executable, **arguments: Any) -> dict[str, Any]:
+def in_process(
+    function: str, python: str = sys.executable, environment: Mapping[str, str] | None = None, **arguments: Any
+) -> dict[str, Any]:
     """Calls `module:function` of `benchmarks.sides` in a new process and gives what it returns.
 
-    `peak_gib`, the highest resident memory of the process (on a GPU of its tensors), and `wall_s` are added.
+    `environment` is set there besides. `peak_gib`, the highest resident memory of the process (on a GPU of its tensors),
+    and `wall_s` are added.
 
     Raises:
         SystemExit: the process failed; what it said is shown.
     """
     began = time.monotonic()
     command = [python, "-m", "benchmarks.sides.call", function, json.dumps(arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**_environment(), **(environment or {})}, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{function} {arguments} failed:\n{done.stderr[-3000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -30,7 +30,7 @@ LEAST = 48
 """Rows of three steps: the first two are not timed."""
 
 SIDES = {
-    "gemma-3-270m": (("prefix", "prefix, unprojected", "lora"), ("prefix", "lora")),
+    "gemma-3-270m": (("prefix", "prefix, unprojected", "prefix, compiled", "lora"), ("prefix", "lora")),
     "smollm2-135m": (("llama_adapter",), ("adaption_prompt",)),
     "llama-3.1-8b": (("prefix", "prefix, compiled", "lora"), ("prefix", "lora")),
 }
