@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmarks.sides.clock import Clock, now
 from transfix import adapters, batches, models
 from transfix.adapters import architecture
 from transfix.adapters.methods import METHODS
+from transfix.data import Example
 from transfix.experiments.learning import teach
 from transfix.training.kept import KeptLayers
 from transfix.training.trainer import AdapterTrainer, Settings
@@ -93,30 +95,35 @@ def _given(model: str, dtype: str, rows: int, longer: int) -> tuple[Any, Any, An
 
 
 def hold(rows: int) -> dict[str, Any]:
-    """Makes `rows` MultiNLI prompts into tokens and trees, as a training does before its first step.
+    """Makes `rows` MultiNLI rows into what a training holds before its first step: texts, tokens, trees.
 
     Rows beyond those of the development set are the same ones behind a number of their own.
 
     Returns:
-        How long that takes, and by how much the process has grown, a row: the texts, tokens and trees.
+        How long tokens and trees take, and the process's resident memory at the end; without the weights, which are not
+        read. What a row takes is the difference between two sizes, over the rows between them.
     """
-    tokenizer: Any = models.load("gemma-3-270m", dtype="bfloat16", device="cpu").tokenizer
+    loaded = models.load("gemma-3-270m", dtype="bfloat16", device="cpu")
+    tokenizer: Any = loaded.tokenizer
     found = data_rows.mnli(tokenizer, min(rows, 9000))
-    batches.encode(
-        tokenizer, [found.task.prompt(example) for example in found.examples[:2000]], 1024
-    )  # its threads start
-    before, began = _resident(), time.perf_counter()
-    copies = range(-(-rows // len(found.examples)))
-    prompts = [f"{copy} {found.task.prompt(example)}" for copy in copies for example in found.examples][:rows]
-    encoded = batches.encode(tokenizer, prompts, 1024)
-    trees = batches.grow((batches.Sequence(i, prompt.tokens) for i, prompt in enumerate(encoded)), 512, widest=16)
+    examples: list[Example] = []
+    for copy in range(-(-rows // len(found.examples))):
+        examples += [_numbered(example, copy) for example in found.examples]
+    began = time.perf_counter()
+    teaching = teach(loaded, found.task, examples[:rows], 1024)
+    trees = batches.grow(teaching.sequences, 512, widest=16)
     return {
-        "rows": len(encoded),
-        "tokens": sum(len(prompt.tokens) for prompt in encoded),
+        "rows": len(teaching.sequences),
+        "tokens": sum(len(row.tokens) for row in teaching.sequences),
         "trees": len(trees),
         "whole_s": round(time.perf_counter() - began, 2),
-        "bytes_a_row": round((_resident() - before) / len(encoded)),
+        "resident": _resident(),
     }
+
+
+def _numbered(example: Example, number: int) -> Example:
+    fields = {name: f"{number} {text}" for name, text in example.fields.items()}
+    return dataclasses.replace(example, id=f"{number}/{example.id}", fields=fields)
 
 
 def _resident() -> int:

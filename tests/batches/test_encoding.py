@@ -25,6 +25,15 @@ def test_the_tokenizers_own_tokens(tokenizer: Any) -> None:
     assert encode(tokenizer, [], 10) == []
 
 
+def test_a_few_rows_at_a_time(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tokenizer gets a part of the rows at a time; what comes out is the same, and what was cut is still said."""
+    prompts = [*PROMPTS, PROMPTS[1], PROMPTS[0], "Snow."]
+    whole = encode(tokenizer, prompts, 20)
+    assert [row.truncated for row in whole] == [True, False, False, True, False]
+    monkeypatch.setattr("transfix.batches.encoding.ROWS", 2)
+    assert encode(tokenizer, prompts, 20) == whole
+
+
 @pytest.mark.parametrize("most", [8, 9, 20])
 def test_the_middle_is_left_out(tokenizer: Any, most: int) -> None:
     whole = encode(tokenizer, PROMPTS, None)

@@ -91,7 +91,7 @@ def score_choices(
 
 def log_likelihoods(
     model: PreTrainedModel,
-    continuations: Sequence[tuple[tuple[int, ...], int]],
+    continuations: Sequence[tuple[Sequence[int], int]],
     pad: int,
     advance: Callable[[int], object] | None = None,
     budget: int = TOKENS // 2,

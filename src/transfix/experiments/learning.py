@@ -18,7 +18,6 @@ from transfix.experiments.store import Run
 from transfix.tasks import Task
 
 if TYPE_CHECKING:
-    from transfix.batches import Encoded
     from transfix.batches import Sequence as Row
     from transfix.models import LoadedModel
     from transfix.training import Objective, Settings
@@ -89,7 +88,7 @@ def learn(run: Run, settings: Train, display: Display) -> None:
             "development_rows": len(kept),
             "skipped_rows": skipped,
             "class_balance": balance(rows, task.classes),
-            "truncated": sum(prompt.truncated for prompt in teaching.prompts),
+            "truncated": teaching.truncated,
             "target_tokens_per_epoch": sum(row.reads for row in teaching.sequences),
             "tokens_computed_per_epoch": sum(tree.size for tree in trees),
             "tokens_without_sharing_per_epoch": sum(len(row.tokens) for row in teaching.sequences),
@@ -114,14 +113,14 @@ class Teaching:
     """Rows ready to be learned from.
 
     Attributes:
-        prompts: their prompts, cut to size.
-        sequences: what the model reads, and how many of its last positions have a target.
+        sequences: what the model reads, cut to size, and how many of its last positions have a target.
         objective: what is right there.
+        truncated: how many rows had to be cut.
     """
 
-    prompts: Sequence[Encoded]
     sequences: Sequence[Row]
     objective: Objective
+    truncated: int
 
 
 def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: int) -> Teaching:
@@ -137,6 +136,7 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
     tokenizer: Any = loaded.tokenizer
     pad: int = tokenizer.pad_token_id
     prompts = batches.encode(tokenizer, [task.prompt(row) for row in rows], max_tokens)
+    truncated = sum(prompt.truncated for prompt in prompts)
     if task.kind == "choice" and task.form.scoring == "word":
         by_language: dict[str, list[Example]] = {}
         for row in rows:
@@ -145,7 +145,8 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
         if all(found == words[0] for found in words):
             classes = torch.tensor([task.classes.index(str(row.label)) for row in rows])
             sequences = [batches.Sequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
-            return Teaching(prompts, sequences, training.Choices(classes, torch.tensor(list(words[0].values())), pad))
+            choices = training.Choices(classes, torch.tensor(list(words[0].values())), pad)
+            return Teaching(sequences, choices, truncated)
     ends = tokenizer.eos_token_id
     targets = []
     for row in rows:
@@ -158,7 +159,7 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
         batches.Sequence(index, row, len(target))
         for index, (row, target) in enumerate(zip(tokens, targets, strict=True))
     ]
-    return Teaching(prompts, sequences, training.Texts(targets, pad))
+    return Teaching(sequences, training.Texts(targets, pad), truncated)
 
 
 def training_rows(settings: Train, task: Task) -> tuple[list[Example], int]:
@@ -240,24 +241,25 @@ def _develop(loaded: LoadedModel, kept: Teaching) -> Callable[[], dict[str, floa
 
     For texts the accuracy is the share of rows whose whole target greedy decoding would write.
     """
-    from transfix import training
+    from transfix import batches, training
     from transfix.evaluation.scoring import log_likelihoods, score_choices
 
-    objective = kept.objective
+    objective, whole = kept.objective, kept.sequences
     if isinstance(objective, training.Choices):
         import torch
 
         gold, words, pad = objective.targets, objective.words, objective.pad
+        prompts = [batches.Encoded(row.tokens, truncated=False) for row in whole]
 
         def choices() -> dict[str, float]:
-            scores = score_choices(loaded.model, kept.prompts, words, pad)
+            scores = score_choices(loaded.model, prompts, words, pad)
             loss = torch.nn.functional.nll_loss(scores, gold)
             return {"accuracy": float((scores.argmax(-1) == gold).float().mean()), "loss": float(loss)}
 
         return choices
     assert isinstance(objective, training.Texts)
-    targets, whole = objective.targets, kept.sequences
-    rows = [((*row.tokens, target[-1]), row.reads) for row, target in zip(whole, targets, strict=True)]
+    ended = batches.rows_of((*row.tokens, target[-1]) for row, target in zip(whole, objective.targets, strict=True))
+    rows = [(tokens, row.reads) for tokens, row in zip(ended, whole, strict=True)]
     tokens = sum(row.reads for row in whole)
 
     def texts() -> dict[str, float]:
