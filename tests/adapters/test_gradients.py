@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from transfix import Adapter, attach, use
+from transfix.adapters import seam
 from transfix.adapters.methods import Part
 
 TRAINABLE = [
@@ -174,3 +176,39 @@ def test_autocast(adapter: Adapter, ids: Tensor) -> None:
         found = gradients(adapter, ids)
     assert found.keys() == adapter.tensors().keys()
     assert all(gradient.dtype == torch.float32 and bool(gradient.isfinite().all()) for gradient in found.values())
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "gemma3"], indirect=True)
+@pytest.mark.parametrize("method", ["prefix", "llama", "soft"], indirect=True)
+def test_small_heads_learn_in_float32_on_a_cpu(
+    model: PreTrainedModel,
+    parts: Sequence[Part],
+    ids: Tensor,
+    randomise: Callable[..., Adapter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only where a backward pass follows; the gradients are those of bfloat16 within its rounding."""
+    seen: list[torch.dtype] = []
+    whole = seam.sdpa_attention_forward
+
+    def watched(module: nn.Module, query: Tensor, *rest: Any, **kwargs: Any) -> Any:
+        seen.append(query.dtype)
+        return whole(module, query, *rest, **kwargs)
+
+    monkeypatch.setattr(seam, "sdpa_attention_forward", watched)
+    exact = gradients(randomise(attach(copy.deepcopy(model), *parts)), ids)
+    adapter = randomise(attach(model.to(torch.bfloat16), *parts))
+    seen.clear()
+    with torch.no_grad():
+        loss_of(adapter.model, ids)
+    assert set(seen) == {torch.bfloat16}
+    wide = gradients(adapter, ids)
+    assert torch.float32 in seen
+    monkeypatch.setattr(seam, "SMALL_HEAD", 0)
+    seen.clear()
+    narrow = gradients(adapter, ids)
+    assert set(seen) == {torch.bfloat16}
+    off = {name: [float((found[name] - exact[name]).norm()) for found in (wide, narrow)] for name in exact}
+    for name, (of_wide, _) in off.items():
+        assert of_wide < 0.1 * float(exact[name].norm()), name
+    assert sum(of_wide for of_wide, _ in off.values()) < 1.5 * sum(of_narrow for _, of_narrow in off.values())

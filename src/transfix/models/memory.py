@@ -36,7 +36,8 @@ Weights count whole. On a CPU those that are used in the dtype of their file are
 are looked at: embeddings of words that no row has are not.
 
 Not in it: Python and its libraries (0.5 GB; on a GPU the driver's 0.5 to 1 GB), reading the weights (on a CPU pages of the
-file, which the system takes back when it needs them), attention masks, and on a GPU the allocator's own holes.
+file, which the system takes back when it needs them), attention masks, on a CPU the float32 in which prefix methods learn
+attention with heads of 128 and less (8·H·h more a token and layer), and on a GPU the allocator's own holes.
 """
 
 from __future__ import annotations
