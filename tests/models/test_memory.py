@@ -67,7 +67,7 @@ def test_activations_are_within_a_quarter(name: str, part: Part, dtype: torch.dt
     block = model.base_model.layers[0]
     shape = LayerShape(64, 4, 16, norm_widths(block, 4, 2, 16), 160, gated=True)
     learning = 3 if part.method in ("prefix", "llama_adapter") else DEPTH
-    load = Load(B, T, width=dtype.itemsize)
+    load = Load(B, T, width=dtype.itemsize, cpu=True)
     guess = estimate(part, adapter.trainable, learning, BaseShape(0, 0, 0, 0, shape), load)
     assert guess.activations == pytest.approx(kept_bytes(model), rel=0.25)
     assert len(layers(model)) == DEPTH

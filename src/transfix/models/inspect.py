@@ -341,8 +341,9 @@ def _count(
         adapter.detach()
     adapted = getattr(part, "layers", "all")
     learning = adapted if isinstance(adapted, int) else depth
+    cpu = loading.choose_device("auto").type == "cpu"
     memory = {
-        case: estimate(part, trainable, learning, sizes, Load(**asdict(forward), **settings))
+        case: estimate(part, trainable, learning, sizes, Load(**asdict(forward), **settings, cpu=cpu))
         for case, settings in CASES.items()
         if not (isinstance(part, FullFineTuning) and "quantization" in settings)
     }

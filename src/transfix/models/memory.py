@@ -16,7 +16,8 @@ from the lowest that learns to the top (below it nothing is kept for the backwar
 
     a = 4·Σ norms' widths + 4·H·h·b + 4·H + m·f·b + (what the method adds)        bytes a token and layer
 
-where a norm keeps its input in float32, attention (sdpa) keeps q, k, v (repeated for all heads) and its output, and the
+where a norm keeps its input in float32, attention (sdpa) keeps q, k, v (repeated for all heads) and its output (on a CPU
+prefix methods keep these in float32, b = 4, where heads have 128 numbers or fewer: `adapters/seam.py`), and the
 MLP keeps m = 3 vectors of its inner width f if it is gated, else 5 (GPT-2's composed GELU). Frozen linear layers keep
 nothing. Full fine-tuning has n = N, no adapter of its own, gradients and moments in the base's dtype,
 and keeps the input of every linear layer too.
@@ -36,8 +37,7 @@ Weights count whole. On a CPU those that are used in the dtype of their file are
 are looked at: embeddings of words that no row has are not.
 
 Not in it: Python and its libraries (0.5 GB; on a GPU the driver's 0.5 to 1 GB), reading the weights (on a CPU pages of the
-file, which the system takes back when it needs them), attention masks, on a CPU the float32 in which prefix methods learn
-attention with heads of 128 and less (8·H·h more a token and layer), and on a GPU the allocator's own holes.
+file, which the system takes back when it needs them), attention masks, and on a GPU the allocator's own holes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ from dataclasses import asdict, dataclass
 
 from torch import nn
 
-from transfix.adapters.methods import Base, FullFineTuning, LlamaAdapter, LoRA, Part
+from transfix.adapters.methods import Base, FullFineTuning, LlamaAdapter, LoRA, Part, PrefixTuning, SoftPrompt
+from transfix.adapters.seam import SMALL_HEAD
 from transfix.models.quantised import WEIGHT_BYTES, Quantization
 
 TOKENIZER = 460
@@ -111,6 +112,7 @@ class Load:
         width: b, 4 or 2 bytes.
         checkpointing: whether layers are computed again in the backward pass.
         quantization: of the base.
+        cpu: whether it runs on a CPU, where prefix methods learn attention with small heads in float32.
     """
 
     rows: int
@@ -119,6 +121,7 @@ class Load:
     width: int = 4
     checkpointing: bool = False
     quantization: Quantization = "none"
+    cpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ def estimate(part: Part, trainable: int, learning_layers: int, base: BaseShape, 
     full, learns = isinstance(part, FullFineTuning), not isinstance(part, Base)
     width, hidden, tokens = load.width, base.layer.hidden, load.rows * load.tokens
     state = width if full else 4
-    kept = _kept(part, base.layer, width)
+    kept = _kept(part, base.layer, width, load.cpu)
     per_token = learning_layers * hidden * width + kept if load.checkpointing else learning_layers * kept
     activations = tokens * (per_token + 4 * hidden) if learns else 0
     quantised = base.quantisable if load.quantization != "none" else 0
@@ -208,10 +211,11 @@ def _logits(reads: int, vocabulary: int, width: int, full: bool, learns: bool) -
     return vocabulary * (reads * width + min(reads, 256) * 8)
 
 
-def _kept(part: Part, shape: LayerShape, width: int) -> int:
+def _kept(part: Part, shape: LayerShape, width: int, cpu: bool) -> int:
     """`a` in the module's formula: bytes a token that one layer keeps."""
     attention = shape.heads * shape.head_size
-    kept = 4 * shape.norms + 4 * attention * width + 4 * shape.heads
+    wide = cpu and shape.head_size <= SMALL_HEAD and isinstance(part, PrefixTuning | LlamaAdapter | SoftPrompt)
+    kept = 4 * shape.norms + 4 * attention * (4 if wide else width) + 4 * shape.heads
     kept += (3 if shape.gated else 5) * shape.inner * width
     if isinstance(part, LlamaAdapter):  # the second attention's queries in float32, its weights and its output
         kept += attention * (4 + width) + 4 * shape.heads * part.tokens
