@@ -201,7 +201,7 @@ def test_control_c_in_a_process(spec: Path) -> None:
     assert started.stdout.readline() == "training\n"
     started.send_signal(signal.SIGINT)
     _, err = started.communicate()
-    assert started.returncode == 130
+    assert started.returncode == 130, err
     assert "again to continue" in err
     assert "Traceback" not in err
 
