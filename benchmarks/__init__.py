@@ -7,6 +7,7 @@
     python -m benchmarks.startup       `import transfix` and `transfix --help`
     python -m benchmarks.scaling       cost over rows and tokens, and what keeping the frozen lower layers saves
     python -m benchmarks.packing       what it is worth to lay weights out once for generation
+    python -m benchmarks.threads       how long threads should wait before they sleep
     python -m benchmarks.step          where the time of a training step goes
     python -m benchmarks.shapes        scoring and generation at the size of an 8B model, on a GPU
 

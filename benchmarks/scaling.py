@@ -16,7 +16,7 @@ from benchmarks.training import LEAST
 
 PREFIX = {"method": "prefix", "tokens": 10}
 TOP = {**PREFIX, "layers": 6}
-HELD = ("98,000 rows held", "392,000 rows held")
+HELD = {f"{rows:,} rows held": rows for rows in (98_000, 392_000)}
 PAIRS = 3
 """Repetitions, at least, of the two trainings that are compared."""
 PLAIN, KEPT = "6 of 18 layers, 3 epochs", "the same, lower layers kept"
@@ -37,8 +37,7 @@ def main() -> None:
         PLAIN: _side(rows=2 * rows, epochs=3, method=TOP),
         KEPT: _side(rows=2 * rows, epochs=3, method=TOP, keep=True),
     }
-    for name in HELD:
-        sides[name] = bind("transfix_side:hold", rows=int(name.split()[0].replace(",", "")))
+    sides |= {name: bind("transfix_side:hold", rows=held) for name, held in HELD.items()}
     found = in_turn(arguments.chosen(sides, given.only), given.repetitions)
     found |= in_turn(arguments.chosen(pair, given.only), max(PAIRS, given.repetitions))
     lines = [
@@ -55,7 +54,7 @@ def main() -> None:
         if name not in HELD
     ]
     print(table(("training", "rows", "tokens", "largest forward", "seconds", "ms a token", "peak GiB"), lines))
-    if set(HELD) <= found.keys():
+    if HELD.keys() <= found.keys():
         few, many = (found[name][0] for name in HELD)
         each = (many["resident"] - few["resident"]) / (many["rows"] - few["rows"])
         print(f"before the first step: {each:.0f} bytes a row, {1e6 * many['whole_s'] / many['rows']:.0f} µs a row")

@@ -9,7 +9,7 @@ SPINS = "2000"
 """Turns of GNU OpenMP's waiting loop before a thread sleeps: some microseconds."""
 
 PRODUCTS = "32"
-"""Matrix products that torch keeps prepared, of one shape each: more than a step of one batch has different ones."""
+"""Matrix products that torch keeps prepared, of one shape each; prefixes, LoRA, full fine-tuning are not slower."""
 
 
 def settle() -> None:

@@ -55,9 +55,8 @@ class Forward:
         device = cache.positions.device
         self.device = device
         here = {parameter.device for parameter in model.parameters()} == {device}  # neither offloaded nor spread
-        self.recording = (
-            device.type == "cuda" and here and not soft_prompt(model)
-        )  # whose length is sent to it in every step
+        # the length of a soft prompt is sent to the GPU in every step
+        self.recording = device.type == "cuda" and here and not soft_prompt(model)
         self.recorded: dict[int, Recorded] = {}
         self._tokens = torch.zeros(len(cache.positions), 1, dtype=torch.long, device=device)
 
