@@ -54,7 +54,7 @@ NEW = 8
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several blocks and pieces a row, so that sliding windows wrap around."""
     monkeypatch.setattr(attention, "block_size", lambda device: 8)
-    monkeypatch.setattr(prefill, "piece_size", lambda device: 8)
+    monkeypatch.setattr(prefill, "FORWARD", 3)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def _prompts(lengths: Sequence[int], seed: int = 2) -> list[Encoded]:
     return [Encoded(tuple(row), truncated=False) for row in rows]
 
 
-PROMPTS = _prompts([5, 17, 1, 9, 2, 24, 12, 8])
-PROMPTS.append(Encoded((*PROMPTS[1].tokens[:14], 7, 9), truncated=False))  # begins as another does
+PROMPTS = _prompts([5, 37, 1, 9, 2, 24, 12, 17])
+PROMPTS.append(Encoded((*PROMPTS[1].tokens[:34], 7, 9), truncated=False))  # begins as another does
 
 
 @cache
@@ -259,14 +259,14 @@ def test_what_prompts_share_is_read_once(
     model, read = fresh("gemma3", "prefix"), [0]
 
     def count(module: Any, args: Any, kwargs: Any) -> None:
-        read[0] += kwargs["input_ids"].shape[1] if len(kwargs["input_ids"]) == 1 else 0
+        tiles, tokens = kwargs["input_ids"].shape
+        read[0] += tiles if tokens == 16 else 0
 
     model.model.register_forward_pre_hook(count, with_kwargs=True)
     start = _prompts([21])[0].tokens
     prompts = [Encoded((*start, *end.tokens), truncated=False) for end in _prompts([4, 3, 5, 2], seed=6)]
     generate(model, tokenizer, prompts, Decoding(max_new_tokens=2))
-    shared = 16  # in whole pieces of 8; and two tokens go ahead of all prompts
-    assert read[0] == 2 + shared + sum(len(prompt.tokens) - 1 - shared for prompt in prompts)
+    assert read[0] == 1 + 1 + len(prompts)  # what goes ahead of all prompts, the first 16 tokens of all, the rest of each
 
 
 def test_the_model_is_left_as_it_was(

@@ -37,6 +37,8 @@ FLASH_HEAD = 256
 """The largest head that torch's flash attention takes."""
 SMALL_HEAD = 128
 """The largest head for which float32 is faster in training on a CPU: by a tenth to a quarter with 64, not with 256."""
+_TINY = 400
+"""Multiplications of a matrix product below which torch takes another kernel for a batch of them on a CPU."""
 SNAPSHOT = "transfix"  # the keyword under which a forward's state reaches the attention function
 
 
@@ -423,10 +425,13 @@ def _to_one_prefix(
     """
     batch, heads, tokens, size = query.shape
     queries = query.float().transpose(0, 1).reshape(len(keys), -1, size)
+    rows, least = queries.shape[1], -(-_TINY // (keys.shape[1] * size))
+    if rows < least:  # so that a row's numbers do not depend on how many there are
+        queries = nn.functional.pad(queries, (0, 0, 0, least - rows))
     scale = size**-0.5 if scaling is None else scaling
     weights = (queries @ (keys.float() * scale).transpose(1, 2)).softmax(-1)
-    output = (weights @ values.float()).to(query.dtype)
-    return output.view(heads, batch, tokens, -1).permute(1, 2, 0, 3)
+    output = (weights @ values.float())[:, :rows].to(query.dtype)
+    return output.reshape(heads, batch, tokens, -1).permute(1, 2, 0, 3)
 
 
 def _stack(

@@ -13,7 +13,7 @@ Prefixes enter as everywhere, through the seam, which stands in front of this fu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,16 +48,26 @@ def decoding_rows(model: PreTrainedModel) -> Iterator[None]:
     Raises:
         TransfixError: if the model is not on transformers' attention registry.
     """
+    with implementation(model, ROWS), sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+@contextmanager
+def implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """For the time of the block the model attends by the function of this name.
+
+    Raises:
+        TransfixError: if the model is not on transformers' attention registry.
+    """
     before = model.config._attn_implementation
     if not type(architecture.body(model))._can_set_attn_implementation():
         raise TransfixError(
             f"{type(model).__name__} does not use transformers' attention registry, so its rows cannot be generated "
             "together. Decoders such as Llama, Mistral, Qwen, Gemma and GPT-2 can."
         )
-    model.set_attn_implementation(ROWS)
+    model.set_attn_implementation(name)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+        yield
     finally:
         model.set_attn_implementation(before)
 
@@ -89,10 +99,7 @@ def row_attention(
     Raises:
         TransfixError: if the layer needs something that is not in the formula.
     """
-    if missing := [name for name in _NOT_OURS if kwargs.get(name) is not None]:
-        raise TransfixError(
-            f"{type(module).__name__} attends with {' and '.join(missing)}, which generation in rows does not know."
-        )
+    refuse_unknown(module, kwargs)
     batch, heads, tokens, size = query.shape
     groups, keys = key.shape[1:3]
     scale = size**-0.5 if scaling is None else scaling
@@ -131,6 +138,18 @@ def row_attention(
         output = output + weights @ _matrices(block_values)
     output = (output / total).view(batch, heads, tokens, -1)
     return output.transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+def refuse_unknown(module: nn.Module, given: Mapping[str, object]) -> None:
+    """Stops where a layer's attention has terms that the formula lacks.
+
+    Raises:
+        TransfixError: if there is one among what is `given`.
+    """
+    if missing := [name for name in _NOT_OURS if given.get(name) is not None]:
+        raise TransfixError(
+            f"{type(module).__name__} attends with {' and '.join(missing)}, which generation in rows does not know."
+        )
 
 
 def _fused_can(query: Tensor, value: Tensor) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from transfix.adapters import architecture
 from transfix.batches import Encoded, sortable
 from transfix.errors import TransfixError
 from transfix.evaluation.generation import attention
@@ -20,10 +22,8 @@ from transfix.evaluation.generation.endings import Endings
 from transfix.evaluation.generation.forward import Forward, soft_prompt
 from transfix.evaluation.generation.head import Words, precise_head
 from transfix.evaluation.generation.packed import packed_weights
-from transfix.evaluation.generation.prefill import Prefill
-
-TILE = 16
-"""On a CPU rows are decoded in multiples of it: products of fewer rows may run in other kernels, with other rounding."""
+from transfix.evaluation.generation.prefill import prefill
+from transfix.evaluation.generation.tile_cache import TILE
 
 
 def generate(
@@ -98,21 +98,23 @@ class _Run:
         self.keys = keys if keys is not None else [" ".join(map(str, prompt.tokens)) for prompt in prompts]
         self.endings = Endings(model, tokenizer, decoding)
         self.filler = prompts[0].tokens[0]  # the token of empty slots
-        self.prefill = Prefill(model)
-        # prompts that begin alike follow one another, as `Prefill` likes it
-        self.waiting = deque(sorted(range(len(prompts)), key=lambda index: sortable(prompts[index].tokens)))
+        # prompts that begin alike follow one another, as `prefill` likes it
+        order = sorted(range(len(prompts)), key=lambda index: sortable(prompts[index].tokens))
+        self.waiting = deque(order)
         self.done: dict[int, Generated] = {}
-        device = self.prefill.device
+        device = architecture.embedding_table(model).device
         tile = TILE if device.type == "cpu" else 1
         self.slots: list[_Row | None] = [None] * (-(-decoding.batch_rows // tile) * tile)
         longest = max(len(prompt.tokens) for prompt in prompts) + decoding.max_new_tokens
         self.cache = RowCache(model.config, len(self.slots), longest, attention.block_size(device), device)
         self.forward = Forward(model, self.cache, words)
+        # a soft prompt is computed in a forward of several tokens and kept while decoding: never first in a decoding step
+        begin = chain([(self.filler, self.filler)], (prompts[index].tokens[:-1] for index in order))
+        self.states = prefill(model)(begin, room=len(self.slots) * longest)
 
     def finish(self, advance: Callable[[int], object] | None) -> list[Generated]:
         """Answers every prompt."""
-        # a soft prompt is computed in a forward of several tokens and kept while decoding: never first in a decoding step
-        self.prefill((self.filler, self.filler))
+        next(self.states)
         while len(self.done) < len(self.prompts):
             before = len(self.done)
             self._refill()
@@ -128,7 +130,7 @@ class _Run:
             if row is None and self.waiting:
                 index = self.waiting.popleft()
                 *before, last = self.prompts[index].tokens
-                self.cache.fill(slot, self.prefill(before))
+                self.cache.fill(slot, next(self.states))
                 self.slots[slot] = _Row(index, self.keys[index], len(before), last)
 
     def _step(self) -> None:

@@ -1,50 +1,128 @@
-"""Prompts read: keys and values of all layers, the same numbers whatever other prompts there are."""
+"""Prompts read: keys and values of all layers, the same numbers whatever other prompts there are.
+
+    prompts, sorted        rows of a forward      in each layer
+    a b c d                a
+    a b c e                b                      K, V of a tile of 16 tokens go to its prompt's own place, behind what has
+    f g              ──▶   c                 ──▶  been read; what prompts share is copied from one to the next, not computed
+                           d                      attention of a tile over its own prompt
+                           e
+                           f g
+
+Products of 16 rows, 32, 48, ... treat all rows alike on a CPU, so that large ones may take the tiles of many prompts there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from transfix.adapters import architecture
 from transfix.evaluation.generation.cache import States
+from transfix.evaluation.generation.tile_attention import reading_tiles
+from transfix.evaluation.generation.tile_cache import TILE, Prompt, TileCache
+
+FORWARD = 32
+"""Tiles in a forward, at most."""
+
+PIECE = 512
+"""Tokens in a forward where prompts are read one at a time."""
 
 
-def piece_size(device: torch.device) -> int:
-    """Tokens in a forward: few on a CPU, so that more is shared; many on a GPU, which is idle with few."""
-    return 64 if device.type == "cpu" else 512
+class Prefill(Protocol):
+    """Reads prompts."""
+
+    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:
+        """Each layer's keys and values of every prompt; nothing for no tokens.
+
+        Args:
+            prompts: best sorted by their tokens: what one has in common with the one before it is not computed again.
+            room: tokens that may be held ahead of need.
+        """
+        ...
 
 
-class Prefill:
-    """Reads prompts one at a time, in pieces of a fixed size.
+def prefill(model: PreTrainedModel) -> Prefill:
+    """The way to read prompts where the model is."""
+    return TiledPrefill(model) if architecture.embedding_table(model).device.type == "cpu" else PiecewisePrefill(model)
 
-    Tokens do not see what follows, so whole pieces that a prompt has in common with the one before it are not computed again
-    (few-shot examples, several questions about one text): sort prompts by their tokens. As pieces begin at fixed places,
-    their numbers are the same, shared or not.
 
-    Attributes:
-        piece: tokens in a forward.
+class TiledPrefill:
+    """Many prompts at a time, on a CPU. They are read when the first of them is asked for."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.body = architecture.body(model)
+        self.cache = TileCache(model.config)
+        self._last = Prompt(())
+
+    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:  # noqa: D102
+        ahead: deque[Prompt] = deque()
+        for tokens in prompts:
+            prompt = self._next(tuple(tokens))
+            if sum(other.room for other in ahead) + prompt.room > room:
+                yield from self._read(ahead)
+            ahead.append(prompt)
+        yield from self._read(ahead)
+
+    def _next(self, tokens: tuple[int, ...]) -> Prompt:
+        """A prompt, which shares with the last one; the last one itself if it is the same."""
+        last = self._last
+        if tokens == last.tokens:
+            return last
+        shared = min(_alike(last.tokens, tokens), len(tokens) - 1) // TILE * TILE if tokens else 0
+        self._last = Prompt(tokens, last if shared else None, shared)
+        return self._last
+
+    def _read(self, prompts: deque[Prompt]) -> Iterator[States]:
+        tiles = [
+            (prompt, start)
+            for prompt in dict.fromkeys(prompts)
+            if not prompt.states
+            for start in range(prompt.shared, len(prompt.tokens), TILE)
+        ]
+        with reading_tiles(self.model, self.cache):
+            for first in range(0, len(tiles), FORWARD):
+                self._forward(tiles[first : first + FORWARD])
+        for prompt in prompts:
+            prompt.before = None  # what they share has been copied
+        while prompts:
+            yield prompts.popleft().read()
+
+    def _forward(self, tiles: list[tuple[Prompt, int]]) -> None:
+        parts = [prompt.tokens[start : start + TILE] for prompt, start in tiles]
+        whole = [part + part[-1:] * (TILE - len(part)) for part in parts]  # nothing sees what is filled in
+        self.cache.take(tiles)
+        positions = self.cache.starts[:, None] + torch.arange(TILE)
+        self.body(input_ids=torch.tensor(whole), position_ids=positions, past_key_values=self.cache, use_cache=True)
+
+
+class PiecewisePrefill:
+    """One prompt at a time, in pieces of a fixed size, on a GPU, where other numbers of rows may go through other products.
+
+    As pieces begin at fixed places, their numbers are the same, shared with the prompt before or not.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.body = architecture.body(model)
         self.device = architecture.embedding_table(model).device
-        self.piece = piece_size(self.device)
         self._tokens: tuple[int, ...] = ()
         self._states: States = []
 
-    def __call__(self, tokens: Sequence[int]) -> States:
-        """Each layer's keys and values of `tokens`; nothing for no tokens."""
-        tokens = tuple(tokens)
-        shared = _alike(self._tokens, tokens) // self.piece * self.piece
+    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:  # noqa: D102
+        return map(self._read, map(tuple, prompts))
+
+    def _read(self, tokens: tuple[int, ...]) -> States:
+        shared = _alike(self._tokens, tokens) // PIECE * PIECE
         cache = DynamicCache()
         if shared:
             for layer, (keys, values) in enumerate(self._states):
                 cache.update(keys[:, :, :shared], values[:, :, :shared], layer)
-        for start in range(shared, len(tokens), self.piece):
-            ids = torch.tensor([tokens[start : start + self.piece]], device=self.device)
+        for start in range(shared, len(tokens), PIECE):
+            ids = torch.tensor([tokens[start : start + PIECE]], device=self.device)
             positions = torch.arange(start, start + ids.shape[1], device=self.device)[None]
             self.body(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True)
         layers: list[Any] = cache.layers

@@ -1,0 +1,135 @@
+"""Attention of tiles of 16 tokens, each over its own prompt: one call a tile, whose shape depends on the prompt alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface, causal_mask_function
+
+from transfix.adapters.seam import PREFIXED, Joint, attend, joined
+from transfix.evaluation.generation.attention import implementation, refuse_unknown, row_attention, row_mask
+from transfix.evaluation.generation.tile_cache import TILE, TileCache
+
+TILES = PREFIXED + "tiles"
+"""The name under which transformers knows this attention function and its mask."""
+
+_READ: ContextVar[TileCache | None] = ContextVar("tiles that are being read", default=None)
+
+
+@contextmanager
+def reading_tiles(model: PreTrainedModel, cache: TileCache) -> Iterator[None]:
+    """For the time of the block the model reads what `cache` takes.
+
+    Raises:
+        TransfixError: if the model is not on transformers' attention registry.
+    """
+    token = _READ.set(cache)
+    try:
+        with implementation(model, TILES):
+            yield
+    finally:
+        _READ.reset(token)
+
+
+def tile_attention(
+    module: nn.Module,
+    query: Float[Tensor, "tiles heads 16 head"],
+    key: Float[Tensor, "tiles kv_heads 16 head"],
+    value: Float[Tensor, "tiles kv_heads 16 head"],
+    attention_mask: Bool[Tensor, "tiles 1 16 keys"],
+    scaling: float | None = None,
+    softcap: float | None = None,
+    prefix: Joint | None = None,
+    **kwargs: Any,
+) -> tuple[Float[Tensor, "tiles 16 heads head"], None]:
+    """softmax(q Kᵀ·s + M) V of each tile over its prompt so far.
+
+    Args:
+        module: the attention layer.
+        query: q.
+        key: the tiles' own keys; they are in their prompts' places already (`TileLayer.update`).
+        value: the same of values.
+        attention_mask: true where a query sees a key of its prompt.
+        scaling: s; by default 1/√h.
+        softcap: as for `row_attention`.
+        prefix: keys and values of a prefix, which come first, and who sees them.
+        kwargs: as for `row_attention`.
+
+    Raises:
+        TransfixError: if the layer needs something that is not in the formula.
+    """
+    refuse_unknown(module, kwargs)
+    cache = _READ.get()
+    if cache is None or cache.written is None:  # a soft prompt is run
+        return row_attention(module, query, key, value, attention_mask, scaling, softcap, prefix)
+    layer, cache.written = cache.written, None
+    outputs: list[Tensor] = []
+    for place, (prompt, start) in enumerate(cache.tiles):
+        own, end = slice(place, place + 1), start + TILE
+        keys, values = prompt.states[layer]
+        tile: tuple[Tensor, Tensor, Tensor, Tensor | None]
+        tile = query[own], keys[:, :, :end], values[:, :, :end], attention_mask[own, :, :, :end]
+        columns = None if prefix is None else _of_tile(prefix, own)
+        if softcap is not None:
+            outputs.append(row_attention(module, *tile, scaling, softcap, columns)[0])
+            continue
+        if columns is not None:
+            tile = tile[0], *joined(*tile, columns)
+        outputs.append(_torch(*tile, scaling))
+    return torch.cat(outputs), None
+
+
+def _of_tile(prefix: Joint, own: slice) -> Joint:
+    keys, values, visible = prefix
+    return keys[own], values[own], visible if visible is None or len(visible) == 1 else visible[own]
+
+
+def _torch(
+    query: Float[Tensor, "1 heads tokens head"],
+    key: Float[Tensor, "1 kv_heads keys head"],
+    value: Float[Tensor, "1 kv_heads keys head"],
+    mask: Bool[Tensor, "1 1 tokens keys"] | None,
+    scaling: float | None,
+) -> Float[Tensor, "1 tokens heads head"]:
+    """Torch's own attention; the query heads of a key/value head, and their tokens, are the rows of one matrix."""
+    _, heads, tokens, size = query.shape
+    groups = key.shape[1]
+    wide = None if mask is None else mask.repeat(1, 1, heads // groups, 1)
+    output: Tensor = nn.functional.scaled_dot_product_attention(
+        query.reshape(1, groups, -1, size), key, value, attn_mask=wide, scale=scaling
+    )
+    return output.view(1, heads, tokens, -1).transpose(1, 2)
+
+
+def tile_mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: int | Tensor = 0,
+    mask_function: Callable[..., Any] = causal_mask_function,
+    **kwargs: Any,
+) -> Bool[Tensor, "tiles 1 16 keys"] | None:
+    """The mask of a `TileCache`: transformers' own mask function, asked about each tile's positions."""
+    if not isinstance(q_offset, Tensor):  # no `TileCache`: a soft prompt is run
+        return row_mask(batch_size, q_length, kv_length, q_offset, mask_function, **kwargs)
+    queries = q_offset[:, None, None, None] + torch.arange(q_length)[None, None, :, None]
+    rows = torch.arange(batch_size)[:, None, None, None]
+    seen: Tensor = mask_function(rows, torch.zeros_like(rows[:1]), queries, torch.arange(kv_length)[None, None, None])
+    return seen
+
+
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **kwargs: Any
+) -> tuple[Tensor, Tensor | None]:
+    return attend(tile_attention, module, query, key, value, mask, apart=True, **kwargs)
+
+
+AttentionInterface.register(TILES, _attend)
+AttentionMaskInterface.register(TILES, tile_mask)
