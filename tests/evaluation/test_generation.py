@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,9 @@ from torch import Tensor
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
+    DynamicCache,
+    Gemma2Config,
+    Gemma2ForCausalLM,
     Lfm2Config,
     Lfm2ForCausalLM,
     Phi3Config,
@@ -184,6 +187,75 @@ def test_so_it_is_in_eager_attention(record: Record) -> None:
     assert model.config._attn_implementation == "transfix_eager"
 
 
+def test_so_it_is_with_soft_capping(tokenizer: PreTrainedTokenizerFast, record: Record) -> None:
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        **TINY._SHAPE, num_hidden_layers=2, head_dim=16, sliding_window=TINY.WINDOW, attn_logit_softcapping=2.0
+    )
+    model = Gemma2ForCausalLM(config).eval()
+    model.generation_config.pad_token_id, model.generation_config.eos_token_id = 0, None
+    model.set_attn_implementation("eager")
+    model = TINY._randomise(attach(model, *TINY.METHODS["soft+prefix"])).model
+    found = generate(model, tokenizer, PROMPTS, Decoding(max_new_tokens=NEW))
+    for prompt, answer in zip(PROMPTS, found, strict=True):
+        ids = torch.tensor([prompt.tokens])
+        whole = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False)
+        assert answer.tokens == tuple(whole[0, ids.shape[1] :].tolist())
+    _same_alone_and_in_batches(model, record)
+
+
+Pairs = list[tuple[Tensor, Tensor]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "method"), ALL)
+def test_prompts_are_read_as_by_transformers(name: str, method: str, dtype: torch.dtype) -> None:
+    """In any order, in any company: to the bit; and close to one forward of transformers over the whole prompt."""
+    model = _adapted(name, method, dtype).model
+    tokens = [prompt.tokens for prompt in PROMPTS]
+    tokens += [(), tokens[1], tokens[1][:32], (*tokens[1], 5)]
+
+    def read(prompts: Sequence[tuple[int, ...]], room: int) -> list[Pairs]:
+        with torch.inference_mode():
+            return list(prefill.prefill(model)(prompts, room))
+
+    together = read(tokens, 10_000)
+    for order, room in ((sorted(tokens), 64), (tokens[::-1], 1)):
+        for prompt, states in zip(order, read(order, room), strict=True):
+            for found, same in zip(states, together[tokens.index(prompt)], strict=True):
+                assert torch.equal(found[0], same[0])
+                assert torch.equal(found[1], same[1])
+    bound = 1e-4 if dtype == torch.float32 else 0.1
+    for prompt, states in zip(tokens, together, strict=True):
+        if not prompt:
+            assert states == []
+            continue
+        cache = DynamicCache()
+        with torch.inference_mode():
+            model(torch.tensor([prompt]), past_key_values=cache, use_cache=True)
+        assert len(states) == len(cache.layers) > 1
+        for found, layer in zip(states, cache.layers, strict=True):
+            for mine, own in ((found[0], layer.keys), (found[1], layer.values)):
+                assert own is not None
+                torch.testing.assert_close(mine, own, atol=bound * float(own.abs().max()), rtol=0)
+
+
+def test_prompts_are_read_no_farther_ahead_than_there_is_room() -> None:
+    model = _adapted("llama", "prefix").model
+    asked: list[int] = []
+
+    def prompts() -> Iterator[tuple[int, ...]]:
+        for number, prompt in enumerate(_prompts([20] * 9)):
+            asked.append(number)
+            yield prompt.tokens
+
+    reader = prefill.prefill(model)(prompts(), 3 * 32)
+    assert not asked
+    for number, _ in enumerate(reader):  # three prompts of 20 tokens, two tiles each, are held; the fourth is known
+        assert len(asked) <= number // 3 * 3 + 4
+    assert asked == list(range(9))
+
+
 def test_a_first_prompt_of_one_token(record: Record) -> None:
     """Nothing is read before the first decoding step; a soft prompt is, and in the same way as before longer prompts."""
     adapter = _adapted("gpt2", "soft", torch.bfloat16)
@@ -266,7 +338,9 @@ def test_what_prompts_share_is_read_once(
     start = _prompts([21])[0].tokens
     prompts = [Encoded((*start, *end.tokens), truncated=False) for end in _prompts([4, 3, 5, 2], seed=6)]
     generate(model, tokenizer, prompts, Decoding(max_new_tokens=2))
-    assert read[0] == 1 + 1 + len(prompts)  # what goes ahead of all prompts, the first 16 tokens of all, the rest of each
+    assert read[0] == 1 + 1 + len(
+        prompts
+    )  # what goes ahead of all prompts, the first 16 tokens of all, the rest of each
 
 
 def test_the_model_is_left_as_it_was(

@@ -114,8 +114,6 @@ def row_attention(
     for start in range(0, keys, block_size(key.device)):
         block = slice(start, start + block_size(key.device))
         seen = None if attention_mask is None else attention_mask[..., block]
-        if seen is not None and seen.device.type == "cpu" and not seen.any():
-            continue  # it would add exact zeros; a GPU would have to wait for the answer
         blocks.append((key[:, :, block], value[:, :, block], seen))
     scores: list[Tensor] = []
     for block_keys, _, seen in blocks:

@@ -70,20 +70,26 @@ def tile_attention(
     if cache is None or cache.written is None:  # a soft prompt is run
         return row_attention(module, query, key, value, attention_mask, scaling, softcap, prefix)
     layer, cache.written = cache.written, None
+    added = None if softcap is not None else _added(cache, attention_mask, query, key)
     outputs: list[Tensor] = []
     for place, (prompt, start) in enumerate(cache.tiles):
         own, end = slice(place, place + 1), start + TILE
-        keys, values = prompt.states[layer]
-        tile: tuple[Tensor, Tensor, Tensor, Tensor | None]
-        tile = query[own], keys[:, :, :end], values[:, :, :end], attention_mask[own, :, :, :end]
+        keys, values = (states[:, :, :end] for states in prompt.states[layer])
         columns = None if prefix is None else _of_tile(prefix, own)
-        if softcap is not None:
-            outputs.append(row_attention(module, *tile, scaling, softcap, columns)[0])
-            continue
-        if columns is not None:
-            tile = tile[0], *joined(*tile, columns)
-        outputs.append(_torch(*tile, scaling))
+        if added is None:
+            seen = attention_mask[own, :, :, :end]
+            outputs.append(row_attention(module, query[own], keys, values, seen, scaling, softcap, columns)[0])
+        else:
+            outputs.append(_torch(query[own], keys, values, added[own, :, :, :end], scaling, columns))
     return torch.cat(outputs), None
+
+
+def _added(cache: TileCache, mask: Tensor, query: Tensor, key: Tensor) -> Float[Tensor, "tiles 1 rows keys"]:
+    """A mask that is added, a row for each query head of a key/value head and token; made once a forward."""
+    if id(mask) not in cache.masks:
+        wide = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -torch.inf)
+        cache.masks[id(mask)] = mask, wide.repeat(1, 1, query.shape[1] // key.shape[1], 1)
+    return cache.masks[id(mask)][1]
 
 
 def _of_tile(prefix: Joint, own: slice) -> Joint:
@@ -95,16 +101,22 @@ def _torch(
     query: Float[Tensor, "1 heads tokens head"],
     key: Float[Tensor, "1 kv_heads keys head"],
     value: Float[Tensor, "1 kv_heads keys head"],
-    mask: Bool[Tensor, "1 1 tokens keys"] | None,
+    mask: Float[Tensor, "1 1 rows keys"],
     scaling: float | None,
+    prefix: Joint | None,
 ) -> Float[Tensor, "1 tokens heads head"]:
-    """Torch's own attention; the query heads of a key/value head, and their tokens, are the rows of one matrix."""
+    """The attention of torch; the query heads of a key/value head, and their tokens, are the rows of one matrix."""
     _, heads, tokens, size = query.shape
     groups = key.shape[1]
-    wide = None if mask is None else mask.repeat(1, 1, heads // groups, 1)
-    output: Tensor = nn.functional.scaled_dot_product_attention(
-        query.reshape(1, groups, -1, size), key, value, attn_mask=wide, scale=scaling
-    )
+    queries, wide = query.reshape(1, groups, -1, size), mask
+    if prefix is not None:
+        visible = prefix[2]
+        if visible is not None:
+            visible = visible.expand(-1, -1, tokens, -1).repeat(1, 1, heads // groups, 1)
+        key, value, joint = joined(queries, key, value, mask, (prefix[0], prefix[1], visible))
+        assert joint is not None
+        wide = joint
+    output: Tensor = nn.functional.scaled_dot_product_attention(queries, key, value, attn_mask=wide, scale=scaling)
     return output.view(1, heads, tokens, -1).transpose(1, 2)
 
 

@@ -97,18 +97,20 @@ class TileCache(Cache):
         tiles: those of the forward, each a prompt and a position.
         starts: the positions (tiles).
         written: the layer whose keys have been written and whose attention comes next.
+        masks: what attention has made of the forward's masks, by their identity, and the masks.
     """
 
     def __init__(self, config: PreTrainedConfig) -> None:
         self.tiles: list[tuple[Prompt, int]] = []
         self.starts: Int[Tensor, " tiles"] = torch.zeros(0, dtype=torch.long)
         self.written: int | None = None
+        self.masks: dict[int, tuple[Tensor, Tensor]] = {}
         own: list[Any] = DynamicCache(config=config).layers
         super().__init__(layers=[TileLayer(self, index, layer.is_sliding) for index, layer in enumerate(own)])
 
     def take(self, tiles: list[tuple[Prompt, int]]) -> None:
         """These are the tiles of the next forward."""
-        self.tiles, self.starts = tiles, torch.tensor([start for _, start in tiles])
+        self.tiles, self.starts, self.masks = tiles, torch.tensor([start for _, start in tiles]), {}
 
     def get_query_offset(self, layer_idx: int = 0) -> Any:
         """Where each tile begins: a mask function of transformers gets it as it comes."""
