@@ -222,22 +222,41 @@ def test_prompts_are_read_as_by_transformers(name: str, method: str, dtype: torc
     together = read(tokens, 10_000)
     for order, room in ((sorted(tokens), 64), (tokens[::-1], 1)):
         for prompt, states in zip(order, read(order, room), strict=True):
-            for found, same in zip(states, together[tokens.index(prompt)], strict=True):
-                assert torch.equal(found[0], same[0])
-                assert torch.equal(found[1], same[1])
+            _assert_pairs(states, together[tokens.index(prompt)], 0.0)
     bound = 1e-4 if dtype == torch.float32 else 0.1
     for prompt, states in zip(tokens, together, strict=True):
-        if not prompt:
-            assert states == []
-            continue
-        cache = DynamicCache()
+        _assert_pairs(states, _of_transformers(model, prompt), bound)
+
+
+def test_prompts_are_read_one_at_a_time_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefill, "PIECE", 8)
+    model = _adapted("gemma3", "soft+prefix").model
+    tokens = [(), *sorted(prompt.tokens for prompt in PROMPTS)]
+    with torch.inference_mode():
+        together = list(prefill.PiecewisePrefill(model)(tokens, 0))
+        alone = [next(prefill.PiecewisePrefill(model)([prompt], 0)) for prompt in tokens]
+    for prompt, states, same in zip(tokens, together, alone, strict=True):
+        _assert_pairs(states, same, 0.0)
+        _assert_pairs(states, _of_transformers(model, prompt), 1e-4)
+
+
+def _of_transformers(model: PreTrainedModel, prompt: tuple[int, ...]) -> Pairs:
+    """Each layer's keys and values of a forward of transformers over the whole prompt; none for no tokens."""
+    cache = DynamicCache()
+    if prompt:
         with torch.inference_mode():
             model(torch.tensor([prompt]), past_key_values=cache, use_cache=True)
-        assert len(states) == len(cache.layers) > 1
-        for found, layer in zip(states, cache.layers, strict=True):
-            for mine, own in ((found[0], layer.keys), (found[1], layer.values)):
-                assert own is not None
-                torch.testing.assert_close(mine, own, atol=bound * float(own.abs().max()), rtol=0)
+    layers: list[Any] = cache.layers
+    assert len(layers) > 1 or not prompt
+    return [(layer.keys, layer.values) for layer in layers]
+
+
+def _assert_pairs(found: Pairs, expected: Pairs, bound: float) -> None:
+    """The same keys and values, apart by no more than this part of the largest."""
+    assert len(found) == len(expected)
+    for pair, others in zip(found, expected, strict=True):
+        for mine, other in zip(pair, others, strict=True):
+            torch.testing.assert_close(mine, other, atol=bound * float(other.abs().max()), rtol=0)
 
 
 def test_prompts_are_read_no_farther_ahead_than_there_is_room() -> None:

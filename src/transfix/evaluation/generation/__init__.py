@@ -1,8 +1,9 @@
 """Texts written by a model, many rows at a time, each row as if it were alone.
 
-`prefill` reads a prompt by itself and in fixed pieces; `cache` and `attention` decode a fixed number of rows together so
-that no row's numbers depend on the others; `head` gives logits in float32, `choosing` the next token, `endings` the end of
-a text; `forward` is a step of the model, recorded and replayed on a GPU; `engine` refills rows as they finish.
+`prefill` reads prompts, on a CPU many at a time in tiles of a fixed size (`tile_cache`, `tile_attention`); `cache` and
+`attention` decode a fixed number of rows together; neither makes a row's numbers depend on the others. `head` gives logits
+in float32, `choosing` the next token, `endings` the end of a text; `forward` is a step of the model, recorded and replayed
+on a GPU; `engine` refills rows as they finish.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def prefill(model: PreTrainedModel) -> Prefill:
 
 
 class TiledPrefill:
-    """Many prompts at a time, on a CPU. They are read when the first of them is asked for."""
+    """Many prompts at a time, on a CPU."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -59,7 +59,8 @@ class TiledPrefill:
         self.cache = TileCache(model.config)
         self._last = Prompt(())
 
-    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:  # noqa: D102
+    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:
+        """See `Prefill`. As many prompts as there is room for are read when the first of them is asked for."""
         ahead: deque[Prompt] = deque()
         for tokens in prompts:
             prompt = self._next(tuple(tokens))
@@ -112,7 +113,8 @@ class PiecewisePrefill:
         self._tokens: tuple[int, ...] = ()
         self._states: States = []
 
-    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:  # noqa: D102
+    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:
+        """See `Prefill`. Nothing is read ahead."""
         return map(self._read, map(tuple, prompts))
 
     def _read(self, tokens: tuple[int, ...]) -> States:
