@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -18,11 +19,19 @@ from torch import Tensor
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
+    DiffLlamaConfig,
+    DiffLlamaForCausalLM,
     DynamicCache,
     Gemma2Config,
     Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
     Lfm2Config,
     Lfm2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
     PreTrainedModel,
@@ -33,7 +42,7 @@ from transfix import Adapter, LlamaAdapter, PrefixTuning, SoftPrompt, attach, us
 from transfix.adapters.methods import Part
 from transfix.batches import Encoded
 from transfix.errors import TransfixError
-from transfix.evaluation.generation import Decoding, Generated, attention, engine, generate, prefill
+from transfix.evaluation.generation import Decoding, Generated, attention, engine, generate, prefill, tile_cache
 
 
 def _adapter_models() -> ModuleType:
@@ -209,15 +218,18 @@ Pairs = list[tuple[Tensor, Tensor]]
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize(("name", "method"), ALL)
-def test_prompts_are_read_as_by_transformers(name: str, method: str, dtype: torch.dtype) -> None:
+def test_prompts_are_read_as_by_transformers(
+    name: str, method: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In any order, in any company: to the bit; and close to one forward of transformers over the whole prompt."""
     model = _adapted(name, method, dtype).model
     tokens = [prompt.tokens for prompt in PROMPTS]
     tokens += [(), tokens[1], tokens[1][:32], (*tokens[1], 5)]
 
     def read(prompts: Sequence[tuple[int, ...]], room: int) -> list[Pairs]:
+        monkeypatch.setattr(prefill, "ROOM", room)
         with torch.inference_mode():
-            return list(prefill.prefill(model)(prompts, room))
+            return list(prefill.TiledPrefill(model)(prompts))
 
     together = read(tokens, 10_000)
     for order, room in ((sorted(tokens), 64), (tokens[::-1], 1)):
@@ -228,13 +240,17 @@ def test_prompts_are_read_as_by_transformers(name: str, method: str, dtype: torc
         _assert_pairs(states, _of_transformers(model, prompt), bound)
 
 
-def test_prompts_are_read_one_at_a_time_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefill, "PIECE", 8)
+def test_prompts_are_read_one_at_a_time_on_a_gpu() -> None:
     model = _adapted("gemma3", "soft+prefix").model
     tokens = [(), *sorted(prompt.tokens for prompt in PROMPTS)]
-    with torch.inference_mode():
-        together = list(prefill.PiecewisePrefill(model)(tokens, 0))
-        alone = [next(prefill.PiecewisePrefill(model)([prompt], 0)) for prompt in tokens]
+
+    def read(prompts: Sequence[tuple[int, ...]]) -> list[Pairs]:
+        reader = prefill.PiecewisePrefill(model)
+        reader.piece = 8
+        with torch.inference_mode():
+            return list(reader(prompts))
+
+    together, alone = read(tokens), [read([prompt])[0] for prompt in tokens]
     for prompt, states, same in zip(tokens, together, alone, strict=True):
         _assert_pairs(states, same, 0.0)
         _assert_pairs(states, _of_transformers(model, prompt), 1e-4)
@@ -259,8 +275,8 @@ def _assert_pairs(found: Pairs, expected: Pairs, bound: float) -> None:
             torch.testing.assert_close(mine, other, atol=bound * float(other.abs().max()), rtol=0)
 
 
-def test_prompts_are_read_no_farther_ahead_than_there_is_room() -> None:
-    model = _adapted("llama", "prefix").model
+def test_prompts_are_read_no_farther_ahead_than_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefill, "ROOM", 3 * 32)
     asked: list[int] = []
 
     def prompts() -> Iterator[tuple[int, ...]]:
@@ -268,11 +284,83 @@ def test_prompts_are_read_no_farther_ahead_than_there_is_room() -> None:
             asked.append(number)
             yield prompt.tokens
 
-    reader = prefill.prefill(model)(prompts(), 3 * 32)
-    assert not asked
-    for number, _ in enumerate(reader):  # three prompts of 20 tokens, two tiles each, are held; the fourth is known
-        assert len(asked) <= number // 3 * 3 + 4
+    reader = prefill.TiledPrefill(_adapted("llama", "prefix").model)
+    with torch.inference_mode():
+        states = reader(prompts())
+        assert not asked
+        for number, pairs in enumerate(states):  # three prompts of two tiles each are held; the fourth is known
+            assert len(asked) <= number // 3 * 3 + 4
+            assert len(pairs) == 2
+            held = sum(type(thing) is tile_cache.Prompt for thing in gc.get_objects())
+            assert held <= len(asked) - number, "what has been asked for is let go of"
     assert asked == list(range(9))
+
+
+def _dynamic_rope() -> PreTrainedModel:
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}
+    shape = TINY._SHAPE | {"max_position_embeddings": 60, "rope_parameters": rope}
+    return LlamaForCausalLM(LlamaConfig(**shape, num_hidden_layers=2))
+
+
+def _long_rope() -> PreTrainedModel:
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    rope |= {"original_max_position_embeddings": 60, "rope_theta": 10_000.0, "partial_rotary_factor": 1.0}
+    shape = TINY._SHAPE | {"original_max_position_embeddings": 60, "rope_parameters": rope}
+    return Phi3ForCausalLM(Phi3Config(**shape, num_hidden_layers=2))
+
+
+def _learned_positions() -> PreTrainedModel:
+    return GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=60, vocab_size=TINY.VOCABULARY))
+
+
+def _latent_attention() -> PreTrainedModel:
+    heads = {"kv_lora_rank": 8, "q_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 8, "v_head_dim": 8}
+    shape = TINY._SHAPE | {"num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2}
+    shape |= {"n_group": 1, "topk_group": 1, "moe_intermediate_size": 16, "first_k_dense_replace": 2}
+    return DeepseekV3ForCausalLM(DeepseekV3Config(**shape, **heads, num_hidden_layers=2))
+
+
+def _changed_values() -> PreTrainedModel:
+    return DiffLlamaForCausalLM(DiffLlamaConfig(**TINY._SHAPE, num_hidden_layers=2))
+
+
+@pytest.mark.parametrize("soft", [0, 3])
+@pytest.mark.parametrize(
+    ("build", "tiled"),
+    [
+        (_dynamic_rope, True),
+        (_long_rope, True),
+        (_learned_positions, True),
+        (_latent_attention, False),
+        (_changed_values, False),
+    ],
+)
+def test_models_with_a_reach_or_keys_of_their_own(
+    build: Callable[[], PreTrainedModel], tiled: bool, soft: int, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """What fills up a tile is not beyond the reach; a model that attends to other keys than it caches is not tiled."""
+    torch.manual_seed(0)
+    model = build().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.2)
+    model.generation_config.pad_token_id, model.generation_config.eos_token_id = 0, None
+    if soft and tiled:
+        model = TINY._randomise(attach(model, SoftPrompt(tokens=soft))).model
+    elif soft:
+        return
+    prompts = _prompts([52 - soft, 3, 20, 9])
+    found = generate(model, tokenizer, prompts, Decoding(max_new_tokens=NEW))
+    for prompt, answer in zip(prompts, found, strict=True):
+        ids = torch.tensor([prompt.tokens])
+        whole = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False)
+        assert answer.tokens == tuple(whole[0, ids.shape[1] :].tolist())
+    with torch.inference_mode():
+        reader = prefill.prefill(model, 3)
+        assert isinstance(reader, prefill.TiledPrefill) == tiled
+        together = list(reader([prompt.tokens for prompt in prompts]))
+    for prompt, states in zip(prompts, together, strict=True):
+        _assert_pairs(states, _of_transformers(model, prompt.tokens), 1e-4)
 
 
 def test_a_first_prompt_of_one_token(record: Record) -> None:

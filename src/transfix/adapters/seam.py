@@ -425,7 +425,7 @@ def _to_one_prefix(
     """
     batch, heads, tokens, size = query.shape
     queries = query.float().transpose(0, 1).reshape(len(keys), -1, size)
-    rows, least = queries.shape[1], -(-_TINY // (keys.shape[1] * size))
+    rows, least = queries.shape[1], -(-_TINY // (keys.shape[1] * min(size, values.shape[-1])))
     if rows < least:  # so that a row's numbers do not depend on how many there are
         queries = nn.functional.pad(queries, (0, 0, 0, least - rows))
     scale = size**-0.5 if scaling is None else scaling

@@ -88,7 +88,7 @@ def row_attention(
     Args:
         module: the attention layer.
         query: q.
-        key: K, in slots whose number is a multiple of the block size.
+        key: K; blocks begin at the first, and the last may be shorter.
         value: V.
         attention_mask: true where a query sees a key; `None` where it sees all.
         scaling: s; by default 1/√h.
@@ -212,9 +212,9 @@ def row_mask(
 
 
 def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Tensor | None]:
-    return attend(row_attention, module, query, key, value, mask, apart=True, **kwargs)
+    return attend(row_attention, module, query, key, value, attention_mask, apart=True, **kwargs)
 
 
 AttentionInterface.register(ROWS, _attend)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import torch
@@ -109,12 +108,11 @@ class _Run:
         self.cache = RowCache(model.config, len(self.slots), longest, attention.block_size(device), device)
         self.forward = Forward(model, self.cache, words)
         # a soft prompt is computed in a forward of several tokens and kept while decoding: never first in a decoding step
-        begin = chain([(self.filler, self.filler)], (prompts[index].tokens[:-1] for index in order))
-        self.states = prefill(model)(begin, room=len(self.slots) * longest)
+        read = prefill(model, self.filler)
+        self.states = read(prompts[index].tokens[:-1] for index in order)
 
     def finish(self, advance: Callable[[int], object] | None) -> list[Generated]:
         """Answers every prompt."""
-        next(self.states)
         while len(self.done) < len(self.prompts):
             before = len(self.done)
             self._refill()

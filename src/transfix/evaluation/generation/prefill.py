@@ -14,40 +14,43 @@ Products of 16 rows, 32, 48, ... treat all rows alike on a CPU, so that large on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from transfix.adapters import architecture
 from transfix.evaluation.generation.cache import States
-from transfix.evaluation.generation.tile_attention import reading_tiles
+from transfix.evaluation.generation.tile_attention import ChangedKeysError, reading_tiles
 from transfix.evaluation.generation.tile_cache import TILE, Prompt, TileCache
 
 FORWARD = 32
 """Tiles in a forward, at most."""
 
-PIECE = 512
-"""Tokens in a forward where prompts are read one at a time."""
+ROOM = 8192
+"""Tokens whose keys and values are held ahead of need, at most."""
+
+Prefill = Callable[[Iterable[Sequence[int]]], Iterator[States]]
+"""From prompts to each layer's keys and values of every prompt, nothing for no tokens.
+
+Prompts are best sorted by their tokens: what one has in common with the one before it is not computed again.
+"""
 
 
-class Prefill(Protocol):
-    """Reads prompts."""
-
-    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:
-        """Each layer's keys and values of every prompt; nothing for no tokens.
-
-        Args:
-            prompts: best sorted by their tokens: what one has in common with the one before it is not computed again.
-            room: tokens that may be held ahead of need.
-        """
-        ...
-
-
-def prefill(model: PreTrainedModel) -> Prefill:
-    """The way to read prompts where the model is."""
-    return TiledPrefill(model) if architecture.embedding_table(model).device.type == "cpu" else PiecewisePrefill(model)
+def prefill(model: PreTrainedModel, token: int) -> Prefill:
+    """The way to read prompts with a model where it is; tried with a token, so that what is computed once is there."""
+    if architecture.embedding_table(model).device.type == "cpu":
+        tiled = TiledPrefill(model)
+        try:
+            next(tiled([(token, token)]))
+        except ChangedKeysError:
+            pass
+        else:
+            return tiled
+    piecewise = PiecewisePrefill(model)
+    next(piecewise([(token, token)]))
+    return piecewise
 
 
 class TiledPrefill:
@@ -59,12 +62,16 @@ class TiledPrefill:
         self.cache = TileCache(model.config)
         self._last = Prompt(())
 
-    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:
-        """See `Prefill`. As many prompts as there is room for are read when the first of them is asked for."""
+    def __call__(self, prompts: Iterable[Sequence[int]]) -> Iterator[States]:
+        """See `Prefill`. As many prompts as there is room for are read when the first of them is asked for.
+
+        Raises:
+            ChangedKeysError: if the model cannot be read in this way.
+        """
         ahead: deque[Prompt] = deque()
         for tokens in prompts:
             prompt = self._next(tuple(tokens))
-            if sum(other.room for other in ahead) + prompt.room > room:
+            if sum(other.room for other in ahead) + prompt.room > ROOM:
                 yield from self._read(ahead)
             ahead.append(prompt)
         yield from self._read(ahead)
@@ -79,52 +86,60 @@ class TiledPrefill:
         return self._last
 
     def _read(self, prompts: deque[Prompt]) -> Iterator[States]:
-        tiles = [
-            (prompt, start)
-            for prompt in dict.fromkeys(prompts)
-            if not prompt.states
-            for start in range(prompt.shared, len(prompt.tokens), TILE)
-        ]
+        self._compute([prompt for prompt in dict.fromkeys(prompts) if not prompt.states])
+        while prompts:
+            yield prompts.popleft().read()
+
+    def _compute(self, prompts: list[Prompt]) -> None:
+        tiles = [(prompt, start) for prompt in prompts for start in range(prompt.shared, len(prompt.tokens), TILE)]
         with reading_tiles(self.model, self.cache):
             for first in range(0, len(tiles), FORWARD):
                 self._forward(tiles[first : first + FORWARD])
         for prompt in prompts:
             prompt.before = None  # what they share has been copied
-        while prompts:
-            yield prompts.popleft().read()
 
     def _forward(self, tiles: list[tuple[Prompt, int]]) -> None:
         parts = [prompt.tokens[start : start + TILE] for prompt, start in tiles]
         whole = [part + part[-1:] * (TILE - len(part)) for part in parts]  # nothing sees what is filled in
+        last = torch.tensor(
+            [[len(prompt.tokens) - 1] for prompt, _ in tiles]
+        )  # nor may it lie beyond the model's reach
         self.cache.take(tiles)
-        positions = self.cache.starts[:, None] + torch.arange(TILE)
-        self.body(input_ids=torch.tensor(whole), position_ids=positions, past_key_values=self.cache, use_cache=True)
+        positions = torch.minimum(self.cache.starts[:, None] + torch.arange(TILE), last)
+        try:
+            self.body(input_ids=torch.tensor(whole), position_ids=positions, past_key_values=self.cache, use_cache=True)
+        finally:
+            self.cache.take([])
 
 
 class PiecewisePrefill:
-    """One prompt at a time, in pieces of a fixed size, on a GPU, where other numbers of rows may go through other products.
+    """One prompt at a time, in pieces of a fixed size: on a GPU, where other numbers of rows may go through other products.
 
     As pieces begin at fixed places, their numbers are the same, shared with the prompt before or not.
+
+    Attributes:
+        piece: tokens in a forward: few on a CPU, so that more is shared; many on a GPU, which is idle with few.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.body = architecture.body(model)
         self.device = architecture.embedding_table(model).device
+        self.piece = 64 if self.device.type == "cpu" else 512
         self._tokens: tuple[int, ...] = ()
         self._states: States = []
 
-    def __call__(self, prompts: Iterable[Sequence[int]], room: int) -> Iterator[States]:
+    def __call__(self, prompts: Iterable[Sequence[int]]) -> Iterator[States]:
         """See `Prefill`. Nothing is read ahead."""
         return map(self._read, map(tuple, prompts))
 
     def _read(self, tokens: tuple[int, ...]) -> States:
-        shared = _alike(self._tokens, tokens) // PIECE * PIECE
+        shared = _alike(self._tokens, tokens) // self.piece * self.piece
         cache = DynamicCache()
         if shared:
             for layer, (keys, values) in enumerate(self._states):
                 cache.update(keys[:, :, :shared], values[:, :, :shared], layer)
-        for start in range(shared, len(tokens), PIECE):
-            ids = torch.tensor([tokens[start : start + PIECE]], device=self.device)
+        for start in range(shared, len(tokens), self.piece):
+            ids = torch.tensor([tokens[start : start + self.piece]], device=self.device)
             positions = torch.arange(start, start + ids.shape[1], device=self.device)[None]
             self.body(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True)
         layers: list[Any] = cache.layers

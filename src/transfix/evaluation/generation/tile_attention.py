@@ -14,11 +14,17 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function
 
 from transfix.adapters.seam import PREFIXED, Joint, attend, joined
+from transfix.errors import TransfixError
 from transfix.evaluation.generation.attention import implementation, refuse_unknown, row_attention, row_mask
 from transfix.evaluation.generation.tile_cache import TILE, TileCache
 
 TILES = PREFIXED + "tiles"
 """The name under which transformers knows this attention function and its mask."""
+
+
+class ChangedKeysError(Exception):
+    """A layer attends to other keys and values than it has written, such as those expanded from a latent: no tiles then."""
+
 
 _READ: ContextVar[TileCache | None] = ContextVar("tiles that are being read", default=None)
 
@@ -43,7 +49,7 @@ def tile_attention(
     query: Float[Tensor, "tiles heads 16 head"],
     key: Float[Tensor, "tiles kv_heads 16 head"],
     value: Float[Tensor, "tiles kv_heads 16 head"],
-    attention_mask: Bool[Tensor, "tiles 1 16 keys"],
+    attention_mask: Bool[Tensor, "tiles 1 16 keys"] | None,
     scaling: float | None = None,
     softcap: float | None = None,
     prefix: Joint | None = None,
@@ -63,13 +69,18 @@ def tile_attention(
         kwargs: as for `row_attention`.
 
     Raises:
-        TransfixError: if the layer needs something that is not in the formula.
+        TransfixError: if the layer needs something that is not in the formula, or does not mask what follows.
+        ChangedKeysError: if `key` or `value` is not what was written.
     """
     refuse_unknown(module, kwargs)
     cache = _READ.get()
-    if cache is None or cache.written is None:  # a soft prompt is run
+    if cache is None or cache.written is None:  # a soft prompt is run, which is not written
         return row_attention(module, query, key, value, attention_mask, scaling, softcap, prefix)
-    layer, cache.written = cache.written, None
+    layer, *given = cache.written
+    if key is not given[0] or value is not given[1]:
+        raise ChangedKeysError
+    if attention_mask is None:
+        raise TransfixError(f"{type(module).__name__} lets tokens see what follows them: only decoders generate texts.")
     added = None if softcap is not None else _added(cache, attention_mask, query, key)
     outputs: list[Tensor] = []
     for place, (prompt, start) in enumerate(cache.tiles):
@@ -86,10 +97,11 @@ def tile_attention(
 
 def _added(cache: TileCache, mask: Tensor, query: Tensor, key: Tensor) -> Float[Tensor, "tiles 1 rows keys"]:
     """A mask that is added, a row for each query head of a key/value head and token; made once a forward."""
-    if id(mask) not in cache.masks:
-        wide = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -torch.inf)
-        cache.masks[id(mask)] = mask, wide.repeat(1, 1, query.shape[1] // key.shape[1], 1)
-    return cache.masks[id(mask)][1]
+    name = id(mask), query.shape[1] // key.shape[1], query.dtype
+    if name not in cache.masks:
+        added = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -torch.inf)
+        cache.masks[name] = mask, added.repeat(1, 1, name[1], 1)
+    return cache.masks[name][1]
 
 
 def _of_tile(prefix: Joint, own: slice) -> Joint:
@@ -138,9 +150,9 @@ def tile_mask(
 
 
 def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **kwargs: Any
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Tensor | None]:
-    return attend(tile_attention, module, query, key, value, mask, apart=True, **kwargs)
+    return attend(tile_attention, module, query, key, value, attention_mask, apart=True, **kwargs)
 
 
 AttentionInterface.register(TILES, _attend)

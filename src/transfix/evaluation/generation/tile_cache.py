@@ -41,7 +41,7 @@ class Prompt:
     def place(
         self, layer: int, keys: Float[Tensor, "kv_heads 16 head"], values: Float[Tensor, "kv_heads 16 head"]
     ) -> tuple[Tensor, Tensor]:
-        """Where a layer's keys and values go: at first new memory for such numbers, which begins as `before`."""
+        """Where a layer's keys and values go, which are like these. What is shared with `before` is there already."""
         if layer not in self.states:
             pair = tuple(part.new_empty(1, len(part), self.room, part.shape[-1]) for part in (keys, values))
             if self.before is not None:
@@ -74,15 +74,15 @@ class TileLayer(CacheLayerMixin):
             keys, values = prompt.place(self.index, key, value)
             keys[0, :, start : start + TILE] = key
             values[0, :, start : start + TILE] = value
-        self.cache.written = self.index
+        self.cache.written = self.index, key_states, value_states
         return key_states, value_states
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Keys of the prompt read farthest, and where they begin."""
+        """Keys of the prompt read farthest, this forward included, and where they begin."""
         return self.get_seq_length(), 0
 
     def get_seq_length(self) -> int:
-        """Keys of the prompt read farthest."""
+        """Keys of the prompt read farthest, this forward included."""
         return max(start for _, start in self.cache.tiles) + TILE
 
     def get_max_length(self) -> int:
@@ -96,21 +96,22 @@ class TileCache(Cache):
     Attributes:
         tiles: those of the forward, each a prompt and a position.
         starts: the positions (tiles).
-        written: the layer whose keys have been written and whose attention comes next.
-        masks: what attention has made of the forward's masks, by their identity, and the masks.
+        written: the layer that was written last in this forward, and what its attention will be given: keys and values.
+        masks: what attention has made of the forward's masks, and the masks.
     """
 
     def __init__(self, config: PreTrainedConfig) -> None:
         self.tiles: list[tuple[Prompt, int]] = []
         self.starts: Int[Tensor, " tiles"] = torch.zeros(0, dtype=torch.long)
-        self.written: int | None = None
-        self.masks: dict[int, tuple[Tensor, Tensor]] = {}
+        self.written: tuple[int, Tensor, Tensor] | None = None
+        self.masks: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
         own: list[Any] = DynamicCache(config=config).layers
         super().__init__(layers=[TileLayer(self, index, layer.is_sliding) for index, layer in enumerate(own)])
 
     def take(self, tiles: list[tuple[Prompt, int]]) -> None:
-        """These are the tiles of the next forward."""
-        self.tiles, self.starts, self.masks = tiles, torch.tensor([start for _, start in tiles]), {}
+        """These are the tiles of the next forward, if any; lets go of the last one's."""
+        self.tiles, self.starts = tiles, torch.tensor([start for _, start in tiles])
+        self.written, self.masks = None, {}
 
     def get_query_offset(self, layer_idx: int = 0) -> Any:
         """Where each tile begins: a mask function of transformers gets it as it comes."""
