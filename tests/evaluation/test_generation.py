@@ -17,12 +17,16 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from torch import Tensor
 from transformers import (
+    BertConfig,
+    BertLMHeadModel,
     BloomConfig,
     BloomForCausalLM,
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
     DiffLlamaConfig,
     DiffLlamaForCausalLM,
+    DogeConfig,
+    DogeForCausalLM,
     DynamicCache,
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -515,6 +519,12 @@ def test_models_that_cannot_be_decoded_row_by_row(tokenizer: PreTrainedTokenizer
     )
     with pytest.raises(TransfixError, match=r"lfm2: .* this model has a LinearAttentionLayer"):
         generate(lfm, tokenizer, PROMPTS[:1], Decoding())
+    shape |= {"hidden_size": 32, "intermediate_size": 48, "pad_token_id": 0}
+    with pytest.raises(TransfixError, match="DogeAttention attends with a mask of its own"):
+        generate(DogeForCausalLM(DogeConfig(**shape)), tokenizer, PROMPTS[:1], Decoding())
+    both_ways = BertLMHeadModel(BertConfig(**shape, is_decoder=False))
+    with pytest.raises(TransfixError, match="BertSelfAttention lets tokens see what follows them"):
+        generate(both_ways, tokenizer, PROMPTS[:1], Decoding(max_new_tokens=2))
 
 
 def test_long_rope_ends_where_it_changes() -> None:

@@ -99,7 +99,7 @@ def row_attention(
     Raises:
         TransfixError: if the layer needs something that is not in the formula.
     """
-    refuse_unknown(module, kwargs)
+    refuse_unknown(module, attention_mask, kwargs)
     batch, heads, tokens, size = query.shape
     groups, keys = key.shape[1:3]
     scale = size**-0.5 if scaling is None else scaling
@@ -138,13 +138,16 @@ def row_attention(
     return output.transpose(1, 2).to(query.dtype).contiguous(), None
 
 
-def refuse_unknown(module: nn.Module, given: Mapping[str, object]) -> None:
+def refuse_unknown(module: nn.Module, mask: Tensor | None, given: Mapping[str, object]) -> None:
     """Stops where a layer's attention has terms that the formula lacks.
 
     Raises:
-        TransfixError: if there is one among what is `given`.
+        TransfixError: if there is one among what is `given`, or if the mask is the layer's own.
     """
-    if missing := [name for name in _NOT_OURS if given.get(name) is not None]:
+    missing = [name for name in _NOT_OURS if given.get(name) is not None]
+    if mask is not None and mask.dtype != torch.bool:
+        missing.append("a mask of its own")
+    if missing:
         raise TransfixError(
             f"{type(module).__name__} attends with {' and '.join(missing)}, which generation in rows does not know."
         )

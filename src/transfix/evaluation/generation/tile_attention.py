@@ -72,7 +72,7 @@ def tile_attention(
         TransfixError: if the layer needs something that is not in the formula, or does not mask what follows.
         ChangedKeysError: if `key` or `value` is not what was written.
     """
-    refuse_unknown(module, kwargs)
+    refuse_unknown(module, attention_mask, kwargs)
     cache = _READ.get()
     if cache is None or cache.written is None:  # a soft prompt is run, which is not written
         return row_attention(module, query, key, value, attention_mask, scaling, softcap, prefix)
