@@ -40,7 +40,7 @@ Prompts are best sorted by their tokens: what one has in common with the one bef
 
 def prefill(model: PreTrainedModel, token: int) -> Prefill:
     """The way to read prompts with a model where it is; tried with a token, so that what is computed once is there."""
-    if architecture.embedding_table(model).device.type == "cpu":
+    if all(parameter.device.type == "cpu" for parameter in model.parameters()):
         tiled = TiledPrefill(model)
         try:
             next(tiled([(token, token)]))
