@@ -11,6 +11,7 @@
     python -m benchmarks.step          where the time of a training step goes
     python -m benchmarks.shapes        scoring and generation at the size of an 8B model, on a GPU
 
-Each runs both sides in turn, every time in a new process, on the same rows, model, dtype and rows a step; prints medians and
-ratios; checks that both sides compute the same thing; and writes `benchmarks/results/NAME.json` with versions and device.
+Each runs both sides in turn, every time in a new process (packing and step: in one), on the same rows, model, dtype and rows
+a step; prints medians and ratios; checks that both sides compute the same thing; and writes `benchmarks/results/NAME.json`
+with versions and device.
 """

@@ -5,10 +5,11 @@ python -m benchmarks.step
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.measuring import table
+from benchmarks.measuring import table, write
 
 ROWS, TOKENS, STEPS = 16, 24, 10
 KINDS = {"matrix products": ("aten::mm", "aten::addmm", "aten::bmm"), "attention": ("scaled_dot_product",)}
@@ -16,6 +17,9 @@ KINDS = {"matrix products": ("aten::mm", "aten::addmm", "aten::bmm"), "attention
 
 def main() -> None:
     """Trains, and prints the shares."""
+    given = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args(
+        namespace=argparse.Namespace(only="")
+    )
     from transfix import quiet
 
     quiet.settle()  # before torch is loaded, as the command does
@@ -47,6 +51,7 @@ def main() -> None:
     }
     shares["all else: norms, activation functions, rotation, copies, the optimiser"] = 1 - sum(shares.values())
     print(table(("part of a step", "share"), [(kind, f"{100 * share:.0f} %") for kind, share in shares.items()]))
+    write("step", given, {"shares": shares})
 
 
 if __name__ == "__main__":

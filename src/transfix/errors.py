@@ -36,3 +36,15 @@ class ProblemsError(TransfixError):
         self.title = title
         self.problems = tuple(problems)
         super().__init__("\n".join([title, *(f"  - {problem}" for problem in self.problems)]))
+
+
+class NotFiniteError(TransfixError):
+    """A score is no number."""
+
+    def __init__(self, found: str, dtype: object) -> None:
+        """`found` says of what, `dtype` is the model's."""
+        name = str(dtype).removeprefix("torch.")
+        wider = {"float16": "use dtype bfloat16 or float32, or ", "bfloat16": "use dtype float32, or "}.get(name, "")
+        super().__init__(
+            f"{found} in {name}: {wider}train with a lower learning rate (the base model's own: its weights are damaged)."
+        )

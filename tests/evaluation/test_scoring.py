@@ -79,6 +79,6 @@ def test_a_score_that_is_not_finite(
 
     monkeypatch.setattr(scoring, "word_logits", broken)
     with pytest.raises(
-        TransfixError, match=r"row 3 are not finite \(\[nan, nan, nan\]\) in float32: use dtype bfloat16"
+        TransfixError, match=r"row 3 are not finite \(\[nan, nan, nan\]\) in float32: train with a lower"
     ):
         score_choices(loaded.model, prompts[:4], words, 0, budget=10**6)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from transfix import batches
 from transfix.batches import Batch, Encoded
-from transfix.errors import TransfixError
+from transfix.errors import NotFiniteError, TransfixError
 
 CHUNK = 64
 """Positions whose logits over the whole vocabulary are there at a time: 67 MB in float32 for 262,144 words."""
@@ -82,10 +82,7 @@ def score_choices(
                 advance(len(batch.indices))
     if not bool(scores.isfinite().all()):
         row = int((~scores.isfinite().all(-1)).nonzero()[0])
-        raise TransfixError(
-            f"the scores of row {row + 1} are not finite ({scores[row].tolist()}) in {str(model.dtype)[6:]}: "
-            "use dtype bfloat16 or float32, or train with a lower learning rate."
-        )
+        raise NotFiniteError(f"the scores of row {row + 1} are not finite ({scores[row].tolist()})", model.dtype)
     return scores
 
 
@@ -134,10 +131,7 @@ def log_likelihoods(
                 advance(sum(len(tree.sequences) for tree in group))
     if not bool(totals.isfinite().all()):
         row = int((~totals.isfinite()).nonzero()[0])
-        raise TransfixError(
-            f"the score of continuation {row + 1} is {totals[row]} in {str(model.dtype)[6:]}: "
-            "use dtype bfloat16 or float32, or train with a lower learning rate."
-        )
+        raise NotFiniteError(f"the score of continuation {row + 1} is {totals[row]}", model.dtype)
     return totals, greedy.tolist()
 
 

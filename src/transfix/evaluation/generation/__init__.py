@@ -2,8 +2,8 @@
 
 `prefill` reads prompts, on a CPU many at a time in tiles of a fixed size (`tile_cache`, `tile_attention`); `cache` and
 `attention` decode a fixed number of rows together; neither makes a row's numbers depend on the others. `head` gives logits
-in float32, `choosing` the next token, `endings` the end of a text; `forward` is a step of the model, recorded and replayed
-on a GPU; `engine` refills rows as they finish.
+in float32, `choosing` the next token as `decoding` wants it, `endings` the end of a text; `forward` is a step of the model,
+recorded and replayed on a GPU, for which `packed` lays weights out on a CPU; `engine` refills rows as they finish.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def choose(
     places = _inverse(found, decoding.top_p, numbers)
     tokens = order.gather(1, places[:, None])[:, 0]
     wide = found.sum(-1, dtype=torch.float64) < decoding.top_p
-    if bool(wide.any()):  # row by row, so that ties are broken in the same way whatever the other rows are
+    if bool(wide.any()):  # a stable sort: ties are broken in the same way whatever the other rows are
         found, order = probabilities[wide].sort(descending=True, stable=True)
         tokens[wide] = order.gather(1, _inverse(found, decoding.top_p, numbers[wide])[:, None])[:, 0]
     return tokens, highest

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from transfix.adapters import architecture
 from transfix.batches import Encoded, sortable
-from transfix.errors import TransfixError
+from transfix.errors import NotFiniteError, TransfixError
 from transfix.evaluation.generation import attention
 from transfix.evaluation.generation.cache import RowCache
 from transfix.evaluation.generation.choosing import choose, draw
@@ -35,9 +35,9 @@ def generate(
 ) -> list[Generated]:
     """A text after each prompt. A row's text depends on the row alone, not on the other rows.
 
-    Each prompt but its last token is read by itself; then all rows advance by one token a forward, always the same number
-    of them, filled or not. On a CPU this makes a row's numbers the same to the bit in any batch of any size, in float32
-    and bfloat16 (layers that send tokens to different experts are not covered). On a GPU it
+    Each prompt but its last token is read first, in tiles or pieces of a fixed size; then all rows advance by one token a
+    forward, always the same number of them, filled or not. On a CPU this makes a row's numbers the same to the bit in any
+    batch of any size, in float32 and bfloat16 (layers that send tokens to different experts are not covered). On a GPU it
     did for one `batch_rows` with the small models of `tests/gpu`; it needs matrix products that treat all rows alike.
 
     Args:
@@ -142,10 +142,7 @@ class _Run:
             if row is None:
                 continue
             if not finite[slot]:
-                raise TransfixError(
-                    f"the scores of row {row.index + 1} are not finite in {str(self.model.dtype)[6:]}: "
-                    "use dtype bfloat16 or float32, or train with a lower learning rate."
-                )
+                raise NotFiniteError(f"the scores of row {row.index + 1} are not finite", self.model.dtype)
             row.past, row.last = row.past + 1, token
             row.written.append(token)
             if (text := self.endings(row.written)) is not None:

@@ -1,8 +1,8 @@
 """Logits in float32 where they decide.
 
 A head in bfloat16 rounds logits around 20 to steps of 0.125, so that the best words are often tied. Computing all of them in
-float32 takes four times as long. Rounding keeps the order, so the best word is among the best in bfloat16: only those
-are computed again, and when only the best word is wanted, nothing else is looked at.
+float32 takes four times as long. Rounding keeps the order, so the best word is among the best in bfloat16 (unless
+more than 16 are tied there): only those are computed again, and when only the best word is wanted, nothing else is looked at.
 """
 
 from __future__ import annotations

@@ -113,8 +113,9 @@ class TiledPrefill:
 
 
 class PiecewisePrefill:
-    """One prompt at a time, in pieces of a fixed size: on a GPU, where other numbers of rows may go through other products.
+    """One prompt at a time, in pieces of a fixed size.
 
+    For a GPU, where other numbers of rows may go through other products, and for models that cannot be tiled.
     As pieces begin at fixed places, their numbers are the same, shared with the prompt before or not.
 
     Attributes:
