@@ -307,6 +307,18 @@ def test_predict(fake: Callable[..., list[Any]], run: Path) -> None:
     assert len(calls) == 1
 
 
+def test_predict_that_is_stopped_promises_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transfix.experiments.run.predict", stop)
+    Path("rows.jsonl").write_text("{}\n")
+    result = call("predict", run, "--input", "rows.jsonl", "--output", "out.jsonl")
+    assert result.exit_code == 130
+    assert "out.jsonl was not written" in said(result)
+    assert "is kept" not in said(result)
+
+
 def test_inspect(fake: Callable[..., list[Any]]) -> None:
     class Inspection:
         def to_dict(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from transfix import cli_runs, cli_study, cli_task, quiet
-from transfix.cli_failures import reported
+from transfix.cli_failures import reported, say
 from transfix.cli_output import console, print_json
 
 app = typer.Typer(
@@ -132,7 +132,11 @@ def predict(
 
     from transfix.experiments import run as experiment
 
-    experiment.predict(found, input, output)
+    try:
+        experiment.predict(found, input, output)
+    except KeyboardInterrupt:
+        say("Stopped", f"{output} was not written: the same command begins anew.")
+        raise typer.Exit(130) from None
     typer.echo(f"Answers are in {output}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -224,6 +225,12 @@ def test_an_attention_implementation_that_takes_no_prefix(build: Build) -> None:
     with pytest.raises(UnsupportedModelError, match=r"'flash_attention_2'.*set_attn_implementation"):
         attach(model, PrefixTuning())
     assert not hasattr(model, "_transfix")
+
+
+def test_a_model_that_is_only_named() -> None:
+    name: Any = "gemma-3-270m"
+    with pytest.raises(TransfixError, match=r"attach: the model is a str; load it first"):
+        inspect.unwrap(attach)(name, LoRA())  # without the types that tests check
 
 
 def test_the_public_names() -> None:

@@ -226,6 +226,34 @@ def test_damaged_specification(store: RunStore, run: Run) -> None:
     assert store.open(spec()).spec == spec()
 
 
+def test_a_task_file_that_is_elsewhere(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is whole: nobody is told to delete anything."""
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "rows.jsonl").write_text('{"text": "a", "topic": "x"}')
+    (own / "task.yaml").write_text(
+        "name: own\nkind: choice\nfields: [text]\nlabel: topic\nprompt: '{{text}}'\nlabels: {x: ' x', y: ' y'}\n"
+        "languages: [en]\ndata: {train: {files: rows.jsonl}, test: {files: rows.jsonl}}\n"
+    )
+    run = store.open(spec(train={"task": "own/task.yaml"}))
+    own.rename(tmp_path / "moved")
+    with pytest.raises(TransfixError, match="The run is whole: put the file back, or go to the directory") as caught:
+        _ = Run(run.path).spec
+    assert "elete" not in str(caught.value)
+
+
+def test_a_start_that_failed_is_not_meant(store: RunStore) -> None:
+    first, second = store.open(spec()), store.open(spec(seed=1))
+    with pytest.raises(TransfixError, match="'lora' may mean 2 runs"):
+        store.find("lora")
+    second.adapter_dir.mkdir()
+    assert store.find("lora").path == second.path
+    first.checkpoints_dir.mkdir()
+    with pytest.raises(TransfixError, match="'lora' may mean 2 runs"):
+        store.find("lora")
+
+
 def test_an_edited_specification(run: Run) -> None:
     path = run.path / "spec.yaml"
     path.write_text(path.read_text().replace("seed: 0", "seed: 5"))

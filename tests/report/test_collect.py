@@ -262,6 +262,23 @@ def test_training_in_a_measured_language_is_pointed_out(store: Any) -> None:
     assert "was trained on rows in German:" in note
 
 
+def test_a_run_without_a_specification_is_left_out(store: Any) -> None:
+    store.run("base", "base")
+    folder = store.run("adapter", "llama_adapter")
+    (folder / "spec.yaml").write_text("")
+    found = report.collect(store.root)
+    assert [method.label for method in found.tasks[0].methods] == ["Base model"]
+    assert "run adapter: spec.yaml is not a specification: it is left out" in found.notes
+
+
+def test_the_rows_that_there_were_are_told(store: Any) -> None:
+    train = {"task": "mnli", "data": "snapshot", "rows": 3000, "epochs": 1, "languages": ["eng_Latn"]}
+    counted = {"trainable_parameters": 10, "rows_seen": 68, "rows": 78, "exposure_rows": 10}
+    store.run("lora", "lora", train=train, training=counted)
+    text = report.markdown(report.collect(store.root))
+    assert "MNLI, 68 rows, 1 epoch, English" in text
+
+
 def test_what_was_cut_and_left_out_is_counted(store: Any) -> None:
     folder = store.run("lora", "lora")
     columns = store.answers(0.5, 1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from transfix.data import Example
+from transfix.errors import TransfixError
 from transfix.tasks.judges import JUDGES, answer_language
 
 
@@ -59,3 +62,14 @@ def test_translations_and_summaries() -> None:
 def test_the_language_of_an_answer() -> None:
     assert answer_language(row("x", target_language="English", source_language="German")) == "eng_Latn"
     assert answer_language(row("x")) == "deu_Latn"
+
+
+@pytest.mark.parametrize(("name", "package"), [("translation", "sacrebleu"), ("summary", "rouge-score")])
+def test_a_package_that_is_missing_is_told_before_texts_are_written(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    JUDGES[name].require()
+    monkeypatch.setitem(sys.modules, package.replace("-", "_"), None)
+    with pytest.raises(TransfixError, match=rf"the package {package}.*pip install 'transfix\[generation\]'"):
+        JUDGES[name].require()
+    JUDGES["spans"].require()

@@ -196,9 +196,15 @@ def attach(
         the adapter; its `parameters()` are float32 and the only ones that require gradients.
 
     Raises:
-        TransfixError: if the name is taken, the parts do not go together or ask for more layers than there are.
+        TransfixError: if `model` is no model, the name is taken, the parts do not go together or ask for more layers than
+            there are.
         UnsupportedModelError: if the architecture cannot take a part; the message says which methods still work.
     """
+    if not isinstance(model, nn.Module):
+        raise TransfixError(
+            f"attach: the model is a {type(model).__name__}; load it first, with transformers or with "
+            "`from transfix import models; models.load(NAME).model`."
+        )
     host = Host.of(model, create=True)
     bindings: list[Binding] = []
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}

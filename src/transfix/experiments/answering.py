@@ -90,8 +90,9 @@ class Session:
         if self._loaded is None:
             spec = self.run.spec
             if spec.trained and not (self.run.adapter_dir / "adapter.json").exists():
+                path = self.run.path
                 raise TransfixError(
-                    f"{self.run.path} is not trained yet: run `transfix train {self.run.path}/spec.yaml`."
+                    f"{path} is not trained yet: run `transfix train {path}/spec.yaml --runs {path.parent}`."
                 )
             loaded = load_model(spec)
             if spec.trained:

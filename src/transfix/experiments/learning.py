@@ -45,6 +45,8 @@ def learn(run: Run, settings: Train, display: Display) -> None:
     rows, kept = training.split(found, task.fields[0], settings.rows, settings.development_rows, spec.seed)
     exposed, more_skipped = exposure_rows(settings, task, spec.seed)
     _require_unmeasured(spec, task, exposed)
+    if settings.rows is not None and 0 < len(rows) < settings.rows:
+        display.say(f"{settings.task}: there are {len(rows)} rows to train on, train.rows allows {settings.rows}.")
     rows, skipped = rows + exposed, skipped + more_skipped
     if not rows:
         raise TransfixError(f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development.")

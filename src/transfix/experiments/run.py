@@ -9,6 +9,7 @@ Each arrow ends in files that are whole if they exist, and what exists is not do
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
     display = display or Display()
     run = store.open(resolve(spec))
     for evaluation in run.spec.evaluate:  # before hours of work
-        task = task_of(evaluation)
+        task = _judged(evaluation)
         shots(evaluation, task, evaluation.codes[0], ())
     if run.spec.train is None:
         return run
@@ -77,7 +78,10 @@ def evaluate(
     display = display or Display()
     with run.lock():
         session = Session(run)
-        for evaluation in _evaluations(run.spec, task_names, codes, limit):
+        chosen = _evaluations(run.spec, task_names, codes, limit)
+        for evaluation in chosen:  # before the first row
+            _judged(evaluation)
+        for evaluation in chosen:
             measure(session, evaluation, display)
         metrics = compute_metrics(run)
         run.write_metrics(metrics)
@@ -97,6 +101,8 @@ def predict(run: Run, source: Path, target: Path, display: Display | None = None
         raise TransfixError(f"{target} exists already: name another file, or move it away.")
     if not target.parent.is_dir():
         raise TransfixError(f"{target}: there is no directory {target.parent}: make it first, or name another file.")
+    if not os.access(target.parent, os.W_OK):
+        raise TransfixError(f"{target}: the directory {target.parent} may not be written to: name another file.")
     on = run.spec.train or next(iter(run.spec.evaluate), None)
     if on is None:
         raise TransfixError(f"{run.path}: its specification names no task. Add `evaluate: {{task: xnli}}` to it.")
@@ -125,6 +131,14 @@ def predict(run: Run, source: Path, target: Path, display: Display | None = None
     ]
     atomic.write_file(target, "\n".join(lines) + "\n")
     return len(rows)
+
+
+def _judged(evaluation: Evaluation) -> Task:
+    """The task of an evaluation, whose answers can be judged with the packages that are installed."""
+    task = task_of(evaluation)
+    if task.kind != "choice":
+        task.judge.require()
+    return task
 
 
 def _unlabelled(task: Task, index: int, row: Mapping[str, object], source: Path) -> Example:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfix import atomic
-from transfix.errors import TransfixError
+from transfix.errors import ProblemsError, TransfixError
 from transfix.experiments.environment import describe, version
 from transfix.experiments.spec import RunSpec
 
@@ -66,6 +66,11 @@ class Run:
     def adapter_dir(self) -> Path:
         """Where the trained adapter is, once it is whole."""
         return self.path / "adapter"
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing was trained or measured in it yet."""
+        return not any(path.exists() for path in (self.adapter_dir, self.checkpoints_dir, self.path / "predictions"))
 
     @property
     def checkpoints_dir(self) -> Path:
@@ -221,7 +226,10 @@ class Run:
         try:
             spec = RunSpec.load(path)
         except TransfixError as error:
-            what = "Delete the damaged file and start the run again from the specification it was made with."
+            if isinstance(error, ProblemsError) and all("does not exist" in problem.what for problem in error.problems):
+                what = "The run is whole: put the file back, or go to the directory that the run was started in."
+            else:
+                what = "Delete the damaged file and start the run again from the specification it was made with."
             raise TransfixError(f"{error}\n{what}") from error
         # another version may know more settings and so come to another hash; the same version must come to the same
         same_version = self.environment.get("versions", {}).get("transfix") == version("transfix")
@@ -252,6 +260,8 @@ class Run:
         wanted = str(text).rstrip("/")
         exact = [run for run in runs if run.name == wanted]
         found = exact or [run for run in runs if run.name.startswith(wanted) or run.name[-12:].startswith(wanted)]
+        if wanted and len(found) > 1 and not exact:  # starts that failed have nothing in them that could be meant
+            found = [run for run in found if not run.blank] or found
         if wanted and len(found) == 1:
             return found[0]
         if not runs:

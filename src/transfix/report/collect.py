@@ -49,7 +49,11 @@ def collect(
         if absent := sorted(set(only) - {path.name for path in paths}):
             raise TransfixError(f"{directory} has no run {', '.join(absent)}")
         paths, notes = [path for path in paths if path.name in only], []
-    methods = columns.seeds(sorted(map(read, paths), key=labels.order))
+    records = list(map(read, paths))
+    if known := [run for run in records if run.spec]:  # else what it is would be a guess
+        notes += [f"{note}: it is left out" for run in records if not run.spec for note in run.notes]
+        records = known
+    methods = columns.seeds(sorted(records, key=labels.order))
     runs = tuple((entry.named(run), run) for entry in methods for run in entry.runs)
     for _, run in runs:
         notes.extend(run.notes if unfinished is not None else (*run.notes, *run.lacking))

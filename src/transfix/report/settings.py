@@ -176,12 +176,20 @@ def _seed(run: RunRecord) -> str:
     return labels.brief(run.spec.get("seed", "not said"))
 
 
+def _learned_rows(run: RunRecord, train: Mapping[str, Any]) -> Any:
+    """Rows of the training task: as many as there were, which may be fewer than were asked for."""
+    found = run.training or {}
+    if isinstance(found.get("rows"), int):
+        return found["rows"] - (found.get("exposure_rows") or 0)
+    return train.get("rows")
+
+
 def _trained_on(run: RunRecord) -> str:
     """`MNLI, 3,000 rows, 3 epochs, English (data: snapshot)`; nothing for the base."""
     train = run.spec.get("train")
     if run.is_base or not isinstance(train, Mapping):
         return ""
-    rows, epochs, languages = train.get("rows"), train.get("epochs"), train.get("languages")
+    rows, epochs, languages = _learned_rows(run, train), train.get("epochs"), train.get("languages")
     words = [labels.TASKS.get(str(train.get("task")), str(train.get("task")))]
     words.append(f"{labels.number(rows)} rows" if rows else "all rows")
     if epochs is not None:

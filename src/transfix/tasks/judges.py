@@ -45,6 +45,7 @@ class Judge:
             reasoning with English separators).
         corpus: metrics over a whole language, which are no averages over rows: (answers, accepted answers of each, language
             of the answers) -> name -> score from 0 to 100 or the metric's signature.
+        modules: of the extra `generation`, without which it cannot judge.
     """
 
     metrics: tuple[str, ...]
@@ -52,6 +53,18 @@ class Judge:
     judge: Callable[[str, Example], Judgement]
     by_prompt: bool = False
     corpus: Callable[[Sequence[str], Sequence[Sequence[str]], str], dict[str, Any]] | None = None
+    modules: tuple[str, ...] = ()
+
+    def require(self) -> None:
+        """Finds out, before texts are generated, whether they can be judged.
+
+        Raises:
+            TransfixError: if a package is not installed; the message says how to install it.
+        """
+        from transfix.tasks.judging import extra
+
+        for module in self.modules:
+            extra.load(module)
 
 
 def golds(example: Example) -> tuple[str, ...]:
@@ -156,8 +169,8 @@ JUDGES: Mapping[str, Judge] = {
     ),
     "number": Judge(("exact_match",), "exact match of the number", _number, by_prompt=True),
     "text": Judge(("exact_match", "f1"), "exact match (mlqa normaliser)", _text),
-    "translation": Judge(("chrf",), "chrF++ of sentences", _translation, corpus=_translations),
-    "summary": Judge(("rougeL", "rouge1", "rouge2"), "ROUGE-L F1", _summary),
+    "translation": Judge(("chrf",), "chrF++ of sentences", _translation, corpus=_translations, modules=("sacrebleu",)),
+    "summary": Judge(("rougeL", "rouge1", "rouge2"), "ROUGE-L F1", _summary, modules=("rouge_score",)),
     "harness_number": Judge(
         ("exact_match", "exact_match_whole"), "exact match, as lm-evaluation-harness extracts it", _harness_number
     ),
