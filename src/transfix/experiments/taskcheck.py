@@ -93,7 +93,7 @@ def check(
         try:
             rows = data.read(task.benchmark, source, code, split, on_bad_rows="skip")
         except ProblemsError as error:
-            found.problems += [Problem(f"{purpose} {code}", error.title)] if not error.problems else error.problems
+            found.problems += [Problem(f"{purpose} {code}", error.title), *error.problems]  # the title names the file
             continue
         except TransfixError as error:
             found.problems.append(Problem(f"{purpose} {code}", str(error)))

@@ -79,7 +79,7 @@ def choose_device(device: str) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         reason = str(error).splitlines()[0]
-        raise TransfixError(f"device {device!r} cannot be used here ({reason}). Try auto, cpu or cuda.") from error
+        raise TransfixError(f"device {device!r} cannot be used here ({reason}). Use auto or cpu.") from error
     return chosen
 
 

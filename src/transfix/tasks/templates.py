@@ -106,7 +106,8 @@ def _node_problem(node: nodes.Node, fields: Sequence[str], text: str) -> str | N
     """What is wrong with one part of a template."""
     match node:
         case nodes.Name() if node.name not in fields:
-            return f"unknown placeholder {{{{{shortened(node.name)}}}}} in {quoted(text)}"
+            known = f" (allowed: {', '.join(fields)})" if fields else ""
+            return f"unknown placeholder {{{{{shortened(node.name)}}}}} in {quoted(text)}{known}"
         case nodes.Const() if not isinstance(node.value, str):
             return f"{shortened(repr(node.value))} is not allowed in a template: only texts in quotes are"
         case nodes.Filter() if node.name not in FILTERS:
