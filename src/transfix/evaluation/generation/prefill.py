@@ -101,11 +101,9 @@ class TiledPrefill:
     def _forward(self, tiles: list[tuple[Prompt, int]]) -> None:
         parts = [prompt.tokens[start : start + TILE] for prompt, start in tiles]
         whole = [part + part[-1:] * (TILE - len(part)) for part in parts]  # nothing sees what is filled in
-        last = torch.tensor(
-            [[len(prompt.tokens) - 1] for prompt, _ in tiles]
-        )  # nor may it lie beyond the model's reach
+        last = torch.tensor([[len(prompt.tokens) - 1] for prompt, _ in tiles])
         self.cache.take(tiles)
-        positions = torch.minimum(self.cache.starts[:, None] + torch.arange(TILE), last)
+        positions = torch.minimum(self.cache.starts[:, None] + torch.arange(TILE), last)  # within the model's reach
         try:
             self.body(input_ids=torch.tensor(whole), position_ids=positions, past_key_values=self.cache, use_cache=True)
         finally:
