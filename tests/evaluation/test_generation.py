@@ -32,6 +32,8 @@ from transformers import (
     Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
+    LagunaConfig,
+    LagunaForCausalLM,
     Lfm2Config,
     Lfm2ForCausalLM,
     LlamaConfig,
@@ -328,6 +330,12 @@ def _changed_values() -> PreTrainedModel:
     return DiffLlamaForCausalLM(DiffLlamaConfig(**TINY._SHAPE, num_hidden_layers=2))
 
 
+def _heads_by_layer() -> PreTrainedModel:
+    shape = TINY._SHAPE | {"head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    shape |= {"shared_expert_intermediate_size": 16, "layer_types": ["full_attention"] * 2}
+    return LagunaForCausalLM(LagunaConfig(**shape, num_hidden_layers=2, num_attention_heads_per_layer=[4, 8]))
+
+
 @pytest.mark.parametrize(
     ("build", "soft", "tiled"),
     [
@@ -339,6 +347,7 @@ def _changed_values() -> PreTrainedModel:
         (_learned_positions, 3, True),
         (_latent_attention, 0, False),
         (_changed_values, 0, False),
+        (_heads_by_layer, 0, True),
     ],
 )
 def test_models_with_a_reach_or_keys_of_their_own(
