@@ -271,6 +271,14 @@ def test_a_run_without_a_specification_is_left_out(store: Any) -> None:
     assert "run adapter: spec.yaml is not a specification: it is left out" in found.notes
 
 
+def test_the_language_of_prompts_is_not_guessed(store: Any) -> None:
+    own = store.meta | {"task_file": "own/task.yaml", "prompt_language": "eng_Latn", "template": "{text}\nThema:"}
+    store.run("lora", "lora", meta=own)
+    text = report.markdown(report.collect(store.root))
+    assert "Prompt language: that of the template below, the same in every language" in text
+    assert "English, whatever the language" not in text
+
+
 def test_the_rows_that_there_were_are_told(store: Any) -> None:
     train = {"task": "mnli", "data": "snapshot", "rows": 3000, "epochs": 1, "languages": ["eng_Latn"]}
     counted = {"trainable_parameters": 10, "rows_seen": 68, "rows": 78, "exposure_rows": 10}

@@ -123,6 +123,8 @@ def _said(key: str, meta: Mapping[str, Any]) -> str | None:
     if key == "prompt_language" and value == "native":
         return "that of the row"
     if key == "prompt_language" and value == ENGLISH:
+        if meta.get("task_file"):  # its author may have said nothing
+            return None
         return f"{labels.spoken(ENGLISH).name}, whatever the language of the row"
     if key == "data":
         return _data(value)
