@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -214,11 +215,5 @@ def row_mask(
     return seen
 
 
-def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
-) -> tuple[Tensor, Tensor | None]:
-    return attend(row_attention, module, query, key, value, attention_mask, apart=True, **kwargs)
-
-
-AttentionInterface.register(ROWS, _attend)
+AttentionInterface.register(ROWS, partial(attend, row_attention, apart=True))
 AttentionMaskInterface.register(ROWS, row_mask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import torch
@@ -149,11 +150,5 @@ def tile_mask(
     return seen
 
 
-def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
-) -> tuple[Tensor, Tensor | None]:
-    return attend(tile_attention, module, query, key, value, attention_mask, apart=True, **kwargs)
-
-
-AttentionInterface.register(TILES, _attend)
+AttentionInterface.register(TILES, partial(attend, tile_attention, apart=True))
 AttentionMaskInterface.register(TILES, tile_mask)
