@@ -20,9 +20,10 @@ NEW = 32
 def main() -> None:
     """Runs the benchmark."""
     given = arguments.parser(__doc__, rows=32).parse_args()
-    from transfix import models, quiet
+    from transfix import models
+    from transfix.runs import process
 
-    quiet.settle()  # before torch is loaded, as the command does
+    process.settle()  # before torch is loaded, as the command does
     from transfix.batches import Encoded
     from transfix.evaluation.generation import Decoding, generate, packed
 

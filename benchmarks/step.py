@@ -20,9 +20,9 @@ def main() -> None:
     given = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args(
         namespace=argparse.Namespace(only="")
     )
-    from transfix import quiet
+    from transfix.runs import process
 
-    quiet.settle()  # before torch is loaded, as the command does
+    process.settle()  # before torch is loaded, as the command does
     import torch
     from torch.profiler import ProfilerActivity, profile
 

@@ -17,7 +17,7 @@ from benchmarks import arguments
 from benchmarks.measuring import Numbers, in_process, in_turn, spread, table, write
 from benchmarks.scaling import PREFIX
 from benchmarks.training import LEAST
-from transfix.quiet import SPINS
+from transfix.runs.process import SPINS
 
 TURNS = ("300000", "0", SPINS)
 BATCH_ROWS = 16

@@ -12,9 +12,9 @@ def main() -> None:
     """Calls the function with its arguments."""
     module, name = sys.argv[1].split(":")
     if module in ("transfix_side", "shapes_side"):
-        from transfix import quiet
+        from transfix.runs import process
 
-        quiet.settle()  # as the command does, before torch is loaded; the others' threads wait as they usually do
+        process.settle()  # as the command does, before torch is loaded; the others' threads wait as they usually do
     function = getattr(importlib.import_module(f"benchmarks.sides.{module}"), name)
     found = function(**json.loads(sys.argv[2]))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -17,7 +17,7 @@ from transfix import adapters, batches, models
 from transfix.adapters import architecture
 from transfix.adapters.methods import METHODS
 from transfix.data import Example
-from transfix.experiments.learning import teach
+from transfix.runs.training import teach
 from transfix.training.kept import KeptLayers
 from transfix.training.trainer import AdapterTrainer, Settings
 
@@ -165,12 +165,12 @@ def evaluate(
         dtype: of the weights.
         template: of the prompts.
     """
-    from transfix.experiments import run as experiment
-    from transfix.experiments.answering import Session
-    from transfix.experiments.measuring import compute_metrics, measure
-    from transfix.experiments.progress import Display
-    from transfix.experiments.spec import RunSpec
-    from transfix.experiments.store import RunStore
+    from transfix.runs import run as experiment
+    from transfix.runs.answering import Session
+    from transfix.runs.evaluation import compute_metrics, measure
+    from transfix.runs.progress import Display
+    from transfix.runs.specification import RunSpec
+    from transfix.runs.store import RunStore
 
     evaluation: dict[str, Any] = {"task": task, "template": template, "data": {"files": files}, "languages": ["de"]}
     evaluation |= {"limit": rows} | ({"max_new_tokens": new} if task in ("xquad", "mgsm") else {})

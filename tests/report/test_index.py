@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from transfix import report
-from transfix.cli import app
+from transfix.cli.app import app
 from transfix.report import index as table
 from transfix.report.index import CACHE, index
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from transfix import report, tasks
-from transfix.experiments.spec import RunSpec
-from transfix.experiments.store import RunStore
+from transfix.runs.specification import RunSpec
+from transfix.runs.store import RunStore
 
 ROWS = 40
 CLASSES = ["entailment", "neutral", "contradiction"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from transfix import languages, report
-from transfix.evaluation import statistics
 from transfix.report.contents import Method, Report
+from transfix.statistics import over_seeds
 
 LANGUAGES = ["eng_Latn", "deu_Latn", "rus_Cyrl", "bul_Cyrl", "tha_Thai", "swh_Latn"]
 
@@ -48,11 +48,11 @@ def test_runs_that_differ_by_seed_are_one_column(seeded: Path) -> None:
         "LoRA, seed 0",
         "LoRA, seed 2",
     ]
-    expected = statistics.summarise_seeds(frames(adapter), None)
+    expected = over_seeds.summarise_seeds(frames(adapter), None)
     assert adapter.summary == expected
     assert adapter.summary["languages"]["deu_Latn"]["sd"] > 0
     assert base.summary["macro"]["all"]["sd"] is None
-    assert adapter.against_base == statistics.difference_seeds(frames(adapter), frames(base))
+    assert adapter.against_base == over_seeds.difference_seeds(frames(adapter), frames(base))
     assert base.against_base is None
     seeds = next(setting for setting in task.settings if setting.name == "Seeds")
     assert ("LLaMA-Adapter", "0, 1 and 2") in seeds.by_method
@@ -66,12 +66,12 @@ def test_every_method_is_compared_with_base_and_lora(seeded: Path) -> None:
     assert task.reference(lora, "lora") is task.reference(base, "base") is None
     against = task.against(adapter, "lora")
     # 3 seeds against 2: not paired
-    assert against == statistics.difference_seeds(frames(adapter), frames(lora), paired=False)
+    assert against == over_seeds.difference_seeds(frames(adapter), frames(lora), paired=False)
     assert against is task.against(adapter, "lora")
     assert against["wins"] + against["ties"] + against["losses"] == len(LANGUAGES)
     codes = LANGUAGES[1:]
     scores = [{code: np.mean([f[code]["score"] for f in frames(m)]) for code in codes} for m in (adapter, lora)]
-    assert task.rank_correlation(adapter, lora) == pytest.approx(statistics.rank_correlation(*scores))
+    assert task.rank_correlation(adapter, lora) == pytest.approx(over_seeds.rank_correlation(*scores))
 
 
 def test_seeds_of_other_numbers_are_not_paired(store: Any) -> None:

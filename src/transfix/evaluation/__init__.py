@@ -1,1 +1,1 @@
-"""Measuring an adapter: choices scored, and what their scores say of a language."""
+"""What a model answers: choices scored, texts generated."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transfix.errors import TransfixError
-from transfix.evaluation import metrics
-from transfix.evaluation.statistics import ALPHA
 from transfix.report import labels
 from transfix.report.contents import Differences, Method, rank_correlation
+from transfix.statistics import one_run
+from transfix.statistics.over_seeds import ALPHA
 
 RIVALS = 3
 """How many of the other methods the best one is compared with."""
@@ -65,7 +65,7 @@ def _scope(method: Method) -> str:
     without = method.macro("without_english")
     if without is None:
         return "on English"
-    count, other = without["languages"], "other " if method.language(metrics.ENGLISH) else ""
+    count, other = without["languages"], "other " if method.language(one_run.ENGLISH) else ""
     return f"on the {count} {other}languages" if count > 1 else f"on the one {other}language"
 
 
@@ -83,7 +83,7 @@ def _method(method: Method, chance: float | None) -> str:
     if method.seeds > 1 and main["sd"] is not None:
         words.append(f"the mean of {method.seeds} seeds, standard deviation {labels.points(main['sd'])} points")
     others = [
-        entry for code in method.summary["languages"] if code != metrics.ENGLISH and (entry := method.language(code))
+        entry for code in method.summary["languages"] if code != one_run.ENGLISH and (entry := method.language(code))
     ]
     if chance is not None and others:
         above = sum(_against(entry["interval"], chance) > 0 for entry in others)

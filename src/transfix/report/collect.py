@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from transfix.errors import TransfixError
-from transfix.evaluation import metrics
 from transfix.report import claims, columns, labels, settings
 from transfix.report.contents import ExampleRow, Method, Report, TaskReport
-from transfix.report.runs import Predictions, RunRecord, find, read
+from transfix.runs.records import Predictions, RunRecord, find, read
+from transfix.statistics import one_run
 
 EXAMPLES = 30
 """Rows of a language that the page shows: the first ones, so that nobody picked them."""
@@ -110,7 +110,7 @@ def _chance(metas: Sequence[Mapping[str, Any]]) -> float | None:
 
 def _further(task: str, methods: Sequence[Method], averaged: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Other metrics of generated answers, averaged over the same languages, without English."""
-    codes = sorted(averaged - {metrics.ENGLISH}) or sorted(averaged)
+    codes = sorted(averaged - {one_run.ENGLISH}) or sorted(averaged)
 
     def mean(method: Method, column: str, wanted: Callable[[Any], float]) -> str:
         values = []
@@ -127,14 +127,14 @@ def _further(task: str, methods: Sequence[Method], averaged: frozenset[str]) -> 
     found = dict.fromkeys(
         column for m in methods for run in m.runs for p in run.predictions[task].values() for column in p.columns
     )
-    scope = "without English" if metrics.ENGLISH in averaged and len(averaged) > 1 else "average"
+    scope = "without English" if one_run.ENGLISH in averaged and len(averaged) > 1 else "average"
     rows = [
         (
-            f"{column.removeprefix(metrics.METRIC).replace('_', ' ').capitalize()}, {scope}",
+            f"{column.removeprefix(one_run.METRIC).replace('_', ' ').capitalize()}, {scope}",
             tuple(mean(method, column, float) for method in methods),
         )
         for column in found
-        if column.startswith(metrics.METRIC)
+        if column.startswith(one_run.METRIC)
     ]
     if "parsed" in found:
         shares = tuple(mean(method, "parsed", lambda parsed: float(not parsed)) for method in methods)
@@ -147,7 +147,7 @@ def _in_order(languages: Sequence[labels.Spoken], methods: Sequence[Method]) -> 
 
     def key(language: labels.Spoken) -> tuple[bool, float, str]:
         entry = best.language(language.code) if best else None
-        return language.code != metrics.ENGLISH, -entry["accuracy"] if entry else 1.0, language.name
+        return language.code != one_run.ENGLISH, -entry["accuracy"] if entry else 1.0, language.name
 
     return tuple(sorted(languages, key=key))
 
@@ -174,7 +174,7 @@ def _one_answer(method: Method, task: str) -> list[str]:
 def _other_sources(method: Method, averaged: frozenset[str]) -> list[str]:
     """A note if a method learned a language that counts among those it is to be transferred to."""
     learned = (method.run.spec.get("train") or {}).get("languages") or ()
-    names = [labels.spoken(code).name for code in learned if code != metrics.ENGLISH and code in averaged]
+    names = [labels.spoken(code).name for code in learned if code != one_run.ENGLISH and code in averaged]
     if not names:
         return []
     return [

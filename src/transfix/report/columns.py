@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from transfix.errors import TransfixError
-from transfix.evaluation import statistics
 from transfix.report import labels
 from transfix.report.contents import Differences, Method, reference
-from transfix.report.runs import RunRecord
+from transfix.runs.records import RunRecord
+from transfix.statistics import over_seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,15 @@ def _column(task: str, group: Seeds, runs: tuple[RunRecord, ...], averaged: froz
             notes.append(f"{group.named(run)} has {count} of {len(averaged)} languages: it is not in its column")
     scored = [{code: predictions.scored for code, predictions in run.predictions[task].items()} for run in used]
     try:
-        rows = statistics.together(scored)
+        rows = over_seeds.together(scored)
     except TransfixError as error:
         notes.append(f"the seeds of {group.label} do not go together ({error}): the first is shown alone")
         used, scored = used[:1], scored[:1]
-        rows = statistics.together(scored)
+        rows = over_seeds.together(scored)
     own = {code for code, row in rows.items() if len(row)}
-    summary = statistics.summary_of(scored)
+    summary = over_seeds.summary_of(scored)
     if not own <= averaged and own & averaged:
-        part = statistics.summary_of([{c: row for c, row in one.items() if c in averaged} for one in scored])
+        part = over_seeds.summary_of([{c: row for c, row in one.items() if c in averaged} for one in scored])
         summary |= {"macro": part["macro"], "transfer_gap": part["transfer_gap"]}
     if left := summary["unpaired"]:
         notes.append(f"{group.label}: {left:,} rows that not every seed answered are not counted")

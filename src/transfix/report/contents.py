@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from transfix.errors import TransfixError
-from transfix.evaluation import metrics, statistics
-from transfix.evaluation.bootstrap import ENGLISH, Scored
 from transfix.report import labels
-from transfix.report.runs import RunRecord
+from transfix.runs.records import RunRecord
+from transfix.statistics import one_run, over_seeds
+from transfix.statistics.bootstrap import ENGLISH, Scored
 
 REFERENCES = ("base", "lora")
 """The kinds of method that the others are compared with."""
@@ -27,9 +27,9 @@ class Method:
     Attributes:
         label: its name, distinct within the report.
         runs: one a seed, by seed.
-        rows: the rows that all seeds answered, by language code, see `statistics.scored_seeds`.
-        summary: see `statistics.summarise_seeds`; averages are over the languages of the task's averages.
-        against_base: this method minus the untrained model, see `statistics.difference_seeds`; None for the base or
+        rows: the rows that all seeds answered, by language code, see `over_seeds.scored_seeds`.
+        summary: see `over_seeds.summarise_seeds`; averages are over the languages of the task's averages.
+        against_base: this method minus the untrained model, see `over_seeds.difference_seeds`; None for the base or
             without one.
         complete: whether it has every language that the averages are taken over, so that they can be compared.
     """
@@ -86,7 +86,7 @@ class Differences:
     _found: dict[tuple[str, str], Mapping[str, Any] | TransfixError] = field(default_factory=dict)
 
     def of(self, first: Method, second: Method) -> Mapping[str, Any]:
-        """First minus second, see `statistics.difference_seeds`.
+        """First minus second, see `over_seeds.difference_seeds`.
 
         Raises:
             TransfixError: their gold answers differ.
@@ -97,7 +97,7 @@ class Differences:
             seeds = [[run.spec.get("seed") for run in method.runs] for method in (first, second)]
             paired = seeds[0] == seeds[1] or first.seeds == second.seeds == 1
             try:
-                self._found[key] = statistics.difference_of(*rows, paired=paired)
+                self._found[key] = over_seeds.difference_of(*rows, paired=paired)
             except TransfixError as error:
                 self._found[key] = error
         found = self._found[key]
@@ -234,7 +234,7 @@ class TaskReport:
     _groups: dict[Kind, tuple[Group, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def difference(self, first: Method, second: Method) -> Mapping[str, Any] | None:
-        """First minus second on the rows both have, see `statistics.difference_seeds`; None where they have none."""
+        """First minus second on the rows both have, see `over_seeds.difference_seeds`; None where they have none."""
         try:
             found = self.differences.of(first, second)
         except TransfixError:
@@ -339,7 +339,7 @@ def reference(methods: Sequence[Method], method: Method, kind: str) -> Method | 
 def rank_correlation(first: Method, second: Method, averaged: frozenset[str]) -> float | None:
     """Spearman's rho between the scores of two methods over some languages without English; None if undefined."""
     codes = sorted(averaged - {ENGLISH})
-    return statistics.rank_correlation(
+    return over_seeds.rank_correlation(
         *({c: e["accuracy"] for c in codes if (e := m.language(c))} for m in (first, second))
     )
 
@@ -352,11 +352,11 @@ def _grouped(task: TaskReport, kind: Kind) -> tuple[Group, ...]:
     rows = [{code: row for code, row in method.rows.items() if code in task.averaged} for method in task.methods]
     found: dict[str, list[Mapping[str, Any] | None]] = {name: [] for name in names}
     for of_method in rows:
-        draws = statistics.draws_of(of_method)
+        draws = over_seeds.draws_of(of_method)
         for name, codes in names.items():
             here = [code for code in codes if code in draws.points]
-            average = metrics.average(draws, here)
-            found[name].append(average and average | {"sd": statistics.deviation(of_method, here)})
+            average = one_run.average(draws, here)
+            found[name].append(average and average | {"sd": over_seeds.deviation(of_method, here)})
     order = sorted(names, key=lambda name: (-len(names[name]), name))
     if kind == "resources":  # the most resources first
         order = sorted(names, reverse=True)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transfix.evaluation import statistics
-from transfix.evaluation.metrics import ENGLISH, METRIC
 from transfix.report import labels
 from transfix.report.contents import Curve, Method, Point, Report, Series, TaskReport
 from transfix.report.settings import COMPARABLE
+from transfix.statistics import over_seeds
+from transfix.statistics.one_run import ENGLISH, METRIC
 
 ASKED = ("temperature", "top_p")
 """Settings of the evaluation: each is a task of its own in a report, as its results have a name of their own."""
@@ -130,7 +130,7 @@ def _exact_match(place: _Place) -> Mapping[str, Any] | None:
         )
         if any(column is None or None in column for column in cells.values()):
             return None
-    return statistics.summarise_seeds(seeds, None)
+    return over_seeds.summarise_seeds(seeds, None)
 
 
 def _place(task: TaskReport, method: Method) -> _Place:

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from transfix.evaluation.statistics import ALPHA
 from transfix.report import labels, tables
 from transfix.report.charts import FEW, Mark, marks, point_average, setting_name, short
 from transfix.report.contents import Curve, Method, TaskReport
 from transfix.report.lines import MARKS, UNFINISHED, lines
+from transfix.statistics.over_seeds import ALPHA
 
 SHADES = 4
 """Shades of a heat map on either side of nothing."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfix.report import charts, examples, grids, labels, tables
 from transfix.report.contents import Curve, Report, TaskReport
-from transfix.report.runs import RunRecord
+from transfix.runs.records import RunRecord
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transfix import __version__, atomic
+from transfix import __version__
 from transfix.errors import TransfixError
-from transfix.evaluation import bootstrap, metrics
 from transfix.report import labels
-from transfix.report.runs import RunRecord, find, progress, read
+from transfix.runs.records import RunRecord, find, progress, read
+from transfix.statistics import bootstrap, one_run
+from transfix.storage import atomic
 
 CACHE = ".transfix-runs.json"
 FORMAT = 1
@@ -84,7 +85,7 @@ def _facts(path: Path) -> dict[str, Any]:
     run = read(path)
     results: dict[str, dict[str, Any]] = {}
     for task, predictions in run.predictions.items():
-        summary = metrics.summarise({code: found.columns for code, found in predictions.items()}, None)
+        summary = one_run.summarise({code: found.columns for code, found in predictions.items()}, None)
         for code, entry in summary["languages"].items():
             low, high = entry["interval"] or (None, None)
             numbers = {"n": entry["n"], "score": entry["accuracy"], "low": low, "high": high}

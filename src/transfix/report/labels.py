@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transfix.errors import TransfixError
-from transfix.report.runs import RunRecord
+from transfix.runs.records import RunRecord
 
 METHODS = {
     "base": "Base model",

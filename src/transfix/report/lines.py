@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from transfix.evaluation import metrics
-from transfix.evaluation.statistics import ALPHA
 from transfix.report import labels
 from transfix.report.contents import Kind, Method, TaskReport
+from transfix.statistics import one_run
+from transfix.statistics.over_seeds import ALPHA
 
 MARKS = {"base": "*", "lora": "°"}
 """What stands behind a number that differs from that of its reference."""
@@ -59,7 +59,7 @@ def macro_rows(task: TaskReport) -> list[tuple[str, str]]:
     count = len(task.averaged)
     if count < 2:
         return []
-    if metrics.ENGLISH not in task.averaged:
+    if one_run.ENGLISH not in task.averaged:
         return [("all", f"Average of {count} languages")]
     return [("without_english", f"Average without English ({count - 1})"), ("all", f"Average with English ({count})")]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfix import atomic
 from transfix.errors import TransfixError
+from transfix.storage import atomic
 
 MARKDOWN_MARK = "<!-- transfix report -->"
 """The first line of a Markdown report in a file; readers of the rendered text do not see it."""

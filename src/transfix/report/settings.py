@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transfix.errors import TransfixError
-from transfix.evaluation.metrics import ENGLISH
 from transfix.report import labels
 from transfix.report.contents import Setting
-from transfix.report.runs import RunRecord
+from transfix.runs.records import RunRecord
+from transfix.statistics.one_run import ENGLISH
 
 if TYPE_CHECKING:
     from transfix.data.shipped import Shipped

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from transfix import languages as language_table
-from transfix import model_errors, yaml_file
+from transfix.config import validation, yaml_dialect
 from transfix.data import benchmarks
 from transfix.data.benchmarks import Benchmark
 from transfix.data.sources import AnySource, DataSource, FilesSource, HubSource
@@ -157,7 +157,7 @@ class TaskFile(FormFile):
             what = "is missing: say where rows lie, e.g. data: {test: {files: 'test-{lang}.csv'}}"
             found.append(Problem("data", what))
         if found:
-            raise model_errors.FieldError(found)
+            raise validation.FieldError(found)
         return self
 
 
@@ -168,29 +168,29 @@ def read(path: Path) -> TaskFile:
         TaskError: with everything that is wrong with it.
     """
     try:
-        content, problems = yaml_file.read(path)
+        content, problems = yaml_dialect.read(path)
     except TransfixError as error:
         raise TaskError(str(error), []) from error
     if not isinstance(content, Mapping):
         raise TaskError(f"{path} holds no mapping; a task file has the keys {', '.join(TaskFile.model_fields)}", [])
-    given = yaml_file.plain(content, "", problems)
+    given = yaml_dialect.plain(content, "", problems)
 
-    def model_at(where: model_errors.Path) -> type[BaseModel] | None:
+    def model_at(where: validation.Path) -> type[BaseModel] | None:
         return _model_at(where, given)
 
-    problems += model_errors.boolean_problems(given, model_at)
+    problems += validation.boolean_problems(given, model_at)
     known = {problem.where for problem in problems}
     file: TaskFile | None = None
     try:
         file = TaskFile.model_validate(given)
     except ValidationError as error:
-        problems += [found for found in model_errors.field_problems(error, given, model_at) if found.where not in known]
+        problems += [found for found in validation.field_problems(error, given, model_at) if found.where not in known]
     if problems or file is None:
         raise TaskError(f"{path} has problems:", problems)
     return file
 
 
-def _model_at(where: model_errors.Path, given: Mapping[str, Any]) -> type[BaseModel] | None:
+def _model_at(where: validation.Path, given: Mapping[str, Any]) -> type[BaseModel] | None:
     """The model that governs the mapping at a path of a task file."""
     match where:
         case ():

@@ -50,7 +50,7 @@ _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train; see `experiments.spec_parts.Train` for the meaning of each.
+    """How to train; see `runs.settings.Train` for the meaning of each.
 
     Attributes:
         output: where checkpoints go.

@@ -1,0 +1,1 @@
+"""How what a person writes becomes checked settings: the YAML dialect, overrides, and every problem in words."""

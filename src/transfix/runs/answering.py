@@ -1,0 +1,290 @@
+"""Asking a run's model: rows in, answers out, judged where their gold answer is known."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from transfix import tasks
+from transfix.adapters.methods import SoftPrompt
+from transfix.data import Example
+from transfix.errors import TransfixError
+from transfix.runs.specification import RunSpec
+from transfix.runs.store import Run
+from transfix.tasks import Task
+from transfix.tasks.judges import golds
+
+if TYPE_CHECKING:
+    from transfix.batches import Encoded
+    from transfix.models import LoadedModel
+
+Advance = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How rows are asked, beyond what their task says; see `runs.settings.Evaluation`.
+
+    Attributes:
+        shots: the exemplars, as the text before every prompt.
+    """
+
+    shots: str = ""
+    max_tokens: int | None = None
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one row.
+
+    Attributes:
+        answer: the class with the highest score, or what was taken out of the generated text.
+        prompt_hash: of the prompt's text (12 hex digits).
+        truncated: whether the prompt was cut.
+        scores: for a choice the log-probability of each class, in the task's order; else empty.
+        classes: the classes of a choice.
+        text: the generated text; empty for a choice.
+        judged: metric -> score from 0 to 1, of a row with a gold answer.
+        parsed: whether an answer was found in the text.
+        finished: how generation ended: `stop`, `end` or `length`; empty for a choice.
+    """
+
+    answer: str
+    prompt_hash: str
+    truncated: bool
+    scores: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
+    text: str = ""
+    judged: Mapping[str, float] = field(default_factory=dict)
+    parsed: bool = True
+    finished: str = ""
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Class -> probability among the classes."""
+        top = max(self.scores, default=0.0)
+        shares = [math.exp(score - top) for score in self.scores]
+        return {name: round(share / sum(shares), 6) for name, share in zip(self.classes, shares, strict=True)}
+
+
+@dataclass(slots=True)
+class Session:
+    """A run's model with its adapter, loaded when it is first needed."""
+
+    run: Run
+    _loaded: LoadedModel | None = field(default=None, repr=False)
+
+    def load(self) -> LoadedModel:
+        """The model, its adapter on.
+
+        Raises:
+            TransfixError: if the run is not trained yet.
+        """
+        if self._loaded is None:
+            spec = self.run.spec
+            if spec.trained and not (self.run.adapter_dir / "adapter.json").exists():
+                path = self.run.path
+                raise TransfixError(
+                    f"{path} is not trained yet: run `transfix train {path}/spec.yaml --runs {path.parent}`."
+                )
+            loaded = load_model(spec)
+            if spec.trained:
+                from transfix.adapters import load_adapter
+
+                load_adapter(loaded.model, self.run.adapter_dir)
+            self._loaded = loaded
+        return self._loaded
+
+    def answers(
+        self, task: Task, examples: Sequence[Example], advance: Advance | None = None, asking: Asking | None = None
+    ) -> list[Answer]:
+        """The model's answers, in the order of `examples`.
+
+        Raises:
+            TransfixError: if label words do not fit the tokenizer, or prompts the model.
+        """
+        from transfix import batches
+
+        if not examples:
+            return []
+        loaded, asking = self.load(), asking or Asking()
+        prompts = [asking.shots + task.prompt(example) for example in examples]
+        ahead = sum(part.tokens for part in self.run.spec.adapter if isinstance(part, SoftPrompt))
+        longest = _longest(loaded, task, asking, ahead)
+        encoded = batches.encode(loaded.tokenizer, prompts, longest)
+        if task.kind != "choice":
+            return _generated(loaded, task, examples, prompts, encoded, advance, asking)
+        if task.form.scoring == "likelihood":
+            return _likeliest(loaded, task, examples, prompts, advance, longest)
+        return _chosen(loaded, task, examples, prompts, encoded, advance)
+
+
+def load_model(spec: RunSpec) -> LoadedModel:
+    """The base model of a specification."""
+    from transfix import models
+
+    return models.load(
+        spec.model,
+        dtype=spec.dtype,
+        device=spec.device,
+        revision=spec.revision,
+        quantization=spec.quantization,
+        offload=spec.offload,
+    )
+
+
+def hash_of(text: str) -> str:
+    """12 hexadecimal digits that tell prompts apart."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _longest(loaded: LoadedModel, task: Task, asking: Asking, ahead: int) -> int | None:
+    """How many tokens a prompt may have: what was asked for, and no more than the model can read after a soft prompt."""
+    reads = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    room = None
+    if isinstance(reads, int):
+        answer = 0 if task.kind == "choice" else asking.max_new_tokens or task.form.max_new_tokens
+        room = reads - ahead - answer
+        if room < 8:
+            raise TransfixError(
+                f"the model reads {reads} tokens, which leaves no room for a prompt beside {ahead} of a soft prompt and "
+                f"{answer} of an answer: lower max_new_tokens."
+            )
+    limits = [limit for limit in (asking.max_tokens, room) if isinstance(limit, int)]
+    return min(limits, default=None)
+
+
+def _chosen(
+    loaded: LoadedModel,
+    task: Task,
+    examples: Sequence[Example],
+    prompts: Sequence[str],
+    encoded: Sequence[Encoded],
+    advance: Advance | None,
+) -> list[Answer]:
+    """The class whose label word, one token, is the likeliest."""
+    import torch
+
+    from transfix.evaluation.scoring import score_choices
+
+    tokenizer: Any = loaded.tokenizer
+    words = tasks.check_verbaliser(task, tokenizer, examples[:3])
+    scores = score_choices(loaded.model, encoded, torch.tensor(list(words.values())), tokenizer.pad_token_id, advance)
+    offered = torch.tensor([task.offered(example) for example in examples])
+    if not bool(offered.all()):
+        scores = scores.masked_fill(~offered, -torch.inf).log_softmax(-1)
+    return [
+        _choice(task, example, prompt, cut.truncated, tuple(row))
+        for example, prompt, cut, row in zip(examples, prompts, encoded, scores.tolist(), strict=True)
+    ]
+
+
+def _likeliest(
+    loaded: LoadedModel,
+    task: Task,
+    examples: Sequence[Example],
+    prompts: Sequence[str],
+    advance: Advance | None,
+    longest: int | None,
+) -> list[Answer]:
+    """The class whose continuation, of any length, is the likeliest; of those that are on offer for the row."""
+    from transfix.batches import cut
+    from transfix.evaluation.scoring import log_likelihoods
+
+    tokenizer: Any = loaded.tokenizer
+    continuations: list[tuple[tuple[int, ...], int]] = []
+    owners: list[tuple[int, int]] = []
+    truncated = [False] * len(examples)
+    for row, (example, prompt) in enumerate(zip(examples, prompts, strict=True)):
+        for place, (option, there) in enumerate(zip(task.options(example), task.offered(example), strict=True)):
+            if not there:
+                continue
+            tokens, reads = tasks.continuation(tokenizer, prompt, option)
+            context = tokens[: len(tokens) - reads]
+            shorter = cut(context, None if longest is None else max(1, longest - reads))
+            truncated[row] |= shorter.truncated
+            continuations.append(((*shorter.tokens, *tokens[len(tokens) - reads :]), reads))
+            owners.append((row, place))
+    scores = [[-math.inf] * len(task.classes) for _ in examples]
+    counted = _whole_rows(advance, len(continuations), len(examples))
+    totals, _ = log_likelihoods(loaded.model, continuations, tokenizer.pad_token_id, counted)
+    for (row, place), total in zip(owners, totals.tolist(), strict=True):
+        scores[row][place] = total
+    return [
+        _choice(task, example, prompt, short, tuple(own))
+        for example, prompt, short, own in zip(examples, prompts, truncated, scores, strict=True)
+    ]
+
+
+def _whole_rows(advance: Advance | None, options: int, rows: int) -> Advance | None:
+    """Tells of rows where it is told of their options."""
+    if advance is None:
+        return None
+    done = 0
+
+    def told(count: int) -> None:
+        nonlocal done
+        before, done = done * rows // options, done + count
+        advance(done * rows // options - before)
+
+    return told
+
+
+def _choice(task: Task, example: Example, prompt: str, truncated: bool, scores: tuple[float, ...]) -> Answer:
+    best = task.classes[max(range(len(scores)), key=scores.__getitem__)]
+    judged = {} if example.label is None else {"accuracy": float(best == example.label)}
+    return Answer(best, hash_of(prompt), truncated, scores, task.classes, judged=judged)
+
+
+def _generated(
+    loaded: LoadedModel,
+    task: Task,
+    examples: Sequence[Example],
+    prompts: Sequence[str],
+    encoded: Sequence[Encoded],
+    advance: Advance | None,
+    asking: Asking,
+) -> list[Answer]:
+    """Texts, judged."""
+    from transfix.evaluation.generation import Decoding, generate
+
+    texts: dict[int, tuple[str, str]] = {}
+    by_stops: dict[tuple[str, ...], list[int]] = {}
+    for row, example in enumerate(examples):
+        by_stops.setdefault(task.stops(example), []).append(row)
+    for stop, rows in by_stops.items():
+        decoding = Decoding(
+            max_new_tokens=asking.max_new_tokens or task.form.max_new_tokens,
+            stop=stop,
+            temperature=asking.temperature,
+            top_p=asking.top_p,
+            seed=asking.seed,
+        )
+        keys = [f"{examples[row].language}/{examples[row].id}" for row in rows]
+        found = generate(
+            loaded.model, loaded.tokenizer, [encoded[row] for row in rows], decoding, advance=advance, keys=keys
+        )
+        texts |= {row: (answer.text, answer.finished) for row, answer in zip(rows, found, strict=True)}
+    answers = []
+    for row, (example, prompt) in enumerate(zip(examples, prompts, strict=True)):
+        text, finished = texts[row]
+        judgement = task.judged(text, example)
+        answers.append(
+            Answer(
+                judgement.answer,
+                hash_of(prompt),
+                encoded[row].truncated,
+                text=text,
+                judged=judgement.scores if golds(example) else {},
+                parsed=judgement.parsed,
+                finished=finished,
+            )
+        )
+    return answers

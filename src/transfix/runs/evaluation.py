@@ -1,0 +1,270 @@
+"""Measuring one run on one task: what is missing is asked, language by language, and written; metrics come from the files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from transfix import data, languages
+from transfix.data import Example, Rows
+from transfix.runs.answering import Answer, Asking, Session, hash_of
+from transfix.runs.few_shot import shots
+from transfix.runs.progress import Bar, Display
+from transfix.runs.settings import Evaluation
+from transfix.runs.specification import RunSpec
+from transfix.runs.store import Run
+from transfix.runs.training import task_of
+from transfix.statistics.one_run import METRIC
+from transfix.tasks import Task
+from transfix.tasks.judges import JUDGES, answer_language, golds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OWN = ("skipped_rows", "answer_language")
+"""What predictions say of their own language's rows."""
+
+
+def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
+    """Predicts what is missing of one evaluation.
+
+    Raises:
+        TransfixError: rows cannot be read, or the run is not trained.
+    """
+    run, task, name = session.run, task_of(evaluation), evaluation.result
+    split = evaluation.split or task.default_split
+    codes = evaluation.codes
+    read = {code: _read(task, evaluation, code, split) for code in codes}
+    wanted = {code: rows.examples for code, rows in read.items()}
+    before = {code: shots(evaluation, task, code, rows) for code, rows in wanted.items()}
+    metas = {code: describe(run.spec, evaluation, task, split) | _of_rows(task, rows) for code, rows in read.items()}
+    stored = {code: _stored(run, name, code, metas[code]) for code in codes}
+    kept = {code: _kept(stored[code], evaluation, task, code, wanted[code], before[code]) for code in codes}
+    missing = {code: rows for code in codes if (rows := _unanswered(wanted[code], kept[code]))}
+    for code in codes:  # rows that are gone from their file no longer count
+        frame, was = kept[code], stored[code]
+        if code not in missing and frame is not None and was is not None and len(frame) < len(was):
+            run.write_predictions(name, code, frame, metas[code])
+    total = sum(len(rows) for rows in wanted.values())
+    if not missing:
+        return
+    done = total - sum(len(rows) for rows in missing.values())
+    session.load()
+    with display.bar(f"Measuring {run.spec.title} on {name}", total, done) as bar:
+        for code, rows in missing.items():
+            spoken = languages.get(code).name
+            asking = asking_of(evaluation, before[code])
+            answers = session.answers(task, rows, functools.partial(_told, bar, spoken), asking)
+            run.write_predictions(name, code, _frame(task, rows, answers, kept[code]), metas[code])
+
+
+def asking_of(evaluation: Evaluation, shots_before: str) -> Asking:
+    """How an evaluation asks, with the exemplars of one language."""
+    return Asking(
+        shots=shots_before,
+        max_tokens=evaluation.max_tokens,
+        max_new_tokens=evaluation.max_new_tokens,
+        temperature=evaluation.temperature,
+        top_p=evaluation.top_p,
+        seed=evaluation.generation_seed,
+    )
+
+
+def _told(bar: Bar, note: str, rows: int) -> None:
+    bar.advance(rows, note)
+
+
+def compute_metrics(run: Run) -> dict[str, Any]:
+    """The metrics of every result that has predictions, computed from them.
+
+    Beside the main score (`languages`, `macro` ...): the other metrics of the task, how many answers could not be parsed,
+    and corpus metrics where the task has any.
+    """
+    from transfix.statistics import one_run
+
+    found: dict[str, dict[str, Any]] = {}
+    for name, code in run.predicted():
+        found.setdefault(name, {})[code] = run.predictions(name, code)
+    computed = {}
+    for name, frames in found.items():
+        metas = {code: run.predictions_meta(name, code) or {} for code in frames}
+        meta = _said(metas)
+        chances = [chance for m in metas.values() if (chance := _chance(m)) is not None]
+        summary = one_run.summarise(frames, chance=sum(chances) / len(chances) if chances else None)
+        computed[name] = {**meta, **summary, "metric": meta.get("metric", "accuracy"), **_further(metas, frames)}
+    return computed
+
+
+def _chance(meta: Mapping[str, Any]) -> float | None:
+    """The score of a guess: given with the predictions, or one over the number of classes."""
+    classes = meta.get("classes") or ()
+    chance: float | None = meta.get("chance", 1 / len(classes) if classes else None)
+    return chance
+
+
+def _said(metas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What is said of all languages; what differs between them is said of each, with a note that averages mix it."""
+    keys = dict.fromkeys(key for meta in metas.values() for key in meta if key not in ("chance", *_OWN))
+    said: dict[str, Any] = {}
+    mixed = []
+    for key in keys:
+        values = {code: meta.get(key) for code, meta in metas.items()}
+        first = next(iter(values.values()))
+        if all(value == first for value in values.values()):
+            said[key] = first
+        else:
+            said[key] = values
+            mixed.append(key)
+    if mixed:
+        said["note"] = f"languages were asked in different ways ({', '.join(mixed)}): averages over them mix these"
+    return said
+
+
+def _further(metas: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """What a generated answer has besides its main score."""
+    from transfix.statistics import one_run
+
+    judge = JUDGES.get(str(next(iter(metas.values())).get("judge")))
+    if judge is None:
+        return {}
+    others = {}
+    for metric in judge.metrics[1:]:
+        column = METRIC + metric
+        renamed = {
+            code: {"id": frame["id"], "gold": frame["gold"], "score": frame[column]}
+            for code, frame in frames.items()
+            if column in frame
+        }
+        if renamed:
+            summary = one_run.summarise(renamed, chance=None)
+            others[metric] = {part: summary[part] for part in ("languages", "macro")}
+    unparsed = {code: int((~frame["parsed"]).sum()) for code, frame in frames.items() if "parsed" in frame}
+    too_long = {
+        code: int((frame["finished"] == "length").sum()) for code, frame in frames.items() if "finished" in frame
+    }
+    further: dict[str, Any] = {"metrics": others, "unparsable": unparsed, "cut_answers": too_long}
+    if judge.corpus is not None:
+        further["corpus"] = {
+            code: judge.corpus(
+                frame["answer"].tolist(), frame["golds"].tolist(), metas[code].get("answer_language", code)
+            )
+            for code, frame in frames.items()
+        }
+    return further
+
+
+def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
+    """What is asked and how: predictions are kept as long as it stays the same."""
+    form = task.form
+    few = evaluation.few_shot
+    content = {
+        "task": task.name,
+        "task_file": task.origin,
+        "kind": task.kind,
+        "split": split,
+        "data": evaluation.model_dump(mode="json")["data"],
+        "classes": list(task.classes),
+        "template": task.form_name if task.form_name not in ("default", "custom") else task.template,
+        "form": hash_of(json.dumps(dataclasses.asdict(form), sort_keys=True, ensure_ascii=False)),
+        "verbaliser": dict(task.verbaliser),
+        "prompt_language": form.prompt_language,
+        "few_shot": few.shots if few else 0,
+        "few_shot_source": None if few is None else few.model_dump(mode="json"),
+        "model": spec.model,
+        "dtype": spec.dtype,
+        "max_tokens": evaluation.max_tokens,
+        "metric": task.metric,
+    }
+    if spec.quantization != "none":
+        content["quantization"] = spec.quantization
+    if task.kind == "choice":
+        return content | {"scoring": form.scoring}
+    return content | {
+        "judge": form.judge,
+        "metric_title": task.judge.title,
+        "max_new_tokens": evaluation.max_new_tokens or form.max_new_tokens,
+        "temperature": evaluation.temperature,
+        "top_p": evaluation.top_p,
+        "generation_seed": evaluation.generation_seed if evaluation.temperature else None,
+    }
+
+
+def _of_rows(task: Task, rows: Rows) -> dict[str, Any]:
+    """What the record of one language says of its rows."""
+    facts: dict[str, Any] = {"skipped_rows": rows.skipped} if rows.skipped else {}
+    if task.kind == "choice" and rows.examples:
+        offers = [sum(task.offered(row)) for row in rows.examples]
+        if min(offers) < len(task.classes):
+            facts["chance"] = sum(1 / max(1, count) for count in offers) / len(offers)
+    elif rows.examples:
+        facts["answer_language"] = answer_language(rows.examples[0])
+    return facts
+
+
+def _read(task: Task, evaluation: Evaluation, code: str, split: str) -> Rows:
+    return data.read(task.benchmark, evaluation.data, code, split, evaluation.limit, on_bad_rows=evaluation.on_bad_rows)
+
+
+def _unanswered(rows: Sequence[Example], before: pd.DataFrame | None) -> list[Example]:
+    """The rows that have no prediction yet."""
+    answered = set() if before is None else set(before["id"])
+    return [row for row in rows if row.id not in answered]
+
+
+def _frame(task: Task, rows: Sequence[Example], answers: Sequence[Answer], before: pd.DataFrame | None) -> pd.DataFrame:
+    """Predictions as a table, after those made before."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {
+        "id": [row.id for row in rows],
+        "language": [row.language for row in rows],
+        "prompt_hash": [answer.prompt_hash for answer in answers],
+        "answer": [answer.answer for answer in answers],
+        "gold": [row.label for row in rows],
+        "score": [answer.judged.get(task.metric) for answer in answers],
+        "truncated": [answer.truncated for answer in answers],
+        "option_scores": [list(answer.scores) for answer in answers],
+    }
+    if task.kind != "choice":
+        columns |= {METRIC + name: [answer.judged.get(name) for answer in answers] for name in task.judge.metrics[1:]}
+        columns |= {
+            "text": [answer.text for answer in answers],
+            "golds": [list(golds(row)) for row in rows],
+            "parsed": [answer.parsed for answer in answers],
+            "finished": [answer.finished for answer in answers],
+        }
+    new = pd.DataFrame(columns)
+    return new if before is None else pd.concat([before, new], ignore_index=True)
+
+
+def _stored(run: Run, name: str, code: str, meta: Mapping[str, Any]) -> pd.DataFrame | None:
+    """The predictions there are, if they were asked in the same way."""
+    return run.predictions(name, code) if run.predictions_meta(name, code) == meta else None
+
+
+def _kept(
+    frame: pd.DataFrame | None,
+    evaluation: Evaluation,
+    task: Task,
+    code: str,
+    wanted: Sequence[Example],
+    before: str,
+) -> pd.DataFrame | None:
+    """Predictions made before, as far as they answer the same questions: a file's rows may have changed since."""
+    if frame is None:
+        return None
+    rows = wanted
+    if not set(frame["id"]) <= {row.id for row in wanted}:  # measured with a larger limit, or gone since
+        split = evaluation.split or task.default_split
+        rows = _read(task, evaluation.model_copy(update={"limit": None}), code, split).examples
+    asked = {row.id: (hash_of(before + task.prompt(row)), row.label, list(golds(row))) for row in rows}
+    same = []
+    for row in frame.to_dict("records"):
+        gold = row["gold"] if isinstance(row["gold"], str) else None
+        now = asked.get(row["id"])
+        alike = now is not None and now[:2] == (row["prompt_hash"], gold)
+        same.append(alike and now is not None and list(row.get("golds", now[2])) == now[2])
+    return frame[same] if any(same) else None

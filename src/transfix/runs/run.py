@@ -1,0 +1,242 @@
+"""One run from its specification to its metrics: `train`, `evaluate`, `predict`. Read this first.
+
+    specification ─▶ model + adapter ─▶ English rows ─▶ steps ─▶ adapter/
+                                       rows of every language ─▶ predictions/TASK/LANGUAGE.parquet ─▶ metrics.json
+
+Each arrow ends in files that are whole if they exist, and what exists is not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transfix import data, languages, tasks
+from transfix.data import Example, FilesSource
+from transfix.data.digests import files_digest
+from transfix.data.files import find_all
+from transfix.errors import Problem, ProblemsError, TransfixError
+from transfix.runs.answering import Answer, Session
+from transfix.runs.evaluation import asking_of, compute_metrics, measure
+from transfix.runs.few_shot import shots
+from transfix.runs.progress import Display
+from transfix.runs.settings import Evaluation, Train
+from transfix.runs.specification import RunSpec
+from transfix.runs.store import Run, RunStore
+from transfix.runs.training import learn, task_of
+from transfix.storage import atomic
+from transfix.tasks import Task
+
+
+def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run:
+    """Trains the adapter of a specification, or finds it trained. A killed training goes on from its last checkpoint.
+
+    Args:
+        spec: the run; `auto` settings are resolved here.
+        store: where the run's directory is, or will be.
+        display: where progress is shown.
+
+    Raises:
+        TransfixError: if model, data or settings do not allow it; the message says why.
+    """
+    display = display or Display()
+    run = store.open(resolve(spec))
+    for evaluation in run.spec.evaluate:  # before hours of work
+        task = _judged(evaluation)
+        shots(evaluation, task, evaluation.codes[0], ())
+    if run.spec.train is None:
+        return run
+    with run.lock():
+        if not (run.adapter_dir / "adapter.json").exists():
+            learn(run, run.spec.train, display)
+        shutil.rmtree(run.checkpoints_dir, ignore_errors=True)
+    return run
+
+
+def evaluate(
+    run: Run,
+    task_names: Sequence[str] | None = None,
+    codes: Sequence[str] | None = None,
+    limit: int | None = None,
+    display: Display | None = None,
+) -> dict[str, Any]:
+    """Measures a run's adapter and returns its metrics. Rows that were predicted already are not asked again.
+
+    Args:
+        run: trained, unless its adapter is `base`.
+        task_names: only these tasks; one that the specification does not name is measured on the snapshot.
+        codes: only these languages; `None` is what the specification says.
+        limit: rows a language; `None` is what the specification says.
+        display: where progress is shown.
+
+    Raises:
+        TransfixError: if the run is not trained, or rows cannot be read.
+    """
+    display = display or Display()
+    with run.lock():
+        session = Session(run)
+        chosen = _evaluations(run.spec, task_names, codes, limit)
+        for evaluation in chosen:  # before the first row
+            _judged(evaluation)
+        for evaluation in chosen:
+            measure(session, evaluation, display)
+        metrics = compute_metrics(run)
+        run.write_metrics(metrics)
+    return metrics
+
+
+def predict(run: Run, source: Path, target: Path, display: Display | None = None) -> int:
+    """Answers the rows of a jsonl file: each gets `answer`, and `probabilities` or the `generated_text`. Returns how many.
+
+    Rows are asked as the specification's evaluation of the same kind of task asks (its exemplars, lengths, sampling).
+
+    Raises:
+        TransfixError: if a row lacks a field of the task, or `target` exists already.
+    """
+    display = display or Display()
+    if target.exists():
+        raise TransfixError(f"{target} exists already: name another file, or move it away.")
+    if not target.parent.is_dir():
+        raise TransfixError(f"{target}: there is no directory {target.parent}: make it first, or name another file.")
+    if not os.access(target.parent, os.W_OK):
+        raise TransfixError(f"{target}: the directory {target.parent} may not be written to: name another file.")
+    on = run.spec.train or next(iter(run.spec.evaluate), None)
+    if on is None:
+        raise TransfixError(f"{run.path}: its specification names no task. Add `evaluate: {{task: xnli}}` to it.")
+    task = task_of(on)
+    rows = data.read_unlabelled(source, task.fields)
+    added = {"answer": "answer"} | (
+        {"probabilities": "probabilities"} if task.kind == "choice" else {"generated_text": "text"}
+    )
+    if taken := sorted({name for row in rows for name in added if name in row}):
+        raise TransfixError(
+            f"{source}: rows have {' and '.join(taken)} already, which would be overwritten: rename it."
+        )
+    examples = [_unlabelled(task, index, row, source) for index, row in enumerate(rows)]
+    asking = next((entry for entry in run.spec.evaluate if tasks.get(entry.task).family == task.family), None)
+    session = Session(run)
+    answers: dict[int, Answer] = {}
+    with display.bar(f"Answering {source.name}", len(rows)) as bar:
+        for code in dict.fromkeys(example.language for example in examples):
+            places = [place for place, example in enumerate(examples) if example.language == code]
+            chosen = [examples[place] for place in places]
+            how = asking_of(asking, shots(asking, task, code, chosen)) if asking else None
+            answers |= zip(places, session.answers(task, chosen, bar.advance, how), strict=True)
+    lines = [
+        json.dumps({**row, **{name: getattr(answers[place], key) for name, key in added.items()}}, ensure_ascii=False)
+        for place, row in enumerate(rows)
+    ]
+    atomic.write_file(target, "\n".join(lines) + "\n")
+    return len(rows)
+
+
+def _judged(evaluation: Evaluation) -> Task:
+    """The task of an evaluation, whose answers can be judged with the packages that are installed."""
+    task = task_of(evaluation)
+    if task.kind != "choice":
+        task.judge.require()
+    return task
+
+
+def _unlabelled(task: Task, index: int, row: Mapping[str, object], source: Path) -> Example:
+    """A user's row as an example, in the language it says it is in (only prompts that differ by language need that)."""
+    names = [*task.fields, *(name for name in task.benchmark.optional if isinstance(row.get(name), str))]
+    code = "und"
+    by_language = [key for part in (task.form.prompt, task.form.labels) if "default" not in part for key in part]
+    if by_language and not isinstance(row.get("language"), str):
+        raise TransfixError(
+            f"{source}, row {index + 1}: template {task.form_name!r} asks differently in each language: give the row its "
+            f"`language` ({', '.join(dict.fromkeys(by_language))})."
+        )
+    if isinstance(said := row.get("language"), str):
+        try:
+            code = languages.get(said).code
+        except TransfixError as error:
+            raise TransfixError(f"{source}, row {index + 1}: {error}") from error
+    return Example(str(index), code, {name: str(row[name]) for name in names}, None)
+
+
+def resolve(spec: RunSpec) -> RunSpec:
+    """The specification with `auto` replaced by what this machine does best.
+
+    Full fine-tuning keeps its weights in float32: steps are too small for bfloat16's eight bits. Files of training rows get
+    their digest, so that a run is named by what it is trained on and not by where that lies.
+
+    Raises:
+        TransfixError: the specification has a digest (it is a run's own) and the files have changed since.
+    """
+    from transfix.models.loading import choose_device, choose_dtype
+
+    device = choose_device(spec.device)
+    wanted = "float32" if spec.dtype == "auto" and spec.method == "full" else spec.dtype
+    digest = _rows_digest(spec.train)
+    if spec.train and spec.train.rows_digest not in (None, digest):
+        raise TransfixError(
+            f"the files of train.data ({spec.train.data}) are not those this run was started with: their digest is "
+            f"{digest}, the specification says {spec.train.rows_digest}. Bring the old files back, or take rows_digest "
+            "out of your copy of the specification to train on the new ones in a run of their own."
+        )
+    dtype = str(choose_dtype(wanted, device)).removeprefix("torch.")
+    return spec.resolved(dtype=dtype, device=str(device), rows_digest=digest)  # type: ignore[arg-type]
+
+
+def _rows_digest(settings: Train | None) -> str | None:
+    """See `Train.rows_digest`; None for a built-in task on rows that are in no files of the user's."""
+    if settings is None:
+        return None
+    task = task_of(settings)
+    split = settings.split or task.train_split or task.default_split
+    files = _files(task, settings.data, settings.codes, split)
+    if settings.exposure is not None:
+        other = tasks.get(settings.exposure.task or settings.task)
+        split = settings.exposure.split or other.train_split or other.default_split
+        files += _files(other, settings.exposure.data or other.source("train"), settings.exposure.languages, split)
+    return files_digest(dict.fromkeys(files)) if files else None
+
+
+def _files(task: Task, source: object, codes: Sequence[str], split: str) -> list[Path]:
+    """The user's files that decide what is trained on: the task's own, and its rows."""
+    own = [Path(task.origin).expanduser()] if task.origin else []
+    if not isinstance(source, FilesSource):
+        return own
+    named = task.benchmark.split(split)
+    return own + [path for code in codes for path in find_all(source, task.benchmark, code, named)]
+
+
+def _evaluations(
+    spec: RunSpec, names: Sequence[str] | None, codes: Sequence[str] | None, limit: int | None
+) -> list[Evaluation]:
+    """What is to be measured: the specification's evaluations, narrowed or widened by what was asked for."""
+    known = list(spec.evaluate)
+    chosen = known if names is None else [e for e in known if e.task in names or e.result in names]
+    missing = [name for name in names or () if all(name not in (e.task, e.result) for e in known)]
+    chosen += [_checked({"task": name}) for name in missing]
+    if not chosen:
+        raise TransfixError(
+            "there is nothing to measure: name a task (--task xnli), or add `evaluate:` to the specification."
+        )
+    languages_asked = "all" if codes is not None and list(codes) == ["all"] else tuple(codes) if codes else None
+    updates = {"languages": languages_asked, "limit": limit}
+    given = {name: value for name, value in updates.items() if value is not None}
+    return [_checked({**e.model_dump(), **given}) for e in chosen]
+
+
+def _checked(content: dict[str, Any]) -> Evaluation:
+    """An evaluation as it was asked for on the command line.
+
+    Raises:
+        ProblemsError: with everything that its task does not allow.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return Evaluation.model_validate(content)
+    except ValidationError as error:
+        problems = [
+            Problem(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()
+        ]
+        raise ProblemsError(f"{content['task']} cannot be measured like this:", problems) from error

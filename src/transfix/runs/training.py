@@ -1,0 +1,291 @@
+"""Training one run's adapter: rows, targets, steps, and the record of what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transfix import data, tasks
+from transfix.data import Example, Rows
+from transfix.errors import TransfixError
+from transfix.runs import answering
+from transfix.runs.few_shot import draw, require_alike, require_language, texts_of
+from transfix.runs.progress import Display
+from transfix.runs.settings import OnTask, Train
+from transfix.runs.specification import RunSpec
+from transfix.runs.store import Run
+from transfix.tasks import Task
+
+if TYPE_CHECKING:
+    from transfix.batches import Sequence as Row
+    from transfix.models import LoadedModel
+    from transfix.training import Objective, Settings
+
+
+def task_of(on: OnTask) -> Task:
+    """The task of a specification's part, in the form that the part asks for."""
+    return tasks.get(on.task).with_options(on.template, on.verbaliser)
+
+
+def learn(run: Run, settings: Train, display: Display) -> None:
+    """Trains the adapter of a run and writes it, with `training.json`. Goes on from the newest checkpoint.
+
+    Raises:
+        TransfixError: if model, data or settings do not allow it; the message says why.
+    """
+    from transfix import adapters, batches, training
+    from transfix.runs.callbacks import Told, tensorboard
+    from transfix.training.kept import KeptLayers
+    from transfix.training.rows import balance
+    from transfix.training.trainer import newest_checkpoint
+
+    spec, task = run.spec, task_of(settings)
+    found, skipped = training_rows(settings, task)
+    rows, kept = training.split(found, task.fields[0], settings.rows, settings.development_rows, spec.seed)
+    exposed, more_skipped = exposure_rows(settings, task, spec.seed)
+    _require_unmeasured(spec, task, exposed)
+    if settings.rows is not None and 0 < len(rows) < settings.rows:
+        display.say(f"{settings.task}: there are {len(rows)} rows to train on, train.rows allows {settings.rows}.")
+    rows, skipped = rows + exposed, skipped + more_skipped
+    if not rows:
+        raise TransfixError(f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development.")
+    loaded = answering.load_model(spec)
+    model, tokenizer = loaded.model, loaded.tokenizer
+    teaching = teach(loaded, task, rows, settings.max_tokens)
+    adapter = adapters.attach(model, *spec.adapter, tokenizer=tokenizer, seed=spec.seed)
+    # a tree is not split over steps, so one as wide as a step at the most
+    trees = batches.shared(model, teaching.sequences, settings.batch_tokens, widest=settings.batch_rows)
+    steps = batches.training_steps(trees, settings.epochs, settings.batch_rows, settings.batch_tokens, spec.seed)
+    lower = None
+    if settings.keep_lower_layers:
+        lower = KeptLayers.of(adapter, steps, settings.epochs, teaching.objective.pad, run.checkpoints_dir)
+    per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
+    done = newest_checkpoint(run.checkpoints_dir)
+    finished = int(done.name.rsplit("-", 1)[1]) if done else 0
+    with display.bar(f"Training {spec.title}", sum(per_step), sum(per_step[:finished])) as bar:
+        trainer = training.AdapterTrainer(
+            adapter,
+            steps,
+            teaching.objective,
+            _settings(run, settings, len(steps)),
+            _develop(loaded, teach(loaded, task, kept, settings.max_tokens)) if kept else None,
+            [Told(bar, per_step), *tensorboard(run.path / "logs")],
+            lower,
+        )
+        trainer.run()
+    if settings.early_stopping and trainer.best_dir.exists():
+        from transfix.adapters.saving import fill, read_tensors
+
+        fill(adapter, read_tensors(trainer.best_dir / "adapter.safetensors"), trainer.best_dir)
+    history = trainer.state.log_history
+    seen = sum(per_step[: trainer.state.global_step])
+    run.write_json(
+        "training.json",
+        {
+            "trainable_parameters": adapter.trainable,
+            "rows": len(rows),
+            "rows_seen": seen,
+            "exposure_rows": len(exposed),
+            "development_rows": len(kept),
+            "skipped_rows": skipped,
+            "class_balance": balance(rows, task.classes),
+            "truncated": teaching.truncated,
+            "target_tokens_per_epoch": sum(row.reads for row in teaching.sequences),
+            "tokens_computed_per_epoch": sum(tree.size for tree in trees),
+            "tokens_without_sharing_per_epoch": sum(len(row.tokens) for row in teaching.sequences),
+            "steps": trainer.state.global_step,
+            "seconds": round(trainer.seconds, 2),
+            "examples_per_second": round(seen / max(trainer.seconds, 1e-9), 3),
+            "kept_lower_layers": lower.below if lower else 0,
+            "resumed_at_step": finished,
+            "final_loss": next((entry["loss"] for entry in reversed(history) if "loss" in entry), None),
+            "development": [
+                {"step": e["step"], "accuracy": e["eval_accuracy"], "loss": e["eval_loss"]}
+                for e in history
+                if "eval_accuracy" in e
+            ],
+        },
+    )
+    run.write_adapter(adapter.save)
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """Rows ready to be learned from.
+
+    Attributes:
+        sequences: what the model reads, cut to size, and how many of its last positions have a target.
+        objective: what is right there.
+        truncated: how many rows had to be cut.
+    """
+
+    sequences: Sequence[Row]
+    objective: Objective
+    truncated: int
+
+
+def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: int) -> Teaching:
+    """Rows as token sequences with their targets: a label word's class, or the tokens of a text and its end.
+
+    Raises:
+        TransfixError: if label words do not fit the tokenizer.
+    """
+    import torch
+
+    from transfix import batches, training
+
+    tokenizer: Any = loaded.tokenizer
+    pad: int = tokenizer.pad_token_id
+    prompts = batches.encode(tokenizer, [task.prompt(row) for row in rows], max_tokens)
+    truncated = sum(prompt.truncated for prompt in prompts)
+    if task.kind == "choice" and task.form.scoring == "word":
+        by_language: dict[str, list[Example]] = {}
+        for row in rows:
+            by_language.setdefault(row.language, []).append(row)
+        words = [tasks.check_verbaliser(task, tokenizer, group[:3]) for group in by_language.values()]
+        if all(found == words[0] for found in words):
+            classes = torch.tensor([task.classes.index(str(row.label)) for row in rows])
+            sequences = [batches.Sequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
+            choices = training.Choices(classes, torch.tensor(list(words[0].values())), pad)
+            return Teaching(sequences, choices, truncated)
+    ends = tokenizer.eos_token_id
+    targets = []
+    for row in rows:
+        target = tuple(tokenizer(task.target(row), add_special_tokens=False)["input_ids"])
+        # an end, so that generation stops; a choice is compared with other continuations instead
+        targets.append(target if task.kind == "choice" or ends is None else (*target, ends))
+    rows_with_targets = zip(prompts, targets, strict=True)
+    tokens = batches.rows_of((*prompt.tokens, *target[:-1]) for prompt, target in rows_with_targets)
+    sequences = [
+        batches.Sequence(index, row, len(target))
+        for index, (row, target) in enumerate(zip(tokens, targets, strict=True))
+    ]
+    return Teaching(sequences, training.Texts(targets, pad), truncated)
+
+
+def training_rows(settings: Train, task: Task) -> tuple[list[Example], int]:
+    """The rows to train on and to keep for development, and how many bad ones were skipped.
+
+    Raises:
+        DataError: with every bad row, unless `on_bad_rows: skip` is set.
+    """
+    split = settings.split or task.train_split or task.default_split
+    read = [_read(task, settings.data, code, split, settings.on_bad_rows) for code in settings.codes]
+    return [row for rows in read for row in rows.examples], sum(rows.skipped for rows in read)
+
+
+def exposure_rows(settings: Train, task: Task, seed: int) -> tuple[list[Example], int]:
+    """The rows of other languages to train on besides, and how many bad ones were skipped.
+
+    Raises:
+        TransfixError: they would be of the split that is reported, or there are too few.
+    """
+    wanted = settings.exposure
+    if wanted is None:
+        return [], 0
+    other = tasks.get(wanted.task or settings.task)
+    require_alike(task, other, "exposure")
+    split = wanted.split or other.train_split
+    if split is None:
+        raise TransfixError(f"exposure: {other.name} has no training split; name one with split: ...")
+    if other.benchmark.split(split) == other.benchmark.split(other.default_split) and other.train_split != split:
+        raise TransfixError(
+            f"exposure: {split} is the split of {other.name} that is reported; training on it would leave nothing to "
+            "measure. Name another one."
+        )
+    found: list[Example] = []
+    skipped = 0
+    source = wanted.data or other.source("train")
+    require_language(other, source, wanted.languages, "exposure", own=wanted.data is not None)
+    for code in wanted.languages:
+        read = _read(other, source, code, split, settings.on_bad_rows)
+        skipped += read.skipped
+        labelled = [row for row in read.examples if row.label is not None]
+        if len(labelled) < wanted.rows:
+            raise TransfixError(
+                f"exposure: {wanted.rows} rows were asked for, {other.name} has {len(labelled)} in {code}."
+            )
+        found += draw(labelled, wanted.rows, seed, task.classes)
+    return found, skipped
+
+
+def _require_unmeasured(spec: RunSpec, task: Task, exposed: Sequence[Example]) -> None:
+    """Refuses exposure rows that an evaluation of the same specification measures.
+
+    Raises:
+        TransfixError: with how many there are.
+    """
+    for number, evaluation in enumerate(spec.evaluate if exposed else ()):
+        measured = tasks.get(evaluation.task)
+        if set(measured.fields) != set(task.fields):
+            continue
+        for code in dict.fromkeys(row.language for row in exposed):
+            split = evaluation.split or measured.default_split
+            try:
+                rows = data.load(measured.benchmark, evaluation.data, code, split)
+            except TransfixError:
+                continue  # nothing is measured in that language
+            shared = texts_of(task, rows) & texts_of(task, [row for row in exposed if row.language == code])
+            if shared:
+                raise TransfixError(
+                    f"exposure: {len(shared)} of the rows in {code} are rows that evaluate[{number}] ({evaluation.task}, "
+                    f"{split}) measures; training on them would leave nothing to measure. Name other rows."
+                )
+
+
+def _read(task: Task, source: object, code: str, split: str, on_bad_rows: Any) -> Rows:
+    return data.read(task.benchmark, source, code, split, on_bad_rows=on_bad_rows)
+
+
+def _develop(loaded: LoadedModel, kept: Teaching) -> Callable[[], dict[str, float]]:
+    """Measures the development rows: `accuracy` and `loss`.
+
+    For texts the accuracy is the share of rows whose whole target greedy decoding would write.
+    """
+    from transfix import batches, training
+    from transfix.evaluation.scoring import log_likelihoods, score_choices
+
+    objective, whole = kept.objective, kept.sequences
+    if isinstance(objective, training.Choices):
+        import torch
+
+        gold, words, pad = objective.targets, objective.words, objective.pad
+        prompts = [batches.Encoded(row.tokens, truncated=False) for row in whole]
+
+        def choices() -> dict[str, float]:
+            scores = score_choices(loaded.model, prompts, words, pad)
+            loss = torch.nn.functional.nll_loss(scores, gold)
+            return {"accuracy": float((scores.argmax(-1) == gold).float().mean()), "loss": float(loss)}
+
+        return choices
+    assert isinstance(objective, training.Texts)
+    ended = batches.rows_of((*row.tokens, target[-1]) for row, target in zip(whole, objective.targets, strict=True))
+    rows = [(tokens, row.reads) for tokens, row in zip(ended, whole, strict=True)]
+    tokens = sum(row.reads for row in whole)
+
+    def texts() -> dict[str, float]:
+        totals, greedy = log_likelihoods(loaded.model, rows, objective.pad)
+        return {"accuracy": sum(greedy) / len(greedy), "loss": -float(totals.sum()) / tokens}
+
+    return texts
+
+
+def _settings(run: Run, settings: Train, steps: int) -> Settings:
+    from transfix import training
+
+    every = settings.evaluate_every or -(-steps // settings.epochs)
+    return training.Settings(
+        output=run.checkpoints_dir,
+        learning_rate=settings.learning_rate,
+        warmup=settings.warmup,
+        schedule=settings.schedule,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        evaluate_every=every,
+        early_stopping=settings.early_stopping,
+        checkpoint_every=settings.checkpoint_every,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        seed=run.spec.seed,
+        compile=settings.compile,
+    )

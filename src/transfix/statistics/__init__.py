@@ -1,0 +1,1 @@
+"""Intervals, tests and metrics over rows and seeds: numpy only."""

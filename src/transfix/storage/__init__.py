@@ -1,0 +1,1 @@
+"""Files that are whole if they exist, and locks that die with their process."""
