@@ -149,7 +149,6 @@ def attach(
     host = Host.of(model, create=True)
     methods: list[Method] = []
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    opened = host.attention.opened
     try:
         _check(host, parts, name)
         site = HostSite(host, name)
@@ -160,7 +159,7 @@ def attach(
         if not architecture.embedding_table(model).is_meta:  # a model without numbers; offloaded layers have some
             _initialise(host, methods, tokenizer, seed)
     except BaseException:
-        host.undo(methods, opened)
+        host.undo(methods)
         for parameter, flag in flags.items():
             parameter.requires_grad_(flag)
         raise

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 
-from transfix.adapters.architecture import KeysValues, Layer, UnsupportedModelError, body, support
+from transfix.adapters.architecture import KeysValues, UnsupportedModelError, body, support
 from transfix.adapters.kernels import Columns, flash_can, joined, prefixed_flash, torch_attention
 from transfix.adapters.methods.base import AdapterLayer, SharedState
 from transfix.adapters.state import AdapterState, Snapshot
@@ -48,15 +48,6 @@ class LayerAdapters(nn.Module):
         self.state = state
         self.index = index
         self.adapters = nn.ModuleDict()
-
-    @classmethod
-    def on(cls, layer: Layer, state: AdapterState) -> LayerAdapters:
-        """The layer's own, made at the first use."""
-        held = getattr(layer.attention, "transfix", None)
-        if not isinstance(held, cls):
-            held = cls(state, layer.index)
-            layer.attention.transfix = held
-        return held
 
     def place(self, name: str, method: str, module: AdapterLayer) -> None:
         """Puts a part of an adapter here."""

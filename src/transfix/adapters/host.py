@@ -36,7 +36,7 @@ class Host:
         self.shared: list[SharedState] = []
         self.attention = AdaptedAttention(model, self.state, self.shared)
         self.adapters: dict[str, tuple[Method, ...]] = {}
-        self._holders: dict[int, LayerAdapters] = {}
+        self._held: dict[int, tuple[Layer, LayerAdapters]] = {}
         self._trained_before = {name: p.requires_grad for name, p in model.named_parameters()}
         head = model.get_output_embeddings()
         self._hook = head.register_forward_pre_hook(_contiguous) if isinstance(head, nn.Module) else None
@@ -64,13 +64,20 @@ class Host:
             UnsupportedModelError: if the model cannot take our attention function.
         """
         self.attention.open()
-        held = self._holders[layer.index] = LayerAdapters.on(layer, self.state)
-        held.place(name, method, module)
+        if layer.index not in self._held:
+            held = layer.attention.transfix = LayerAdapters(self.state, layer.index)
+            self._held[layer.index] = layer, held
+        self._held[layer.index][1].place(name, method, module)
 
     def take_off(self, name: str, method: str) -> None:
-        """Takes an adapter's modules of a method off all layers."""
-        for held in self._holders.values():
+        """Takes an adapter's modules of a method off all layers; with the last one our attention function goes."""
+        for index, (layer, held) in list(self._held.items()):
             held.take_off(name, method)
+            if not len(held.adapters):
+                del layer.attention.transfix
+                del self._held[index]
+        if not self._held:
+            self.attention.close()
 
     def remove(self, name: str) -> None:
         """Takes an adapter off; the one attached before it becomes the active one."""
@@ -84,23 +91,17 @@ class Host:
         for path, parameter in self.model.named_parameters():
             parameter.requires_grad_(self._trained_before.get(path, parameter.requires_grad))
 
-    def undo(self, methods: Sequence[Method], opened: bool) -> None:
-        """Takes off what a failed `attach` had put on; our attention function stays only if it had been `opened` before."""
+    def undo(self, methods: Sequence[Method]) -> None:
+        """Takes off what a failed `attach` had put on."""
         for method in reversed(methods):
             method.remove()
         if not self.adapters:
             self.leave()
-        elif not opened:
-            self.attention.close()
 
     def leave(self) -> None:
         """Takes the last traces off the model."""
-        self.attention.close()
         if self._hook is not None:
             self._hook.remove()
-        for module in self.model.modules():
-            if "transfix" in module._modules:
-                del module._modules["transfix"]
         del self.model._transfix
 
     def activate(self, name: str) -> None:

@@ -150,7 +150,7 @@ class SoftPromptMethod(Method):
         shared.prompts[site.name] = self.prompt
         if not isinstance(getattr(shared.body, "transfix", None), nn.ModuleDict):
             shared.body.add_module("transfix", nn.ModuleDict())
-        self._bank()[site.name] = self.prompt
+        shared.body.get_submodule("transfix").add_module(site.name, self.prompt)
 
     def initialise(self, starts: StartValues, generator: torch.Generator) -> None:
         """Start values of E."""
@@ -161,13 +161,11 @@ class SoftPromptMethod(Method):
         shared = self.site.shared(PromptPass)
         self.site.take_off(self.part.method)
         shared.forget(self.site.name)
-        if self.site.name in self._bank():
-            del self._bank()[self.site.name]
-
-    def _bank(self) -> nn.ModuleDict:
-        """The prompts on the body, by adapter name."""
-        held = getattr(self.site.shared(PromptPass).body, "transfix", None)
-        return held if isinstance(held, nn.ModuleDict) else nn.ModuleDict()
+        bank = getattr(shared.body, "transfix", None)
+        if isinstance(bank, nn.ModuleDict) and self.site.name in bank:
+            del bank[self.site.name]
+            if not len(bank):
+                del shared.body.transfix
 
 
 def _reentrant(module: nn.Module) -> bool:
