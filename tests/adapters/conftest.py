@@ -86,7 +86,7 @@ METHODS: dict[str, tuple[Part, ...]] = {
     "soft+prefix": (SoftPrompt(tokens=2), PrefixTuning(tokens=3, layers=1)),
     "llama+lora": (LlamaAdapter(tokens=3), LoRA(rank=2)),
 }
-ON_THE_SEAM = [name for name in METHODS if not {"lora", "full", "base"} & {part.method for part in METHODS[name][:1]}]
+IN_ATTENTION = [name for name in METHODS if not {"lora", "full", "base"} & {part.method for part in METHODS[name][:1]}]
 DETACHABLE = [name for name in METHODS if name != "full"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora import LoraModel
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM, PreTrainedModel
@@ -26,6 +27,7 @@ from transfix import (
     use,
 )
 from transfix.adapters import UnsupportedModelError, support
+from transfix.adapters.attention import LayerAdapters
 from transfix.adapters.methods import AnyPart, Part
 from transfix.errors import ProblemsError
 
@@ -92,8 +94,8 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "the second part": ((SoftPrompt(), LoRA(), PrefixTuning(layers=4)), {}, "4 layers are to be adapted"),
     "a text without a tokenizer": ((LoRA(), PrefixTuning(init="text")), {}, "tokenizer=tokenizer"),
     "the same method twice": ((LoRA(), LoRA(rank=2)), {}, "twice: lora"),
-    "full with company": ((FullFineTuning(), LoRA()), {}, "stand alone"),
-    "base with company": ((Base(), PrefixTuning()), {}, "stand alone"),
+    "full with company": ((FullFineTuning(), LoRA()), {}, "stands alone"),
+    "base with company": ((Base(), PrefixTuning()), {}, "stands alone"),
     "a dotted name": ((PrefixTuning(),), {"name": "a.b"}, "name 'a.b'"),
     "an empty name": ((PrefixTuning(),), {"name": ""}, "name ''"),
     "a name torch needs": ((PrefixTuning(),), {"name": "train"}, "name 'train'"),
@@ -201,7 +203,7 @@ def test_parts_inside_a_pydantic_model_raise_its_own_error() -> None:
 
     with pytest.raises(ValidationError) as caught:
         Specification.model_validate({"parts": [{"method": "prefix", "tokens": 0}, {"method": "lora"}], "seed": "x"})
-    assert [error["loc"] for error in caught.value.errors()] == [("parts", 0, "prefix", "tokens"), ("seed",)]
+    assert [error["loc"] for error in caught.value.errors()] == [("parts", 0, "tokens"), ("seed",)]
     with pytest.raises(ValidationError):
         PrefixTuning.model_validate({"tokens": 0})
     assert Specification(parts=(PrefixTuning(tokens=3),), seed=1).parts == (PrefixTuning(tokens=3),)
@@ -248,3 +250,47 @@ def test_the_public_names() -> None:
         assert getattr(transfix, name).__name__ == name
     with pytest.raises(AttributeError, match="attach"):
         transfix.attatch  # noqa: B018
+
+
+@pytest.mark.parametrize("first", [None, PrefixTuning(tokens=2), LoRA(rank=2)])
+@pytest.mark.parametrize(
+    "part", [PrefixTuning(tokens=3), LlamaAdapter(tokens=3), SoftPrompt(tokens=3), LoRA(rank=3)], ids=lambda p: p.method
+)
+def test_what_fails_midway_is_undone(
+    build: Build,
+    part: Part,
+    first: Part | None,
+    ids: Tensor,
+    randomise: Callable[..., Adapter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second of two layers fails, when the first has its part already."""
+    model = build("llama")
+    if first is not None:
+        randomise(attach(model, first, name="first"))
+    before, expected = trace(model), model(ids).logits
+    calls = 0
+
+    def then_fail(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise MemoryError("no room for the second")
+            return whole(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LayerAdapters, "place", then_fail(LayerAdapters.place))
+        patch.setattr(LoraModel, "_create_and_replace", then_fail(LoraModel._create_and_replace))
+        with pytest.raises(MemoryError):
+            attach(model, part, name="second")
+    assert calls == 2
+    assert torch.equal(model(ids).logits, expected)
+    if not isinstance(first, LoRA) or not isinstance(part, LoRA):  # PEFT leaves wrappers that add nothing
+        assert trace(model) == before
+    with_second = randomise(attach(model, part, name="second"))
+    assert not torch.allclose(model(ids).logits, expected, atol=1e-3)
+    with_second.detach()
+    assert torch.equal(model(ids).logits, expected)

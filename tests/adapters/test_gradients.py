@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from transfix import Adapter, attach, use
-from transfix.adapters import seam
+from transfix.adapters import kernels
 from transfix.adapters.methods import Part
 
 TRAINABLE = [
@@ -189,13 +189,13 @@ def test_small_heads_learn_in_float32_on_a_cpu(
 ) -> None:
     """Only where a backward pass follows; the gradients are those of bfloat16 within its rounding."""
     seen: list[torch.dtype] = []
-    whole = seam.sdpa_attention_forward
+    whole = kernels.sdpa_attention_forward
 
     def watched(module: nn.Module, query: Tensor, *rest: Any, **kwargs: Any) -> Any:
         seen.append(query.dtype)
         return whole(module, query, *rest, **kwargs)
 
-    monkeypatch.setattr(seam, "sdpa_attention_forward", watched)
+    monkeypatch.setattr(kernels, "sdpa_attention_forward", watched)
     exact = gradients(randomise(attach(copy.deepcopy(model), *parts)), ids)
     adapter = randomise(attach(model.to(torch.bfloat16), *parts))
     seen.clear()
@@ -204,7 +204,7 @@ def test_small_heads_learn_in_float32_on_a_cpu(
     assert set(seen) == {torch.bfloat16}
     wide = gradients(adapter, ids)
     assert torch.float32 in seen
-    monkeypatch.setattr(seam, "SMALL_HEAD", 0)
+    monkeypatch.setattr(kernels, "SMALL_HEAD", 0)
     seen.clear()
     narrow = gradients(adapter, ids)
     assert set(seen) == {torch.bfloat16}

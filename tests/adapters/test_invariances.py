@@ -56,7 +56,7 @@ def test_a_batch_of_mixed_lengths_is_its_rows_one_by_one(
 ) -> None:
     model = shared_adapter.model
     alone = [model(row[None]).logits[0] for row in rows]
-    # methods outside the seam leave positions to the caller, as transformers does
+    # methods outside the attention function leave positions to the caller, as transformers does
     outside = {"lora", "full", "base"}.issuperset(part.method for part in shared_adapter.parts)
     for side in ("left", "right"):
         tokens, mask = pad(rows, side)

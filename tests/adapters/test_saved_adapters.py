@@ -29,7 +29,7 @@ from transfix import (
     attach,
     load_adapter,
 )
-from transfix.adapters import AdapterFileError, saving
+from transfix.adapters import AdapterFileError, files
 from transfix.adapters.methods import Part
 
 Build = Callable[[str], PreTrainedModel]
@@ -189,7 +189,7 @@ def test_a_reader_sees_one_save_while_another_is_written(
             _killed_after(2, patched)
             with pytest.raises(Killed):
                 new.save(tmp_path)
-    record, tensors, looks = saving._record, saving.read_tensors, 0
+    record, tensors, looks = files._record, files.read_tensors, 0
 
     def just_before(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
         def reading(path: Path) -> Any:
@@ -201,8 +201,8 @@ def test_a_reader_sees_one_save_while_another_is_written(
 
         return reading
 
-    monkeypatch.setattr(saving, "_record", just_before(record))
-    monkeypatch.setattr(saving, "read_tensors", just_before(tensors))
+    monkeypatch.setattr(files, "_record", just_before(record))
+    monkeypatch.setattr(files, "read_tensors", just_before(tensors))
     found = load_adapter(_llama(), tmp_path).tensors()["prefix.0.embedding"]
     expected = new if begun or look < 2 else old  # without a save there are two looks
     assert torch.equal(found, expected.tensors()["prefix.0.embedding"])
@@ -325,7 +325,7 @@ def _tensors(directory: Path, change: Callable[[dict[str, Tensor]], object]) -> 
 def _put(directory: Path, tensors: dict[str, Tensor]) -> None:
     """Other tensors, with the record of their digest."""
     save_file(tensors, directory / "adapter.safetensors")
-    _edit(directory, digest=saving.digest(tensors))
+    _edit(directory, digest=files.digest(tensors))
 
 
 def _truncate(directory: Path, share: float) -> None:

@@ -69,8 +69,13 @@ def test_normal_keys_and_values_look_like_real_ones(model: PreTrainedModel, part
         for hook in hooks:
             hook.remove()
         adapter = attach(model, part)
-        for layer, prefix in zip(layers(model), adapter.bindings[0].prefixes, strict=True):  # type: ignore[attr-defined]
-            for name, own, theirs in zip("KV", prefix.keys_values(torch.float32), real[layer.index], strict=True):
+        for layer, module in zip(layers(model), adapter.methods[0].modules, strict=True):  # type: ignore[attr-defined]
+            columns = (
+                module.prefix.keys_values(torch.float32)
+                if hasattr(module, "prefix")
+                else module.columns(torch.float32, decoding=False)
+            )
+            for name, own, theirs in zip("KV", columns, real[layer.index], strict=True):
                 ratio = float(own.square().mean().sqrt() / theirs.square().mean().sqrt())
                 assert 1 / 3 < ratio < 3, (layer.index, name, ratio)
 

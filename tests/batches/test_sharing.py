@@ -75,7 +75,7 @@ def test_the_base_model_is_asked_whatever_adapter_is_on(
     model = build("gemma3")
     attach(model, PrefixTuning(tokens=4), LoRA(rank=2))
     active, whole = [], sharing._logits
-    monkeypatch.setattr(sharing, "_logits", lambda m, b: active.append(m._transfix.seam.active) or whole(m, b))
+    monkeypatch.setattr(sharing, "_logits", lambda m, b: active.append(m._transfix.state.active) or whole(m, b))
     assert len(shared(model, family(1, 9, [2, 3]), 1000)) == 1
     assert active == [()] * 4
-    assert model._transfix.seam.active == ("default",)  # type: ignore[union-attr]
+    assert model._transfix.state.active == ("default",)  # type: ignore[union-attr]

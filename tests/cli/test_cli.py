@@ -325,10 +325,8 @@ def test_inspect(fake: Callable[..., list[Any]]) -> None:
         def to_dict(self) -> dict[str, object]:
             return {"layers": 32}
 
-        def __rich__(self) -> str:
-            return "32 layers"
-
     calls = fake("transfix.models.inspect", "inspect", lambda *_: Inspection())
+    fake("transfix.models.inspect_table", "table", lambda _: "32 layers")
     assert json.loads(call("inspect", "org/model", "--json").stdout) == {"layers": 32}
     assert call("inspect", "org/model", "--rows", "4", "--targets", "9").stdout == "32 layers\n"
     assert calls == [("org/model", 16, 128, 0), ("org/model", 4, 128, 9)]

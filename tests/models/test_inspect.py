@@ -21,6 +21,7 @@ from transformers import (
 
 from transfix.errors import TransfixError
 from transfix.models.inspect import CASES, Inspection, inspect
+from transfix.models.inspect_table import table
 
 LLAMA_8B = LlamaConfig(
     vocab_size=128_256,
@@ -47,7 +48,7 @@ def counts(found: Inspection) -> list[int | None]:
 def rendered(found: Inspection) -> str:
     console = Console(width=160, file=io.StringIO())
     with console.capture() as capture:
-        console.print(found)
+        console.print(table(found))
     return capture.get()
 
 
@@ -76,7 +77,7 @@ def test_the_study_s_counts_on_llama_8b(llama_8b: Inspection) -> None:
     assert (found.kind, found.adapted_layers, found.sliding_window) == ("decoder", 30, None)
     assert found.support.supported
     assert found.support.key_value == "k_proj/v_proj"
-    assert {"sdpa", "eager"} <= set(found.seam_backends) <= set(found.backends)
+    assert {"sdpa", "eager"} <= set(found.adapter_backends) <= set(found.backends)
 
 
 def test_json_and_table_say_the_same(llama_8b: Inspection) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from transfix import data, load_adapter, models, tasks
-from transfix.adapters.adapter import Host
+from transfix.adapters.host import Host
 from transfix.data import Example
 from transfix.errors import TransfixError
 from transfix.evaluation import scoring
@@ -242,8 +242,10 @@ def test_early_stopping_gives_the_best_adapter(spec: Spec, store: RunStore, monk
     seen: list[dict[str, Tensor]] = []
 
     def scripted(model: Any, prompts: Sequence[Any], words: Tensor, pad: int, *_: Any) -> Tensor:
-        adapter = Host.of(model).adapters["default"]
-        seen.append({name: tensor.detach().clone() for name, tensor in adapter.tensors().items()})
+        learned = {
+            f"{m.part.method}.{name}": t for m in Host.of(model).adapters["default"] for name, t in m.tensors.items()
+        }
+        seen.append({name: tensor.detach().clone() for name, tensor in learned.items()})
         found = next(right)
         scores = torch.nn.functional.one_hot(gold, 3).float()
         scores[found:] = 1 - scores[found:]

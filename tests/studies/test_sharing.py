@@ -107,9 +107,9 @@ def test_a_run_that_is_worked_on_elsewhere_is_left_and_taken_up_later(mine: Any,
     planned = mine.plan(content)
     first = mine.directory.store.root / planned[0].name
     first.mkdir(parents=True)
-    holder = "import sys; from transfix import atomic; from pathlib import Path\n"
+    holder = "import sys; from transfix.storage import atomic; from pathlib import Path\n"
     holder += "with atomic.lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    source = str(Path(atomic.__file__).parents[1])
+    source = str(Path(atomic.__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-c", holder, str(first)],
         stdin=subprocess.PIPE,

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from transfix import FullFineTuning
-from transfix.adapters.saving import read_tensors
+from transfix.adapters.files import read_tensors
 from transfix.batches import Tree
 from transfix.errors import TransfixError
 from transfix.training import AdapterTrainer, objectives, trainer

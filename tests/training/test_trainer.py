@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from transfix import FullFineTuning, LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, batches
-from transfix.adapters.initialise import root_mean_square
 from transfix.adapters.methods import Part
+from transfix.adapters.start_values import root_mean_square
 from transfix.batches import Tree
 from transfix.training import AdapterTrainer
 

@@ -1,4 +1,4 @@
-"""Putting an adapter on a model: `attach`, and the `Adapter` that comes back.
+"""Putting an adapter on a model: `attach`, `load_adapter`, `use`, and the `Adapter` that comes back.
 
 model = AutoModelForCausalLM.from_pretrained(...)
 adapter = attach(model, PrefixTuning(tokens=10, layers=30))
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from transfix.adapters import architecture
-from transfix.adapters.bindings import BINDINGS, Binding, FullBinding, Group, Site
-from transfix.adapters.initialise import Starts
-from transfix.adapters.lora import LoraHost
-from transfix.adapters.methods import Base, FullFineTuning, Part
-from transfix.adapters.seam import Seam
+from transfix.adapters import architecture, files
+from transfix.adapters.files import AdapterFileError
+from transfix.adapters.host import Host, HostSite, require_base_weights
+from transfix.adapters.methods.base import Group, Method
+from transfix.adapters.methods.part import Part
+from transfix.adapters.methods.registry import METHODS, implementation
+from transfix.adapters.start_values import StartValues
 from transfix.errors import TransfixError
 
 
@@ -35,19 +35,19 @@ class Adapter:
         name: its name among the adapters of this model.
         parts: the settings of its parts.
         model: the model it is on.
-        bindings: what was put on the model, one a part.
+        methods: what was put on the model, one a part.
     """
 
-    def __init__(self, name: str, bindings: Sequence[Binding], host: Host) -> None:
+    def __init__(self, name: str, methods: Sequence[Method], host: Host) -> None:
         self.name = name
-        self.bindings = tuple(bindings)
-        self.parts: tuple[Part, ...] = tuple(binding.part for binding in bindings)
+        self.methods = tuple(methods)
+        self.parts: tuple[Part, ...] = tuple(method.part for method in methods)
         self.model = host.model
         self._host = host
 
     def tensors(self) -> dict[str, nn.Parameter]:
         """The learned tensors by the name they have in a saved file (`prefix.3.embedding`)."""
-        return {f"{b.part.method}.{name}": tensor for b in self.bindings for name, tensor in b.tensors.items()}
+        return {f"{m.part.method}.{name}": tensor for m in self.methods for name, tensor in m.tensors.items()}
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The learned tensors."""
@@ -55,7 +55,7 @@ class Adapter:
 
     def groups(self) -> list[Group]:
         """The learned tensors with the learning rates of their parts."""
-        return [group for binding in self.bindings for group in binding.groups()]
+        return [group for method in self.methods for group in method.groups()]
 
     @property
     def trainable(self) -> int:
@@ -76,7 +76,7 @@ class Adapter:
         Raises:
             TransfixError: for full fine-tuning, which has no base left to go back to.
         """
-        self._refuse_full("disabled()")
+        require_base_weights(self.methods, "disabled()")
         with use(self.model, None):
             yield
 
@@ -87,10 +87,20 @@ class Adapter:
             yield
 
     def save(self, directory: str | Path) -> Path:
-        """Writes `adapter.json` and `adapter.safetensors` into `directory`; returns it."""
-        from transfix.adapters.saving import save
+        """Writes `adapter.json` and `adapter.safetensors` into `directory`; returns it.
 
-        return save(self, directory)
+        Raises:
+            AdapterFileError: if the directory cannot be written.
+        """
+        return files.save(self.model, self.name, self.parts, self.tensors(), directory)
+
+    def fill(self, tensors: dict[str, torch.Tensor], source: Path) -> None:
+        """Writes saved tensors into the adapter.
+
+        Raises:
+            AdapterFileError: if names or shapes differ.
+        """
+        files.fill(self.tensors(), tensors, source)
 
     def detach(self) -> None:
         """Takes the adapter off; after the last one the model is exactly what it was.
@@ -98,82 +108,12 @@ class Adapter:
         Raises:
             TransfixError: for full fine-tuning.
         """
-        self._refuse_full("detach()")
+        require_base_weights(self.methods, "detach()")
         self.take_off()
 
     def take_off(self) -> None:
         """`detach` without the question whether the base weights are still its own."""
-        self._host.remove(self)
-
-    def _refuse_full(self, what: str) -> None:
-        if any(isinstance(binding, FullBinding) for binding in self.bindings):
-            raise TransfixError(f"{what}: full fine-tuning has changed the base weights; load the base model again.")
-
-
-class Host:
-    """All adapters of one model. Kept on the model as `_transfix`."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
-        self.seam = Seam(model)
-        self.lora = LoraHost(model, self.seam)
-        self.adapters: dict[str, Adapter] = {}
-        self._trained_before = {name: p.requires_grad for name, p in model.named_parameters()}
-        head = model.get_output_embeddings()
-        self._hook = head.register_forward_pre_hook(_contiguous) if isinstance(head, nn.Module) else None
-
-    @classmethod
-    def of(cls, model: PreTrainedModel, create: bool = False) -> Host:
-        """The model's host.
-
-        Raises:
-            TransfixError: if the model has no adapters and `create` is off.
-        """
-        host = getattr(model, "_transfix", None)
-        if isinstance(host, cls):
-            return host
-        if not create:
-            raise TransfixError(f"{type(model).__name__} has no transfix adapter: call attach(model, ...) first.")
-        host = cls(model)
-        model._transfix = host  # type: ignore[assignment]
-        return host
-
-    def remove(self, adapter: Adapter) -> None:
-        """Takes an adapter off; the one attached before it becomes the active one."""
-        for binding in adapter.bindings:
-            binding.remove()
-        del self.adapters[adapter.name]
-        if self.adapters:
-            self.activate(next(reversed(self.adapters)))
-            return
-        self.leave()
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(self._trained_before.get(name, parameter.requires_grad))
-
-    def leave(self) -> None:
-        """Takes the last traces off the model."""
-        self.seam.close()
-        if self._hook is not None:
-            self._hook.remove()
-        for module in self.model.modules():
-            if "transfix" in module._modules:
-                del module._modules["transfix"]
-        del self.model._transfix
-
-    def activate(self, name: str) -> None:
-        """Leaves one adapter on, for every row, until another choice is made."""
-        self.seam.active, self.seam.rows = (name,), None
-        self.lora.activate(name)
-
-    def known(self, name: str | None) -> str | None:
-        """The name, if it is attached (or `None`, the base model).
-
-        Raises:
-            TransfixError: if it is not.
-        """
-        if name is not None and name not in self.adapters:
-            raise TransfixError(f"no adapter {name!r} on this model. Attached: {', '.join(self.adapters) or 'none'}.")
-        return name
+        self._host.remove(self.name)
 
 
 def attach(
@@ -187,7 +127,8 @@ def attach(
 
     Args:
         model: a transformers model with a language-model head, or its body.
-        parts: one or more of `PrefixTuning`, `LlamaAdapter`, `SoftPrompt`, `LoRA`, `FullFineTuning`, `Base`.
+        parts: one or more of `PrefixTuning`, `LlamaAdapter`, `SoftPrompt`, `LoRA`, `FullFineTuning`, `Base`, or of the
+            methods that other packages bring.
         name: tells several adapters of one model apart (see `use`).
         tokenizer: the model's tokenizer, needed by `init: text`.
         seed: of the start values; the same seed gives the same adapter, on any device.
@@ -206,29 +147,65 @@ def attach(
             "`from transfix import models; models.load(NAME).model`."
         )
     host = Host.of(model, create=True)
-    bindings: list[Binding] = []
+    methods: list[Method] = []
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    opened = host.seam.opened
     try:
         _check(host, parts, name)
-        site = Site(model, host.seam, host.lora, name)
-        others = [p for adapter in host.adapters.values() for p in adapter.parameters()]
+        site = HostSite(host, name)
         for part in parts:
-            bindings.append(BINDINGS[type(part)](part, site))
-        adapter = Adapter(name, bindings, host)
+            methods.append(implementation(part)(part, site))
+            methods[-1].place()
+        adapter = Adapter(name, methods, host)
         if not architecture.embedding_table(model).is_meta:  # a model without numbers; offloaded layers have some
-            _initialise(host, bindings, tokenizer, seed)
+            _initialise(host, methods, tokenizer, seed)
     except BaseException:
-        _undo(host, bindings, opened)
+        host.undo(methods)
         for parameter, flag in flags.items():
             parameter.requires_grad_(flag)
         raise
     for parameter in flags:
         parameter.requires_grad_(False)
-    for parameter in [*others, *adapter.parameters()]:
-        parameter.requires_grad_(True)
-    host.adapters[name] = adapter
+    host.adapters[name] = adapter.methods
+    for tensor in (tensor for attached in host.adapters.values() for m in attached for tensor in m.tensors.values()):
+        tensor.requires_grad_(True)
     host.activate(name)
+    return adapter
+
+
+def load_adapter(
+    model: PreTrainedModel,
+    directory: str | Path,
+    name: str | None = None,
+    tokenizer: Callable[..., Any] | None = None,
+) -> Adapter:
+    """Puts a saved adapter on `model`.
+
+    Args:
+        model: the base model that it was trained on.
+        directory: what `Adapter.save` wrote.
+        name: a name other than the saved one.
+        tokenizer: not needed; accepted so that a call can look like `attach`.
+
+    Raises:
+        AdapterFileError: if a file is missing, torn or not an adapter's, the adapter belongs to another base, or the
+            model has one of that name already.
+    """
+    source = Path(directory)
+    saved, tensors = files.read(source, model)
+    try:
+        adapter = attach(model, *(part.without_text() for part in saved.parts), name=name or saved.name)
+    except TransfixError as error:
+        raise AdapterFileError(f"{source}: {error}") from error
+    for method, part in zip(adapter.methods, saved.parts, strict=True):
+        method.part = part
+    adapter.parts = tuple(saved.parts)
+    try:
+        adapter.fill(tensors, source)
+    except AdapterFileError:
+        adapter.take_off()
+        raise
+    for method in adapter.methods:
+        method.remember()
     return adapter
 
 
@@ -247,26 +224,9 @@ def use(model: PreTrainedModel, adapters: str | Sequence[str | None] | None) -> 
     Raises:
         TransfixError: if a name is not attached.
     """
-    host = Host.of(model)
-    wanted: Sequence[str | None] = [adapters] if adapters is None or isinstance(adapters, str) else adapters
-    rows = [host.known(name) for name in wanted]
-    names = tuple(dict.fromkeys(name for name in rows if name is not None))
-    index = tuple(-1 if name is None else names.index(name) for name in rows)
-    uniform = len(set(rows)) <= 1
-    if not uniform:
-        for name in names:
-            host.adapters[name]._refuse_full("choosing adapters per row")
-    with host.seam.using(names, None if uniform else index), host.lora.using(rows):
+    rows: Sequence[str | None] = [adapters] if adapters is None or isinstance(adapters, str) else adapters
+    with Host.of(model).using(rows):
         yield
-
-
-def _contiguous(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a frozen head gets, in one piece.
-
-    Of a slice of the positions (`logits_to_keep`, as in generate) torch 2.13 makes a batched product and copies the whole
-    matrix once a row: seconds and gigabytes on a CPU, where the product takes milliseconds.
-    """
-    return tuple(arg.contiguous() if isinstance(arg, torch.Tensor) else arg for arg in args)
 
 
 def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
@@ -274,7 +234,7 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
         raise TransfixError("attach: name at least one part, e.g. attach(model, PrefixTuning(tokens=10)).")
     if name in host.adapters:
         raise TransfixError(
-            f"an adapter named {name!r} is already attached: give this one another name (name={_free(host, name)!r}), "
+            f"an adapter named {name!r} is already attached: give this one another name (name={host.free_name(name)!r}), "
             "or take that one off first (its detach())."
         )
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
@@ -282,42 +242,27 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
     if hasattr(nn.ModuleDict(), name):
         raise TransfixError(f"adapter name {name!r}: torch's module containers keep this name for themselves.")
     for part in parts:
-        if type(part) not in BINDINGS:
-            raise TransfixError(
-                f"attach: {part!r} is no adapter part. Parts: {', '.join(c.__name__ for c in BINDINGS)}."
-            )
+        if METHODS.get(getattr(part, "method", "")) is not type(part):
+            known = ", ".join(kind.__name__ for kind in METHODS.values())
+            raise TransfixError(f"attach: {part!r} is no adapter part. Parts: {known}.")
     methods = [part.method for part in parts]
     twice = sorted({method for method in methods if methods.count(method) > 1})
     if twice:
         raise TransfixError(f"an adapter can have each method once; twice: {', '.join(twice)}.")
-    if len(parts) > 1 and any(isinstance(part, FullFineTuning | Base) for part in parts):
-        raise TransfixError(f"full and base stand alone, they cannot be combined: {', '.join(methods)}.")
-    if host.adapters and any(isinstance(part, FullFineTuning) for part in parts):
+    if len(parts) > 1 and (alone := [part for part in parts if part.stands_alone]):
+        why = "; ".join(f"{part.method} stands alone ({part.stands_alone})" for part in alone)
+        raise TransfixError(f"{' + '.join(methods)} cannot be combined: {why}.")
+    if host.adapters and any(part.trains_base for part in parts):
         raise TransfixError(
             "full fine-tuning changes the weights under the adapters already attached; detach them first."
         )
 
 
-def _free(host: Host, name: str) -> str:
-    """The first name like `name` that no adapter of this model has."""
-    return next(other for number in count(2) if (other := f"{name}-{number}") not in host.adapters)
-
-
-def _initialise(host: Host, bindings: list[Binding], tokenizer: Callable[..., Any] | None, seed: int) -> None:
+def _initialise(host: Host, methods: Sequence[Method], tokenizer: Callable[..., Any] | None, seed: int) -> None:
     """Start values, computed on the base model with every adapter off."""
-    starts = Starts(host.model, tokenizer)
-    with host.seam.using((), None), host.lora.using([None]):
-        for number, binding in enumerate(bindings):
+    starts = StartValues(host.model, tokenizer)
+    with host.using([None]):
+        for number, method in enumerate(methods):
             generator = torch.Generator().manual_seed(seed * 1000 + number)
-            binding.initialise(starts, generator)
-            binding.remember()
-
-
-def _undo(host: Host, bindings: list[Binding], opened: bool) -> None:
-    """Takes off what a failed `attach` had already put on; the seam stays open only if it had been `opened` before."""
-    for binding in bindings:
-        binding.remove()
-    if not host.adapters:
-        host.leave()
-    elif not opened:
-        host.seam.close()
+            method.initialise(starts, generator)
+            method.remember()

@@ -31,6 +31,10 @@ _ROLES = {
 _LAYER_LISTS = ("layers", "h", "blocks", "layer", "block")
 
 
+KeysValues = tuple[Float[Tensor, "kv_heads prefix head"], Float[Tensor, "kv_heads prefix head"]]
+"""Keys and values (G, P, h) that stand before a layer's own."""
+
+
 class UnsupportedModelError(TransfixError):
     """The model's architecture cannot take this method; the message says which can."""
 
@@ -57,9 +61,7 @@ class KeyValueSource:
         modules = [_unwrapped(getattr(self.attention, name)) for name in names if _has(self.attention, name)]
         return [parameter for module in modules for parameter in module.parameters()]
 
-    def __call__(
-        self, states: Float[Tensor, "prefix hidden"]
-    ) -> tuple[Float[Tensor, "kv_heads prefix head"], Float[Tensor, "kv_heads prefix head"]]:
+    def __call__(self, states: Float[Tensor, "prefix hidden"]) -> KeysValues:
         """K and V (G, P, h) of `states` (P, d): projected, normed where the layer norms keys or values, not rotated."""
         keys, values = self._project(states[None])
         keys = _normed(self.attention, _KEY_NORMS, keys, self.head_size)
@@ -105,6 +107,22 @@ class Layer:
         """Where the layer runs."""
         return device_of(self.attention)
 
+    @property
+    def query_heads(self) -> int:
+        """H."""
+        config: Any = self.attention.config
+        return int(config.num_attention_heads)
+
+    @property
+    def key_value_shape(self) -> tuple[int, int]:
+        """(G, h), from the projections or, where they are unknown, from the configuration."""
+        if self.source is not None:
+            return self.source.heads, self.source.head_size
+        config: Any = self.attention.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(heads), int(size)
+
 
 @dataclass(frozen=True, slots=True)
 class Support:
@@ -114,11 +132,13 @@ class Support:
         supported: True if every prefix method works.
         reason: why not, and what still works; empty if supported.
         key_value: the names of the key and value projections, or `unknown`.
+        free_prefixes: True if prefixes that need no projections work: the model's attention functions can be chosen.
     """
 
     supported: bool
     reason: str
     key_value: str
+    free_prefixes: bool = True
 
 
 def body(model: PreTrainedModel) -> PreTrainedModel:
@@ -197,11 +217,11 @@ def support(model: PreTrainedModel) -> Support:
     try:
         found = layers(model)
     except UnsupportedModelError as error:
-        return Support(False, str(error), "unknown")
+        return Support(False, str(error), "unknown", free_prefixes=False)
     forms = sorted({layer.source.form if layer.source else "unknown" for layer in found})
     if not type(body(model))._can_set_attn_implementation():
         reason = f"{type(model).__name__} does not use transformers' attention registry; LoRA and full still work."
-        return Support(False, reason, "+".join(forms))
+        return Support(False, reason, "+".join(forms), free_prefixes=False)
     if "unknown" in forms:
         names = sorted({type(layer.attention).__name__ for layer in found if layer.source is None})
         reason = (

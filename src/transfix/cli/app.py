@@ -153,6 +153,7 @@ def inspect(
     """Tell what can be adapted in a model, how many parameters each method trains, and what memory that takes."""
     from transfix.errors import TransfixError
     from transfix.models.inspect import inspect as inspect_model
+    from transfix.models.inspect_table import table
 
     if targets > tokens:
         raise TransfixError(f"--targets {targets}: a row of {tokens} tokens has no more than {tokens}.")
@@ -160,7 +161,7 @@ def inspect(
     if json:
         print_json(found.to_dict())
     else:
-        console().print(found)
+        console().print(table(found))
 
 
 @app.command()

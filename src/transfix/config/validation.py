@@ -225,3 +225,24 @@ def _value(path: Path, given: Any) -> Any:
     for key in path:
         given = given[key]
     return given
+
+
+def settings_problems(part: type[BaseModel], given: Mapping[str, Any], error: ValidationError) -> list[Problem]:
+    """One problem a setting; each member of a union has reported its own failure."""
+    found: dict[str, Problem] = {}
+    for detail in error.errors(include_url=False, include_input=False):
+        name = str(detail["loc"][0]) if detail["loc"] else ""
+        field = part.model_fields.get(name)
+        if not name:
+            problem = Problem(name, detail["msg"].removeprefix("Value error, "))
+        elif field is None:
+            allowed = ", ".join(key for key in part.model_fields if key != "method")
+            problem = Problem(name, "there is no such setting", allowed)
+        elif name not in given:
+            problem = Problem(name, "is missing")
+        else:
+            limit = detail["msg"].removeprefix("Input should be ").partition(", unable to")[0]
+            allowed = field.description or limit.replace("greater than or equal to", "at least")
+            problem = Problem(name, f"{given[name]!r} is not allowed", allowed)
+        found.setdefault(name, problem)
+    return list(found.values())

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import (
@@ -25,18 +25,13 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from transfix.adapters import Support, attach, support
 from transfix.adapters.architecture import UnsupportedModelError, body, stack
-from transfix.adapters.methods import Base, FullFineTuning, LlamaAdapter, LoRA, Part, PrefixTuning, SoftPrompt
-from transfix.adapters.seam import BACKENDS
+from transfix.adapters.attention import BACKENDS
+from transfix.adapters.methods.part import LayerShape, Part
+from transfix.adapters.methods.registry import METHODS
 from transfix.errors import TransfixError
 from transfix.models import files, hub, loading, registry
-from transfix.models.memory import BaseShape, LayerShape, Load, Memory, estimate, norm_widths
+from transfix.models.memory import BaseShape, Load, Memory, estimate, norm_widths
 from transfix.models.quantised import quantised_parameters
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-TOKENS = 10
-"""P in the study."""
 
 STUDY_LAYERS = 30 / 32
 """The share of layers adapted in the study: the top 30 of 32."""
@@ -100,7 +95,7 @@ class Inspection:
         sliding_window: tokens a windowed layer sees; `None` if there is no such layer.
         sliding_layers: how many layers are windowed.
         backends: attention implementations the architecture has in transformers.
-        seam_backends: those that prefixes can go through.
+        adapter_backends: those that prefixes can go through.
         adapted_layers: L, the study's 30 of 32 for this depth.
         works: what transfix can do with the model, in a sentence.
         forward: what memory is estimated for.
@@ -123,7 +118,7 @@ class Inspection:
     tied_embeddings: bool
     parameters: int
     backends: tuple[str, ...]
-    seam_backends: tuple[str, ...]
+    adapter_backends: tuple[str, ...]
     support: Support
     adapted_layers: int
     methods: tuple[MethodCount, ...]
@@ -139,11 +134,6 @@ class Inspection:
         ]
         del fields["forward"]
         return {**fields, "support": asdict(self.support), "methods": methods, "memory_batch": asdict(self.forward)}
-
-    def __rich__(self) -> RenderableType:
-        from transfix.models.inspect_table import table
-
-        return table(self)
 
 
 def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 0) -> Inspection:
@@ -173,7 +163,7 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
     shape = _layer_shape(model, text, heads, kv_heads, head_size)
     window, windowed = _sliding(text, depth)
     sizes = _base_shape(model, text, shape, parameters)
-    methods = tuple(_count(model, label, part, sizes, depth, forward) for label, part in study_methods(adapted))
+    methods = tuple(_count(model, label, part, sizes, depth, forward) for label, part in study_methods(adapted).items())
     return Inspection(
         name=str(name),
         architecture=type(model).__name__,
@@ -192,7 +182,7 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
         tied_embeddings=bool(getattr(text, "tie_word_embeddings", False)),
         parameters=parameters,
         backends=_backends(model),
-        seam_backends=tuple(name for name in _backends(model) if name in BACKENDS) if able.supported else (),
+        adapter_backends=tuple(name for name in _backends(model) if name in BACKENDS) if able.supported else (),
         support=able,
         adapted_layers=adapted,
         methods=methods,
@@ -217,38 +207,16 @@ def trainable(name: str | Path, parts: Sequence[Part]) -> int:
     Raises:
         TransfixError: the configuration cannot be had, or the parts cannot be attached.
     """
-    if all(isinstance(part, Base) for part in parts):
+    if not any(part.learns for part in parts):
         return 0
     model = _skeleton(str(name), _config(name))
     with torch.device("meta"):
-        return attach(model, *(_plain(part) for part in parts), name="inspected").trainable
+        return attach(model, *(part.without_text() for part in parts), name="inspected").trainable
 
 
-def _plain(part: Part) -> Part:
-    """The part with a start that needs no tokenizer: how many numbers it has does not depend on it."""
-    return (
-        part.model_copy(update={"init": "normal"})
-        if isinstance(part, PrefixTuning | LlamaAdapter | SoftPrompt)
-        else part
-    )
-
-
-def study_methods(adapted: int) -> tuple[tuple[str, Part], ...]:
-    """The study's methods and settings, full fine-tuning last; prefixes on the top `adapted` layers."""
-    return (
-        ("base", Base()),
-        (f"soft_prompt P={TOKENS}", SoftPrompt(tokens=TOKENS)),
-        (f"prefix P={TOKENS} L={adapted}", PrefixTuning(tokens=TOKENS, layers=adapted)),
-        (f"prefix P={TOKENS} L={adapted}, unprojected", PrefixTuning(tokens=TOKENS, layers=adapted, projection="none")),
-        (f"llama_adapter P={TOKENS} L={adapted}, gate per head", LlamaAdapter(tokens=TOKENS, layers=adapted)),
-        (
-            f"llama_adapter P={TOKENS} L={adapted}, gate per layer",
-            LlamaAdapter(tokens=TOKENS, layers=adapted, gate="per_layer"),
-        ),
-        ("lora r=4 on q, k, v", LoRA(rank=4)),
-        ("lora r=128 on q, k, v", LoRA(rank=128)),
-        ("full", FullFineTuning()),
-    )
+def study_methods(adapted: int) -> dict[str, Part]:
+    """Every method with the study's settings, by a short text; prefixes on the top `adapted` layers."""
+    return {label: part for method in METHODS.values() for label, part in method.variants(adapted).items()}
 
 
 def _config(name: str | Path) -> PretrainedConfig:
@@ -337,15 +305,14 @@ def _count(
     except TransfixError as error:
         return MethodCount(label, None, None, str(error), {})
     trainable = adapter.trainable
-    if not isinstance(part, FullFineTuning):
-        adapter.detach()
-    adapted = getattr(part, "layers", "all")
+    adapter.take_off()
+    adapted = part.adapted_layers
     learning = adapted if isinstance(adapted, int) else depth
     cpu = loading.choose_device("auto").type == "cpu"
     memory = {
         case: estimate(part, trainable, learning, sizes, Load(**asdict(forward), **settings, cpu=cpu))
         for case, settings in CASES.items()
-        if not (isinstance(part, FullFineTuning) and "quantization" in settings)
+        if not (part.trains_base and "quantization" in settings)
     }
     return MethodCount(label, trainable, trainable / sizes.parameters, "", memory)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from transfix.models.inspect import Inspection
+from transfix.models.inspect import Inspection
 
 HEADINGS = {
     "float32": "fp32",
@@ -33,7 +30,7 @@ def table(found: Inspection) -> RenderableType:
         "attention": f"{found.heads} query heads, {found.kv_heads} key/value heads, head size {found.head_size}",
         "window": window,
         "vocabulary": f"{found.vocabulary:,}" + (f"; {found.positions:,} positions" if found.positions else ""),
-        "backends": f"{', '.join(found.backends)}; with prefixes: {', '.join(found.seam_backends) or 'none'}",
+        "backends": f"{', '.join(found.backends)}; with prefixes: {', '.join(found.adapter_backends) or 'none'}",
         "keys, values": found.support.key_value,
         "supported": "yes" if found.support.supported else f"not fully: {escape(found.support.reason)}",
         "works": escape(found.works),

@@ -17,7 +17,7 @@ from the lowest that learns to the top (below it nothing is kept for the backwar
     a = 4·Σ norms' widths + 4·H·h·b + 4·H + m·f·b + (what the method adds)        bytes a token and layer
 
 where a norm keeps its input in float32, attention (sdpa) keeps q, k, v (repeated for all heads) and its output (on a CPU
-prefix methods keep these in float32, b = 4, where heads have 128 numbers or fewer: `adapters/seam.py`), and the
+prefix methods keep these in float32, b = 4, where heads have 128 numbers or fewer: `adapters/kernels.py`), and the
 MLP keeps m = 3 vectors of its inner width f if it is gated, else 5 (GPT-2's composed GELU). Frozen linear layers keep
 nothing. Full fine-tuning has n = N, no adapter of its own, gradients and moments in the base's dtype,
 and keeps the input of every linear layer too.
@@ -46,8 +46,7 @@ from dataclasses import asdict, dataclass
 
 from torch import nn
 
-from transfix.adapters.methods import Base, FullFineTuning, LlamaAdapter, LoRA, Part, PrefixTuning, SoftPrompt
-from transfix.adapters.seam import SMALL_HEAD
+from transfix.adapters.methods.part import LayerShape, Part
 from transfix.models.quantised import WEIGHT_BYTES, Quantization
 
 TOKENIZER = 460
@@ -59,27 +58,6 @@ each measured at least twice: all estimates came within 10 %, and one and the sa
 
 HOLES = 0.08
 """Of the activations: what the C library's heap holds beside what is in use."""
-
-
-@dataclass(frozen=True, slots=True)
-class LayerShape:
-    """What decides how much one layer keeps, a token.
-
-    Attributes:
-        hidden: d.
-        heads: H.
-        head_size: h.
-        norms: the widths of all its norms, added up; a norm of single heads counts once for each head.
-        inner: f, of the experts a token passes through if there are several.
-        gated: whether the MLP multiplies two branches.
-    """
-
-    hidden: int
-    heads: int
-    head_size: int
-    norms: int
-    inner: int
-    gated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +154,13 @@ def estimate(part: Part, trainable: int, learning_layers: int, base: BaseShape, 
     """The module's formula.
 
     Args:
-        part: the method; `Base` is an evaluation.
+        part: the method; one that learns nothing is an evaluation.
         trainable: n.
         learning_layers: L'.
         base: the model's sizes.
         load: the forward's.
     """
-    full, learns = isinstance(part, FullFineTuning), not isinstance(part, Base)
+    full, learns = part.trains_base, part.learns
     width, hidden, tokens = load.width, base.layer.hidden, load.rows * load.tokens
     state = width if full else 4
     kept = _kept(part, base.layer, width, load.cpu)
@@ -213,15 +191,6 @@ def _logits(reads: int, vocabulary: int, width: int, full: bool, learns: bool) -
 
 def _kept(part: Part, shape: LayerShape, width: int, cpu: bool) -> int:
     """`a` in the module's formula: bytes a token that one layer keeps."""
-    attention = shape.heads * shape.head_size
-    wide = cpu and shape.head_size <= SMALL_HEAD and isinstance(part, PrefixTuning | LlamaAdapter | SoftPrompt)
-    kept = 4 * shape.norms + 4 * attention * (4 if wide else width) + 4 * shape.heads
+    kept = 4 * shape.norms + 4 * shape.heads * shape.head_size * width + 4 * shape.heads
     kept += (3 if shape.gated else 5) * shape.inner * width
-    if isinstance(part, LlamaAdapter):  # the second attention's queries in float32, its weights and its output
-        kept += attention * (4 + width) + 4 * shape.heads * part.tokens
-    if isinstance(part, LoRA):  # the input of A, in float32, and A's output; copied for each of q, k, v unless it is so
-        copies = 1 if width == 4 else 3
-        kept += 4 * (copies * shape.hidden + 3 * part.rank)
-    if isinstance(part, FullFineTuning):  # inputs of the linear layers, and what the norms' own weights multiply
-        kept += width * (4 * shape.hidden + shape.inner) + 4 * shape.norms
-    return kept
+    return kept + part.kept(shape, width, cpu)

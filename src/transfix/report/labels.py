@@ -9,18 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transfix.adapters.methods.registry import METHODS
 from transfix.errors import TransfixError
 from transfix.runs.records import RunRecord
-
-METHODS = {
-    "base": "Base model",
-    "soft_prompt": "Soft prompt",
-    "prefix": "Prefix tuning",
-    "llama_adapter": "LLaMA-Adapter",
-    "lora": "LoRA",
-    "full": "Full fine-tuning",
-}
-"""Names of the methods, in the order of their columns; another name is shown as it is, after these."""
 
 TASKS = {
     "mnli": "MNLI",
@@ -106,12 +97,13 @@ def spoken(code: str) -> Spoken:
 
 
 def method(run: RunRecord) -> str:
-    """The name of a run's method, parts of a hybrid joined by `+`."""
-    return " + ".join(METHODS.get(str(part["method"]), str(part["method"])) for part in run.parts)
+    """The name of a run's method, parts of a hybrid joined by `+`; a method that is not installed is shown as it is."""
+    names = [str(part["method"]) for part in run.parts]
+    return " + ".join(METHODS[name].label if name in METHODS else name for name in names)
 
 
 def order(run: RunRecord) -> tuple[int, int, str]:
-    """Sorts runs: base first, simple methods in the order of `METHODS`, then hybrids."""
+    """Sorts runs: simple methods in the order of `METHODS`, base first, then hybrids."""
     names = list(METHODS)
     first = str(run.parts[0]["method"])
     return len(run.parts), names.index(first) if first in names else len(names), run.name

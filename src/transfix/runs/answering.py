@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from transfix import tasks
-from transfix.adapters.methods import SoftPrompt
 from transfix.data import Example
 from transfix.errors import TransfixError
 from transfix.runs.specification import RunSpec
@@ -116,7 +115,7 @@ class Session:
             return []
         loaded, asking = self.load(), asking or Asking()
         prompts = [asking.shots + task.prompt(example) for example in examples]
-        ahead = sum(part.tokens for part in self.run.spec.adapter if isinstance(part, SoftPrompt))
+        ahead = sum(part.input_tokens for part in self.run.spec.adapter)
         longest = _longest(loaded, task, asking, ahead)
         encoded = batches.encode(loaded.tokenizer, prompts, longest)
         if task.kind != "choice":

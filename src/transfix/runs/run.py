@@ -172,7 +172,7 @@ def resolve(spec: RunSpec) -> RunSpec:
     from transfix.models.loading import choose_device, choose_dtype
 
     device = choose_device(spec.device)
-    wanted = "float32" if spec.dtype == "auto" and spec.method == "full" else spec.dtype
+    wanted = "float32" if spec.dtype == "auto" and spec.trains_base else spec.dtype
     digest = _rows_digest(spec.train)
     if spec.train and spec.train.rows_digest not in (None, digest):
         raise TransfixError(

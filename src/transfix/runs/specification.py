@@ -30,7 +30,6 @@ from transfix.data.sources import FilesSource, HubSource
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.models.quantised import Quantization
 from transfix.runs.settings import Evaluation, Exemplars, Exposure, Frozen, Train
-from transfix.runs.titles import part_title
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DEVICE = r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$"
@@ -51,9 +50,8 @@ def _parts_fit(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     if not parts:
         raise ValueError(f"is empty (allowed: {', '.join(METHODS)}, or a list of them; base trains nothing)")
     for part in parts:
-        if len(parts) > 1 and part.method in ("base", "full"):
-            why = "it trains nothing" if part.method == "base" else "it trains every weight already"
-            raise ValueError(f"{part.method} cannot be combined with other parts: {why}")
+        if len(parts) > 1 and part.stands_alone:
+            raise ValueError(f"{part.method} cannot be combined with other parts: {part.stands_alone}")
     return parts
 
 
@@ -98,18 +96,20 @@ class RunSpec(Frozen):
     @classmethod
     def _quantised_base_stays(cls, parts: tuple[Part, ...], info: ValidationInfo) -> tuple[Part, ...]:
         quantization = info.data.get("quantization", "none")
-        if quantization != "none" and any(part.method == "full" for part in parts):
-            raise ValueError(f"full cannot train weights in {quantization}: use quantization: none, or another method")
+        if quantization != "none" and (training := _training_base(parts)):
+            raise ValueError(
+                f"{training} cannot train weights in {quantization}: use quantization: none, or another method"
+            )
         return parts
 
     @field_validator("train", mode="before")
     @classmethod
     def _train_fits_adapter(cls, train: object, info: ValidationInfo) -> object:
         parts: Sequence[Part] = info.data.get("adapter", ())
-        methods = "+".join(part.method for part in parts)
-        if methods == "base" and train is not None:
-            raise ValueError("adapter base trains nothing: leave train out, or set it to null (--set train=null)")
-        if methods and methods != "base" and train is None:
+        methods, learns = "+".join(part.method for part in parts), any(part.learns for part in parts)
+        if methods and not learns and train is not None:
+            raise ValueError(f"adapter {methods} trains nothing: leave train out, or set it to null (--set train=null)")
+        if learns and train is None:
             raise ValueError(f"is missing: {methods} has to be trained (adapter: base measures the model as it is)")
         return train
 
@@ -124,8 +124,10 @@ class RunSpec(Frozen):
     @field_validator("adapter")
     @classmethod
     def _weights_that_learn_stay(cls, parts: tuple[Part, ...], info: ValidationInfo) -> tuple[Part, ...]:
-        if info.data.get("offload", "none") != "none" and any(part.method == "full" for part in parts):
-            raise ValueError("full trains every weight, which offload keeps away from the device: leave offload out")
+        if info.data.get("offload", "none") != "none" and (training := _training_base(parts)):
+            raise ValueError(
+                f"{training} trains every weight, which offload keeps away from the device: leave offload out"
+            )
         return parts
 
     @field_validator("train")
@@ -256,6 +258,11 @@ class RunSpec(Frozen):
         return "+".join(part.method for part in self.adapter)
 
     @property
+    def trains_base(self) -> bool:
+        """Whether the base's own weights are trained."""
+        return bool(_training_base(self.adapter))
+
+    @property
     def trained(self) -> bool:
         """Whether there is anything to train (not for `base`)."""
         return self.train is not None
@@ -270,7 +277,12 @@ class RunSpec(Frozen):
     def title(self) -> str:
         """The adapter as a table names it: `LLaMA-Adapter, 10 tokens`, `LoRA r=4`, `LoRA r=4, int4 base`."""
         base = "" if self.quantization == "none" else f", {self.quantization} base"
-        return " + ".join(part_title(part) for part in self.adapter) + base
+        return " + ".join(part.title for part in self.adapter) + base
+
+
+def _training_base(parts: Sequence[Part]) -> str:
+    """The name of the part that trains the base's own weights; empty if there is none."""
+    return next((part.method for part in parts if part.trains_base), "")
 
 
 def _overlap(first: str | tuple[str, ...], second: str | tuple[str, ...]) -> bool:

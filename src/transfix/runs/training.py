@@ -75,9 +75,9 @@ def learn(run: Run, settings: Train, display: Display) -> None:
         )
         trainer.run()
     if settings.early_stopping and trainer.best_dir.exists():
-        from transfix.adapters.saving import fill, read_tensors
+        from transfix.adapters.files import read_tensors
 
-        fill(adapter, read_tensors(trainer.best_dir / "adapter.safetensors"), trainer.best_dir)
+        adapter.fill(read_tensors(trainer.best_dir / "adapter.safetensors"), trainer.best_dir)
     history = trainer.state.log_history
     seen = sum(per_step[: trainer.state.global_step])
     run.write_json(

@@ -21,7 +21,6 @@ from transfix.config import paths, validation, yaml_dialect
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.specification import RunSpec, as_parts
 from transfix.runs.specification import expand as write_out
-from transfix.runs.titles import part_title
 from transfix.studies.merging import merged
 from transfix.studies.specification import Axis, Group, StudySpec
 
@@ -175,7 +174,7 @@ def label_of(path: str, value: Any) -> str:
     """A value in few words: an adapter by its title, a mapping by its values."""
     if path == "adapter":
         try:
-            return " + ".join(part_title(METHODS[part["method"]](**part)) for part in as_parts(value))  # type: ignore[attr-defined]
+            return " + ".join(METHODS[part["method"]](**part).title for part in as_parts(value))  # type: ignore[attr-defined]
         except (TransfixError, KeyError, TypeError):
             return validation.show(value)
     if path == "model" and isinstance(value, str):
@@ -220,7 +219,8 @@ def _spec(settings: Sequence[Setting], depths: dict[str, int | TransfixError]) -
     write_out(data)
     parts = data.get("adapter")
     parts = parts if isinstance(parts, list) else []
-    if [part.get("method") for part in parts if isinstance(part, dict)] == ["base"]:
+    named = [METHODS.get(str(part.get("method"))) for part in parts if isinstance(part, dict)]
+    if named and all(method is not None and not method.learns for method in named):
         data.pop("train", None)
         data.pop("seed", None)
     for where, part in _shares(parts):

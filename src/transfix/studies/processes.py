@@ -164,7 +164,7 @@ def _need(spec: RunSpec) -> float:
     from transfix.models.inspect import parameters
 
     width = 4 if spec.dtype == "float32" else 2
-    return RESERVE + parameters(spec.model) * width * (5 if spec.method == "full" else 2)
+    return RESERVE + parameters(spec.model) * width * (5 if spec.trains_base else 2)
 
 
 def _memory() -> float:

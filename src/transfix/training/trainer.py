@@ -33,7 +33,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from transfix import batches
 from transfix.adapters import Adapter, architecture
-from transfix.adapters.saving import fill, read_tensors
+from transfix.adapters.files import read_tensors
 from transfix.batches import Tree
 from transfix.errors import TransfixError
 from transfix.training.compiling import compiled_layers
@@ -221,7 +221,7 @@ class AdapterTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         directory = Path(resume_from_checkpoint)
-        fill(self.adapter, read_tensors(directory / "adapter.safetensors"), directory)
+        self.adapter.fill(read_tensors(directory / "adapter.safetensors"), directory)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Writes a checkpoint beside its place, moves it there, and removes the ones before it."""

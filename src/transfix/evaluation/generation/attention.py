@@ -8,7 +8,7 @@ and what the blocks give is added in order:
 
 A block that a row does not see adds exact zeros at the end of its sums, so a longer row beside it changes nothing. A prefix
 is a block of its own. On a GPU numbers of 16 bits go through a kernel of torch instead, of which the same holds (`_fused`).
-Prefixes enter as everywhere, through the seam, which stands in front of this function as it does in front of sdpa.
+Adapters enter as everywhere, through `adapters.attention.attend`, which stands in front of this function as of sdpa.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function, sdpa_mask
 
 from transfix.adapters import architecture
-from transfix.adapters.seam import PREFIXED, Joint, attend, joined
+from transfix.adapters.attention import PREFIXED, attend
+from transfix.adapters.kernels import Columns, joined
 from transfix.errors import TransfixError
 
 ROWS = PREFIXED + "rows"
@@ -81,7 +82,7 @@ def row_attention(
     attention_mask: Bool[Tensor, "batch 1 tokens keys"] | None,
     scaling: float | None = None,
     softcap: float | None = None,
-    prefix: Joint | None = None,
+    prefix: Columns | None = None,
     **kwargs: Any,
 ) -> tuple[Float[Tensor, "batch tokens heads head"], None]:
     """softmax(q Kᵀ·s + M) V in float32, block by block (see the module's description).

@@ -16,9 +16,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from transfix.adapters import architecture
-from transfix.adapters.adapter import Host
-from transfix.adapters.prefix import ProjectedPrefix
-from transfix.errors import TransfixError
+from transfix.adapters.host import Host
+from transfix.adapters.methods.base import AdapterLayer
 from transfix.evaluation.generation.cache import RowCache
 from transfix.evaluation.generation.head import Words
 
@@ -97,7 +96,7 @@ class Forward:
             torch.cuda.synchronize()
             self.recording = False
             return
-        held: list[object] = [m._cached for m in self.model.modules() if isinstance(m, ProjectedPrefix)]
+        held: list[object] = [m.kept for m in self.model.modules() if isinstance(m, AdapterLayer)]
         self.recorded[self.cache.used] = Recorded(graph, logits, self.words.candidates, held)
 
 
@@ -108,9 +107,4 @@ def soft_prompt(model: PreTrainedModel) -> int:
         TransfixError: if adapters are chosen row by row: rows change their places here.
     """
     host = getattr(model, "_transfix", None)
-    if not isinstance(host, Host):
-        return 0
-    if host.seam.rows is not None:
-        raise TransfixError("generate: adapters are chosen row by row here; generate with one adapter at a time.")
-    shift = host.seam.prompts.shift(1, architecture.embedding_table(model).device)
-    return 0 if shift is None else int(shift)
+    return host.tokens_ahead(architecture.embedding_table(model).device) if isinstance(host, Host) else 0

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function
 
-from transfix.adapters.seam import PREFIXED, Joint, attend, joined
+from transfix.adapters.attention import PREFIXED, attend
+from transfix.adapters.kernels import Columns, joined
 from transfix.errors import TransfixError
 from transfix.evaluation.generation.attention import implementation, refuse_unknown, row_attention, row_mask
 from transfix.evaluation.generation.tile_cache import TILE, TileCache
@@ -53,7 +54,7 @@ def tile_attention(
     attention_mask: Bool[Tensor, "tiles 1 16 keys"] | None,
     scaling: float | None = None,
     softcap: float | None = None,
-    prefix: Joint | None = None,
+    prefix: Columns | None = None,
     **kwargs: Any,
 ) -> tuple[Float[Tensor, "tiles 16 heads head"], None]:
     """softmax(q Kᵀ·s + M) V of each tile over its prompt so far.
@@ -105,7 +106,7 @@ def _added(cache: TileCache, mask: Tensor, query: Tensor, key: Tensor) -> Float[
     return cache.masks[name][1]
 
 
-def _of_tile(prefix: Joint, own: slice) -> Joint:
+def _of_tile(prefix: Columns, own: slice) -> Columns:
     keys, values, visible = prefix
     return keys[own], values[own], visible if visible is None or len(visible) == 1 else visible[own]
 
@@ -116,7 +117,7 @@ def _torch(
     value: Float[Tensor, "1 kv_heads keys head"],
     mask: Float[Tensor, "1 1 rows keys"],
     scaling: float | None,
-    prefix: Joint | None,
+    prefix: Columns | None,
 ) -> Float[Tensor, "1 tokens heads head"]:
     """The attention of torch; the query heads of a key/value head, and their tokens, are the rows of one matrix."""
     _, heads, tokens, size = query.shape

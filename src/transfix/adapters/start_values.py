@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from transfix.adapters import architecture
-from transfix.adapters.architecture import Layer, UnsupportedModelError
-from transfix.adapters.methods import LlamaAdapter, PrefixTuning, SoftPrompt
+from transfix.adapters.architecture import KeysValues, Layer, UnsupportedModelError
+from transfix.adapters.methods.part import LearnedPrefix
 from transfix.errors import TransfixError
 
 _TRACE = 0.02  # relative noise on repeated rows, without which equal rows would get equal gradients for ever
 
 
-class Starts:
+class StartValues:
     """The start values of one adapter on one model, in its base state.
 
     Attributes:
@@ -37,23 +37,21 @@ class Starts:
         self._seen: dict[str, dict[int, tuple[Tensor, Tensor]]] = {}
 
     def states(
-        self, layer: Layer, part: PrefixTuning | LlamaAdapter, generator: torch.Generator
+        self, layer: Layer, part: LearnedPrefix, generator: torch.Generator, before_norm: bool = False
     ) -> Float[Tensor, "prefix hidden"]:
-        """E (P, d) of a layer: what enters W_k (`norm: none`) or what enters the norm before it (`norm: layer`)."""
+        """E (P, d) of a layer: what enters W_k, or with `before_norm` what enters the layer's norm before it."""
         hidden = architecture.embedding_table(self.model).shape[1]
         if part.init == "zero":
             return torch.zeros(part.tokens, hidden)
         if part.init == "text":
             before, after = self._on_text(part.init_text)[layer.index]
-            return _spread(before if part.norm == "layer" else after, part.tokens, generator) * part.init_scale
+            return _spread(before if before_norm else after, part.tokens, generator) * part.init_scale
         noise = torch.randn(part.tokens, hidden, generator=generator)
-        if part.norm == "none" and layer.norm is not None:
+        if not before_norm and layer.norm is not None:
             noise = _through(layer.norm, noise)
         return noise * part.init_scale
 
-    def keys_values(
-        self, layer: Layer, part: PrefixTuning, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "kv_heads prefix head"], Float[Tensor, "kv_heads prefix head"]]:
+    def keys_values(self, layer: Layer, part: LearnedPrefix, generator: torch.Generator) -> KeysValues:
         """K_p and V_p (G, P, h): those that a projected prefix would start with.
 
         Raises:
@@ -61,9 +59,7 @@ class Starts:
         """
         if layer.source is None:
             if part.init == "zero":
-                from transfix.adapters.bindings import key_value_shape
-
-                heads, size = key_value_shape(self.model, layer)
+                heads, size = layer.key_value_shape
                 return torch.zeros(heads, part.tokens, size), torch.zeros(heads, part.tokens, size)
             raise UnsupportedModelError(f"layer {layer.index}: its projections are unknown; use init: zero.")
         states = self.states(layer, part, generator)
@@ -73,7 +69,7 @@ class Starts:
             keys, values = layer.source(states.to(layer.device, dtype))
         return keys.float(), values.float()
 
-    def embeddings(self, part: SoftPrompt, generator: torch.Generator) -> Float[Tensor, "prefix hidden"]:
+    def embeddings(self, part: LearnedPrefix, generator: torch.Generator) -> Float[Tensor, "prefix hidden"]:
         """E (P, d) in the space of the (scaled) token embeddings: the text's, or noise like the vocabulary's."""
         table = architecture.embedding_table(self.model)
         if part.init == "zero":

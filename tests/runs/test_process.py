@@ -29,7 +29,7 @@ print(resident() - before)
 
 
 def _printed(code: str, **environment: str) -> str:
-    code = f"from transfix import quiet\nquiet.settle()\n{code}"
+    code = f"from transfix.runs import process\nprocess.settle()\n{code}"
     clean = {name: value for name, value in os.environ.items() if name not in SET}
     clean["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run([sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True)

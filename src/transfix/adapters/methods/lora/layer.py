@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2022) by PEFT: its layers put into the model in place, which stays the model it was."""
+"""LoRA: W x + (α/r) B A x on the chosen projections (Hu et al. 2022), computed by PEFT's layers, in the model's own place."""
 
 from __future__ import annotations
 
@@ -15,16 +15,41 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from transfix.adapters.architecture import Layer, device_of, offloaded, projections
-from transfix.adapters.methods import LoRA
-from transfix.adapters.seam import Seam
+from transfix.adapters.methods.base import Method, SharedState, Site, chosen_layers, place_of
+from transfix.adapters.methods.lora.config import LoRA
+from transfix.adapters.start_values import StartValues
+from transfix.adapters.state import AdapterState
 
 
-class LoraHost:
-    """PEFT's LoRA layers on one model, under the names of our adapters; the seam knows which rows use which."""
+class LoRAMethod(Method):
+    """`lora`: PEFT's A and B on the chosen projections."""
 
-    def __init__(self, model: PreTrainedModel, seam: Seam) -> None:
-        self.model = model
-        self.seam = seam
+    part: LoRA
+
+    def __init__(self, part: LoRA, site: Site) -> None:
+        super().__init__(part, site)
+        self.layers = chosen_layers(site.model, part.layers)
+        self.peft = site.shared(PeftLayers)
+
+    def place(self) -> None:
+        """Puts A and B on the projections."""
+        paths = self.peft.add(self.site.name, self.part, self.layers)
+        self.places = {name: place_of(self.site.model, path) for name, path in paths.items()}
+
+    def remove(self) -> None:
+        """Takes A and B off the projections."""
+        self.peft.remove(self.site.name)
+
+    def initialise(self, starts: StartValues, generator: torch.Generator) -> None:
+        """A as PEFT starts it, B zero."""
+        self.peft.reset(self.site.name, generator)
+
+
+class PeftLayers(SharedState):
+    """PEFT's LoRA layers on one model, under the names of our adapters; the state knows which rows use which."""
+
+    def __init__(self, model: PreTrainedModel, state: AdapterState) -> None:
+        super().__init__(model, state)
         self._tuner: Any = None
         self._names: list[str] = []
 
@@ -34,6 +59,7 @@ class LoraHost:
         from peft.tuners.lora import LoraModel
 
         targets = self._targets(part, layers)
+        self._names.append(name)
         modules = [self.model.get_submodule(target) for target in targets]
         conv = any(isinstance(getattr(module, "base_layer", module), Conv1D) for module in modules)
         config = LoraConfig(
@@ -50,7 +76,6 @@ class LoraHost:
             else:
                 self._tuner.peft_config[name] = config
                 self._tuner.inject_adapter(self.model, name)
-        self._names.append(name)
         for layer in self._layers() if offloaded(self.model) else ():
             for bank in (layer.lora_A, layer.lora_B):
                 if name in bank:  # PEFT puts it where the base's weights are: on the meta device, without numbers
@@ -78,6 +103,8 @@ class LoraHost:
 
     def remove(self, name: str) -> None:
         """Takes one adapter's A and B off; with the last one the model's own linear layers come back."""
+        if name not in self._names:
+            return
         self._names.remove(name)
         if self._names:
             flags = self._flags()
@@ -86,7 +113,11 @@ class LoraHost:
                 self._tuner.delete_adapter(name)
             _restore(flags)
             return
-        self._tuner.unload()
+        if self._tuner is not None:
+            self._tuner.unload()
+        for layer in self._layers():  # what PEFT had put in place before it failed
+            parent, attribute = place_of(self.model, self._path_of(layer))
+            setattr(parent, attribute, layer.get_base_layer())
         self._tuner = None
         if hasattr(self.model, "peft_config"):
             del self.model.peft_config
@@ -129,7 +160,10 @@ class LoraHost:
 
     def _choose(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Tells a LoRA layer each row's adapter."""
-        return args, {**kwargs, "adapter_names": [name or "__base__" for name in self.seam.row_names(args[0].shape[0])]}
+        return args, {
+            **kwargs,
+            "adapter_names": [name or "__base__" for name in self.state.row_names(args[0].shape[0])],
+        }
 
     def _flags(self) -> dict[nn.Parameter, bool]:
         return {p: p.requires_grad for layer in self._layers() for p in layer.parameters()}
@@ -139,6 +173,10 @@ class LoraHost:
             layer._disable_adapters = name is None
             if name is not None:
                 layer.set_adapter([name])
+
+    def _path_of(self, layer: nn.Module) -> str:
+        paths: Iterator[str] = (path for path, module in self.model.named_modules() if module is layer)
+        return next(paths)
 
     def _layers(self) -> list[Any]:
         from peft.tuners.lora import LoraLayer

@@ -17,25 +17,20 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, Field, ValidationError
-from torch import nn
 from transformers import PreTrainedModel
 
 from transfix.adapters import architecture
-from transfix.adapters.methods import AnyPart, Part
+from transfix.adapters.methods.part import Part
+from transfix.adapters.methods.registry import AnyPart
 from transfix.errors import TransfixError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from transfix.adapters.adapter import Adapter
 
 RECORD = "adapter.json"
 TENSORS = "adapter.safetensors"
@@ -84,8 +79,21 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     return found.hexdigest()
 
 
-def save(adapter: Adapter, directory: str | Path) -> Path:
+def save(
+    model: PreTrainedModel,
+    name: str,
+    parts: Sequence[Part],
+    learned: Mapping[str, torch.Tensor],
+    directory: str | Path,
+) -> Path:
     """Writes an adapter, in the place of one that is there. Other files of the directory are left alone.
+
+    Args:
+        model: the base model.
+        name: the adapter's.
+        parts: its settings.
+        learned: its tensors by name, on any device.
+        directory: made if it is not there.
 
     Raises:
         AdapterFileError: if the directory cannot be written.
@@ -93,18 +101,17 @@ def save(adapter: Adapter, directory: str | Path) -> Path:
     from safetensors.torch import save as to_bytes
 
     target = Path(directory)
-    model = adapter.model
-    tensors = {name: parameter.detach().contiguous().cpu() for name, parameter in adapter.tensors().items()}
+    tensors = {name: parameter.detach().contiguous().cpu() for name, parameter in learned.items()}
     own = digest(tensors)
     record = {
         "format": FORMAT,
-        "name": adapter.name,
-        "parts": [part.model_dump(mode="json") for part in adapter.parts],
+        "name": name,
+        "parts": [part.model_dump(mode="json") for part in parts],
         "base": {
             "name": str(model.config._name_or_path),
             "class": type(model).__name__,
             "config_hash": config_hash(model),
-            "weights": None if _is_full(adapter) else weight_samples(model),
+            "weights": None if any(part.trains_base for part in parts) else weight_samples(model),
         },
         "shapes": {name: list(tensor.shape) for name, tensor in tensors.items()},
         "digest": own,
@@ -125,53 +132,23 @@ def save(adapter: Adapter, directory: str | Path) -> Path:
     return target
 
 
-def load_adapter(
-    model: PreTrainedModel,
-    directory: str | Path,
-    name: str | None = None,
-    tokenizer: Callable[..., Any] | None = None,
-) -> Adapter:
-    """Puts a saved adapter on `model`.
-
-    Args:
-        model: the base model that it was trained on.
-        directory: what `Adapter.save` wrote.
-        name: a name other than the saved one.
-        tokenizer: not needed; accepted so that a call can look like `attach`.
+def read(directory: Path, model: PreTrainedModel) -> tuple[SavedAdapter, dict[str, torch.Tensor]]:
+    """What is saved in a directory: the record, and the tensors by name.
 
     Raises:
-        AdapterFileError: if a file is missing, torn or not an adapter's, the adapter belongs to another base, or the
-            model has one of that name already.
+        AdapterFileError: if a file is missing, torn or not an adapter's, or it belongs to another base than `model`.
     """
-    from transfix.adapters.adapter import attach
-
-    source = Path(directory)
-    record, tensors = _read(source)
-    _check_base(source, record.base, model)
-    try:
-        adapter = attach(model, *(_without_text(part) for part in record.parts), name=name or record.name)
-    except TransfixError as error:
-        raise AdapterFileError(f"{source}: {error}") from error
-    for binding, part in zip(adapter.bindings, record.parts, strict=True):
-        binding.part = part
-    adapter.parts = tuple(record.parts)
-    try:
-        fill(adapter, tensors, source)
-    except AdapterFileError:
-        adapter.take_off()
-        raise
-    for binding in adapter.bindings:
-        binding.remember()
-    return adapter
+    record, tensors = _read(directory)
+    _check_base(directory, record.base, model)
+    return record, tensors
 
 
-def fill(adapter: Adapter, tensors: dict[str, torch.Tensor], source: Path) -> None:
-    """Writes saved tensors into an adapter.
+def fill(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Writes saved tensors into an adapter's own.
 
     Raises:
         AdapterFileError: if names or shapes differ.
     """
-    own: dict[str, nn.Parameter] = adapter.tensors()
     if own.keys() != tensors.keys():
         missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
         raise AdapterFileError(
@@ -215,13 +192,20 @@ class _Base(BaseModel):
     weights: Annotated[list[float], Field(min_length=_SAMPLES, max_length=_SAMPLES)] | None
 
 
-class _Record(BaseModel):
-    """What `load_adapter` needs of adapter.json."""
+class SavedAdapter(BaseModel):
+    """What adapter.json says of an adapter.
+
+    Attributes:
+        name: its name on the model it was saved from.
+        parts: its settings.
+        base: the model that it was trained on.
+        digest: of its tensors; adapters of before had none.
+    """
 
     name: str
     parts: Annotated[list[AnyPart], Field(min_length=1)]
     base: _Base
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # adapters of before had none
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
 def _waiting(directory: Path, of: str) -> Path:
@@ -229,7 +213,7 @@ def _waiting(directory: Path, of: str) -> Path:
     return directory / f"{TENSORS}.{of[:16]}"
 
 
-def _read(directory: Path) -> tuple[_Record, dict[str, torch.Tensor]]:
+def _read(directory: Path) -> tuple[SavedAdapter, dict[str, torch.Tensor]]:
     """The record and the tensors of one save, even while another process saves into the same directory."""
     record = _record(directory / RECORD)
     while True:
@@ -254,7 +238,7 @@ def _read(directory: Path) -> tuple[_Record, dict[str, torch.Tensor]]:
             raise wrong
 
 
-def _record(path: Path) -> _Record:
+def _record(path: Path) -> SavedAdapter:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -268,7 +252,7 @@ def _record(path: Path) -> _Record:
     if record["format"] != FORMAT:
         raise AdapterFileError(f"{path}: format {record['format']!r}; this version of transfix reads format {FORMAT}.")
     try:
-        return _Record.model_validate(record)
+        return SavedAdapter.model_validate(record)
     except ValidationError as error:
         problems = [f"{'.'.join(str(step) for step in found['loc'])}: {found['msg']}" for found in error.errors()]
         raise AdapterFileError(f"{path}: {'; '.join(problems)}.") from error
@@ -294,15 +278,6 @@ def _check_base(source: Path, base: _Base, model: PreTrainedModel) -> None:
                 f"{source}: the model here, {here!r}, has the shape of the base this adapter was trained on, "
                 f"{there!r}, but other weights. Load the base it was trained on."
             )
-
-
-def _without_text(part: Part) -> Part:
-    """The same part, started without a text: its tensors are about to be overwritten."""
-    return part.model_copy(update={"init": "zero"}) if hasattr(part, "init") else part
-
-
-def _is_full(adapter: Adapter) -> bool:
-    return any(part.method == "full" for part in adapter.parts)
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,1 @@
+"""The base model, prompted: the control."""

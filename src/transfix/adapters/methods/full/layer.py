@@ -1,0 +1,27 @@
+"""Full fine-tuning: every weight of the model is learned."""
+
+from __future__ import annotations
+
+from transfix.adapters import architecture
+from transfix.adapters.architecture import UnsupportedModelError
+from transfix.adapters.methods.base import Method, Site, place_of
+from transfix.adapters.methods.full.config import FullFineTuning
+from transfix.errors import TransfixError
+
+
+class FullFineTuningMethod(Method):
+    """`full`: the tensors are the model's own."""
+
+    part: FullFineTuning
+
+    def __init__(self, part: FullFineTuning, site: Site) -> None:
+        super().__init__(part, site)
+        if any(not parameter.is_floating_point() for parameter in site.model.parameters()):
+            raise UnsupportedModelError(
+                "full cannot train a quantised base: its weights are integers. Use another method."
+            )
+        if architecture.offloaded(site.model):
+            raise TransfixError(
+                "full fine-tuning trains every weight, but the layers of this model are offloaded: load it without offload."
+            )
+        self.places = {path: place_of(site.model, path) for path, _ in site.model.named_parameters()}

@@ -1,0 +1,1 @@
+"""LLaMA-Adapter (Zhang et al. 2023)."""

@@ -1,0 +1,1 @@
+"""LoRA (Hu et al. 2022), by PEFT."""

@@ -1,0 +1,1 @@
+"""Soft prompts (Lester et al. 2021)."""

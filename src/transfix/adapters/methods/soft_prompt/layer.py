@@ -1,0 +1,174 @@
+"""Soft prompts (Lester et al. 2021): E (P, d) stands before the token embeddings, at positions 0..P-1.
+
+    o = softmax([q K_Eᵀ·s ; q Kᵀ·s + M]) [V_E ; V]       K_E, V_E: the layer's rotated keys and values of the states of E
+
+In a causal decoder nothing that follows the prompt can change its states, so they are computed once per forward from E
+alone (a batch of one, P tokens) instead of once per row: each layer's keys and values of the prompt are recorded, and
+the rows' tokens, moved to positions P, P+1, ..., attend to them. The result is that of prepending E to every row; the
+input, the output and the cache keep their shapes, so generation and training loops see an ordinary model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from transfix.adapters import architecture
+from transfix.adapters.architecture import KeysValues, UnsupportedModelError, embedding_table
+from transfix.adapters.methods.base import AdapterLayer, Method, SharedState, Site
+from transfix.adapters.methods.soft_prompt.config import SoftPrompt
+from transfix.adapters.start_values import StartValues, fill
+from transfix.adapters.state import AdapterState
+
+
+class PromptEmbedding(nn.Module):
+    """E (P, d) in the space of the model's (scaled) token embeddings, float32."""
+
+    def __init__(self, tokens: int, hidden: int, device: torch.device):
+        super().__init__()
+        self.tokens = tokens
+        self.embedding = nn.Parameter(torch.zeros(tokens, hidden, dtype=torch.float32, device=device))
+
+
+class SoftPromptLayer(AdapterLayer):
+    """What one layer sees of an adapter's prompt: the keys and values that its pass has recorded."""
+
+    def __init__(self, state: AdapterState, name: str, index: int, tokens: int) -> None:
+        super().__init__()
+        self._recorded_at = (state, name, index)
+        self.in_positions = tokens
+
+    def columns(self, dtype: torch.dtype, decoding: bool) -> KeysValues | None:
+        """[K_E ; ·], [V_E ; ·]; `None` while a prompt is run."""
+        state, name, index = self._recorded_at
+        return state.recorded.get((name, index)) if state.recording is None else None
+
+
+class PromptPass(SharedState):
+    """Runs the body on the active soft prompts and keeps each layer's keys and values for the rows' forward.
+
+    Attributes:
+        prompts: the soft prompts, by adapter name.
+    """
+
+    def __init__(self, model: PreTrainedModel, state: AdapterState) -> None:
+        super().__init__(model, state)
+        self.body = architecture.body(model)
+        self.prompts: dict[str, PromptEmbedding] = {}
+        self._stamp: tuple[object, ...] | None = None
+
+    def before_forward(self, device: torch.device, decoding: bool) -> None:
+        """Records the prompts of the active adapters.
+
+        Skipped while `decoding` token by token with gradients off and no weight changed since (see `ProjectedPrefix`).
+        """
+        names = [name for name in self.state.active if name in self.prompts]
+        stamp = self._current_stamp(names)
+        if decoding and stamp is not None and stamp == self._stamp:
+            return
+        self.state.recorded, self._stamp = {}, stamp
+        for name in names:
+            prompt = self.prompts[name]
+            dtype = embedding_table(self.body).dtype
+            positions = torch.arange(prompt.tokens, device=device)[None]
+            with self.state.using((name,), None), self._recording(name):
+                self.body(
+                    inputs_embeds=prompt.embedding.to(device, dtype)[None], position_ids=positions, use_cache=False
+                )
+
+    def after_forward(self) -> None:
+        """Lets go of what only this forward could use, its autograd graph with it."""
+        if self.state.recording is None and self._stamp is None:
+            self.state.recorded = {}
+
+    def shift(self, batch: int, device: torch.device) -> Int[Tensor, "rows 1"] | None:
+        """Its prompt's length for each row, (B or 1, 1); `None` if no active adapter has one."""
+        lengths = [self.prompts[n].tokens if n in self.prompts else 0 for n in self.state.active]
+        if not any(lengths):
+            return None
+        rows = self.state.row_index(batch, device)
+        table = torch.tensor([*lengths, 0], device=device)  # index -1, the base model, finds the last: 0
+        return table[:1, None] if rows is None else table[rows][:, None]
+
+    def forget(self, name: str) -> None:
+        """Lets go of an adapter's prompt."""
+        self.prompts.pop(name, None)
+        self.state.recorded, self._stamp = {}, None
+
+    def _current_stamp(self, names: list[str]) -> tuple[object, ...] | None:
+        if torch.is_grad_enabled() or self.model.training:
+            return None
+        try:
+            versions = tuple((p.data_ptr(), p._version) for p in self.model.parameters())
+        except RuntimeError:  # inference tensors keep no version
+            return None
+        return (tuple(names), versions)
+
+    @contextmanager
+    def _recording(self, name: str) -> Iterator[None]:
+        """Reentrant activation checkpointing is off meanwhile: it would record keys and values that have no gradient."""
+        flagged = [m for m in self.body.modules() if getattr(m, "gradient_checkpointing", False) and _reentrant(m)]
+        self.state.recording = name
+        for module in flagged:
+            setattr(module, "gradient_checkpointing", False)  # noqa: B010
+        try:
+            yield
+        finally:
+            self.state.recording = None
+            for module in flagged:
+                setattr(module, "gradient_checkpointing", True)  # noqa: B010
+
+
+class SoftPromptMethod(Method):
+    """`soft_prompt`: E once, in front of the input. It learns, moves and is saved with the body, as `transfix`."""
+
+    part: SoftPrompt
+
+    def __init__(self, part: SoftPrompt, site: Site) -> None:
+        super().__init__(part, site)
+        self.layers = architecture.layers(site.model)
+        if not all(getattr(layer.attention, "is_causal", True) for layer in self.layers):
+            raise UnsupportedModelError(
+                f"soft_prompt needs a causal decoder; {type(site.model).__name__} attends in both directions. "
+                "Use prefix or llama_adapter."
+            )
+        table = architecture.embedding_table(site.model)
+        self.prompt = PromptEmbedding(part.tokens, table.shape[1], table.device)
+        self.places = {"embedding": (self.prompt, "embedding")}
+
+    def place(self) -> None:
+        """Puts E on the body, and what each layer sees of it on the layers."""
+        site, shared = self.site, self.site.shared(PromptPass)
+        for layer in self.layers:
+            module = SoftPromptLayer(site.state, site.name, layer.index, self.part.tokens)
+            site.place(layer, self.part.method, module)
+        shared.prompts[site.name] = self.prompt
+        if not isinstance(getattr(shared.body, "transfix", None), nn.ModuleDict):
+            shared.body.add_module("transfix", nn.ModuleDict())
+        shared.body.get_submodule("transfix").add_module(site.name, self.prompt)
+
+    def initialise(self, starts: StartValues, generator: torch.Generator) -> None:
+        """Start values of E."""
+        fill(self.prompt.embedding, starts.embeddings(self.part, generator))
+
+    def remove(self) -> None:
+        """Takes the prompt off the model."""
+        shared = self.site.shared(PromptPass)
+        self.site.take_off(self.part.method)
+        shared.forget(self.site.name)
+        bank = getattr(shared.body, "transfix", None)
+        if isinstance(bank, nn.ModuleDict) and self.site.name in bank:
+            del bank[self.site.name]
+            if not len(bank):
+                del shared.body.transfix
+
+
+def _reentrant(module: nn.Module) -> bool:
+    """Whether a checkpointed module is recomputed by reentrant checkpointing (`functools.partial` of torch's function)."""
+    settings = getattr(getattr(module, "_gradient_checkpointing_func", None), "keywords", {})
+    return bool(settings.get("use_reentrant", True))
