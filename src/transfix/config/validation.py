@@ -6,7 +6,6 @@ known name where one was probably meant.
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from transfix.config.suggestions import did_you_mean
 from transfix.config.yaml_dialect import join
 from transfix.errors import Problem
 
@@ -27,13 +27,6 @@ class FieldError(ValueError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(map(str, problems)))
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known names, or nothing."""
-    by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(given.lower().replace("-", "_").replace(" ", "_"), by_lower, n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(by_lower[name]) for name in near)}?" if near else ""
 
 
 def show(value: object) -> str:

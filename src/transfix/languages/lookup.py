@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import cache
 
+from transfix.config.suggestions import nearest
 from transfix.errors import TransfixError
 from transfix.languages.table import Language, languages
 
@@ -144,8 +145,6 @@ def _from_tag(code: str, key: str) -> Language | None:
 
 
 def _nearest(key: str) -> tuple[Language, ...]:
-    import difflib
-
     # Two codes of two letters are never more alike than 0.5, unless they are equal.
-    close = difflib.get_close_matches(key, index(), n=5, cutoff=0.5 if len(key) < 4 else 0.6)
+    close = nearest(key, index(), at_most=5, likeness=0.5 if len(key) < 4 else 0.6)
     return tuple(dict.fromkeys(index()[match] for match in close))[:3]

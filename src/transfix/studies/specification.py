@@ -21,7 +21,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 
-from transfix.config import paths, validation, yaml_dialect
+from transfix.config import paths, suggestions, validation, yaml_dialect
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.settings import Frozen
 from transfix.runs.specification import RunSpec
@@ -250,7 +250,7 @@ def _override(data: dict[str, Any], setting: str, problems: list[Problem]) -> No
             (keys[depth + 2], axis) if isinstance(axis, dict) and len(keys) > depth + 2 else (keys[depth + 1], here)
         )
         what = f"{keys[depth + 1]} has no value {named!r}" if known is axis else f"there is no axis {named!r}"
-        problems.append(Problem(path, f"{what}{validation.did_you_mean(named, known)}", ", ".join(map(str, known))))
+        problems.append(Problem(path, f"{what}{suggestions.did_you_mean(named, known)}", ", ".join(map(str, known))))
         return
     if keys[depth] == "base":  # last: settings are applied in their order; an axis keeps its place
         here.pop(name, None)
