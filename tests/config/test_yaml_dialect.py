@@ -151,7 +151,7 @@ def test_aliases_that_would_write_out_a_huge_document() -> None:
     bomb = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 36))])
     _, problems = yaml_dialect.parse(bomb, "here")
     assert str(problems[0]) == "line 12, column 12: the alias *a10 would write out more than 10,000 values"
-    assert len(problems) == 25, "each alias is named once"
+    assert 1 < len({problem.what for problem in problems}) == len(problems)
 
 
 def test_half_a_character() -> None:
