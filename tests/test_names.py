@@ -32,12 +32,20 @@ def test_every_name_is_where_the_stub_says(package: str) -> None:
         _ = module.nothing
 
 
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
+    assert "Did you mean: 'attach'?" in python("import transfix; transfix.attatch").stderr
+
+
 def test_importing_packages_is_light() -> None:
     assert {"transfix", "transfix.models", "transfix.evaluation.generation"} <= set(STUBS)
     code = (
         f"import sys, {', '.join(STUBS)}; transfix.PrefixTuning(tokens=3)\n"
         "print([name for name in ('torch', 'transformers', 'pandas', 'datasets') if name in sys.modules])"
     )
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.strip() == "[]"
+    done = python(code)
+    assert done.stdout.strip() == "[]", done.stderr
