@@ -4,6 +4,9 @@ Three steps, the first that answers wins: a code, name or alias of the table; a 
 whose language is known (the region says which script or variety, where Unicode CLDR says it does, and is otherwise
 dropped); an `UnknownLanguageError` with the nearest entries. A script or region that means a variety the table does not
 have is an error, never another script of the same language.
+
+What regions imply stands here because langcodes 3.5.1 carries CLDR 40 of 2021, by which 27 of 116,572 pairs of language and
+region mean something else: `ku-IQ` would not be Sorani, nor `sd-IN` in Devanagari.
 """
 
 from __future__ import annotations
