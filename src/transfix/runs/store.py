@@ -10,7 +10,6 @@ may be given the same work: the second waits, then finds it done.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfix.config.suggestions import nearest
 from transfix.errors import ProblemsError, TransfixError
 from transfix.runs.environment import describe, version
 from transfix.runs.specification import RunSpec
@@ -271,7 +271,7 @@ class Run:
             raise TransfixError(
                 f"{wanted!r} may mean {len(found)} runs; write more of the name:\n  " + "\n  ".join(names)
             )
-        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.4) or names[:10]
+        near = nearest(wanted, names, at_most=3, likeness=0.4) or names[:10]
         raise TransfixError(f"no run {wanted!r} in {root}/. There are, among others:\n  " + "\n  ".join(near))
 
 
