@@ -138,7 +138,7 @@ def test_killed_and_started_again(server: ForkServerContext, place: Callable[[st
     draw = random.Random(0)
     moments: list[Callable[[], object]] = [
         lambda: steps_done(broken) >= 1,  # at the first checkpoint
-        lambda: files(broken, "checkpoints/.staging-*") and steps_done(broken) >= 5,  # while one is written
+        lambda: files(broken, "checkpoints/.checkpoint-*.tmp") and steps_done(broken) >= 5,  # while one is written
         lambda: steps_done(broken) >= 9,
         lambda: files(broken, "training.json"),  # trained, but not yet written
         lambda: files(broken, "adapter/adapter.json"),

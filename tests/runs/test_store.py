@@ -23,7 +23,7 @@ from transfix.errors import TransfixError
 from transfix.runs.environment import describe
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
-from transfix.storage import atomic
+from transfix.storage import atomic, lock
 
 META = {"task": "xnli", "split": "test", "template": "{premise}\n{hypothesis}", "verbaliser": {"entailment": " yes"}}
 
@@ -302,7 +302,7 @@ def test_find_in_nothing(tmp_path: Path) -> None:
 WRITER = """
 import json, sys
 from pathlib import Path
-from transfix import atomic
+from transfix.storage import atomic, lock
 run = Path(sys.argv[1])
 def fill(directory):
     for part in range(20):
@@ -311,7 +311,7 @@ print("ready", flush=True)
 number = 0
 while True:
     number += 1
-    with atomic.lock(run):
+    with lock.hold(run):
         if sys.argv[2] == "directory":
             atomic.write_directory(run / "adapter", fill)
         else:
@@ -385,8 +385,8 @@ def test_a_killed_writer_leaves_whole_predictions(run: Run) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from transfix import atomic
-with atomic.lock(Path(sys.argv[1])):
+from transfix.storage import atomic, lock
+with lock.hold(Path(sys.argv[1])):
     (Path(sys.argv[1]) / ".half.json.1-aa.tmp").write_text("{")
     (Path(sys.argv[1]) / "predictions").mkdir(exist_ok=True)
     (Path(sys.argv[1]) / "predictions" / ".half.2-bb.tmp").mkdir()
@@ -411,7 +411,7 @@ def test_what_the_dead_left_is_removed_by_the_next_holder(run: Run) -> None:
 def test_a_run_is_held_by_one_process(run: Run) -> None:
     process = start(HOLDER, run.path, 60)
     assert line(process) == "holding"
-    with pytest.raises(atomic.LockedError) as caught, run.lock(wait=False):
+    with pytest.raises(lock.LockedError) as caught, run.lock(wait=False):
         pass
     assert re.search(rf"{run.name} is being worked on by process {process.pid} on .* since 20", str(caught.value))
     assert len(temporaries(run.path)) == 2, "what the holder writes is left alone"
@@ -432,9 +432,7 @@ def test_the_lock_is_reentrant_and_let_go(run: Run) -> None:
         run.write_metrics({"a": 1})
         with run.lock():
             pass
-        process = start(
-            HOLDER.replace("atomic.lock(Path(sys.argv[1]))", "atomic.lock(Path(sys.argv[1]), False)"), run.path
-        )
+        process = start(HOLDER.replace("lock.hold(Path(sys.argv[1]))", "lock.hold(Path(sys.argv[1]), False)"), run.path)
         _, message = process.communicate()
         assert f"process {os.getpid()}" in message
     process = start(HOLDER, run.path, 0)

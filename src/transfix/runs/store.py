@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from transfix.errors import ProblemsError, TransfixError
 from transfix.runs.environment import describe, version
 from transfix.runs.specification import RunSpec
-from transfix.storage import atomic
+from transfix.storage import atomic, lock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ class Run:
         Raises:
             LockedError: another process holds the run and `wait` is false.
         """
-        return atomic.lock(self.path, wait=wait)
+        return lock.hold(self.path, wait=wait)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Writes a JSON file of the run.

@@ -26,7 +26,7 @@ from transfix.errors import TransfixError
 from transfix.runs.settings import Frozen
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import RunStore
-from transfix.storage import atomic
+from transfix.storage import atomic, lock
 from transfix.studies.expansion import Cell, StudyRun
 from transfix.studies.specification import StudySpec
 
@@ -141,7 +141,7 @@ class StudyDirectory:
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Holds a run for this process. Raises LockedError if another process works on it."""
         atomic.make_directory(self.work(name))
-        return atomic.lock(self.work(name), wait=False)
+        return lock.hold(self.work(name), wait=False)
 
     def record(self, name: str) -> Record | None:
         """The record of a run; None if it was never begun, or its record is damaged (then the run is begun again)."""
@@ -157,7 +157,7 @@ class StudyDirectory:
     def state(self, spec: RunSpec) -> State:
         """How a run is doing."""
         record = self.record(spec.name)
-        if atomic.is_locked(self.work(spec.name)):
+        if lock.is_locked(self.work(spec.name)):
             return "running"
         if record is None or record.asked != asked(spec):
             return "waiting"
