@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from transfix.adapters.saving import read_tensors
 from transfix.runs.store import Run, RunStore
 
 # What a user's shell would do. Each training that is begun leaves a line in `began`.
@@ -46,6 +47,7 @@ for command in (["train", "spec.yaml"], ["evaluate", os.listdir("runs")[0] if os
     if code:
         sys.exit(code)
 """
+CHECKPOINT = {"adapter.json", "adapter.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"}
 PRELOADED = [
     "transfix.runs.run",
     "transfix.training.trainer",
@@ -145,7 +147,13 @@ def test_killed_and_started_again(server: ForkServerContext, place: Callable[[st
         lambda: files(broken, "predictions/xnli/*.parquet"),  # after the first language
         lambda: len(files(broken, "predictions/xnli/*.parquet")) >= 6 + draw.randrange(5),
     ]
-    killed = [kill_when(start(server, broken), moment) for moment in moments]
+    killed = []
+    for moment in moments:
+        killed.append(kill_when(start(server, broken), moment))
+        for checkpoint in files(broken, "checkpoints/checkpoint-*"):
+            assert {path.name for path in checkpoint.iterdir()} >= CHECKPOINT, "a checkpoint that is there is whole"
+            read_tensors(checkpoint / "adapter.safetensors")
+            json.loads((checkpoint / "trainer_state.json").read_text())
     assert sum(killed) >= 5, "the work was over before it could be interrupted"
     finish(start(server, broken), broken)
     assert_same_end(broken, unbroken)

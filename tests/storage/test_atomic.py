@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.storage.disk import NAMED, Disk
 
 from transfix.storage import atomic, lock
 
@@ -21,47 +22,12 @@ def temporaries(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if atomic.is_temporary(path)]
 
 
-class Disk:
-    """Notes in which order files reach the disk: ("flushed", path) and ("renamed", from, to)."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.events: list[tuple[str, ...]] = []
-        fsync, rename, replace = os.fsync, os.rename, os.replace
-
-        def flushed(descriptor: int) -> None:
-            self.events.append(("flushed", os.readlink(f"/proc/self/fd/{descriptor}")))
-            fsync(descriptor)
-
-        def renamed(call: Callable[..., None]) -> Callable[..., None]:
-            def noted(before: Path, after: Path) -> None:
-                self.events.append(("renamed", str(before), str(after)))
-                call(before, after)
-
-            return noted
-
-        monkeypatch.setattr(os, "fsync", flushed)
-        monkeypatch.setattr(os, "rename", renamed(rename))
-        monkeypatch.setattr(os, "replace", renamed(replace))
-
-    def assert_durable(self, path: Path) -> None:
-        """That `path` got its name when all that is in it had been flushed, and that its directory was flushed then."""
-        place, before = next(
-            (place, event[1])
-            for place, event in enumerate(self.events)
-            if event[0] == "renamed" and event[2] == str(path)
-        )
-        earlier, later = self.events[:place], self.events[place + 1 :]
-        for entry in (path, *path.rglob("*")):
-            assert ("flushed", before + str(entry)[len(str(path)) :]) in earlier, entry
-        assert ("flushed", str(path.parent)) in later
-
-
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors have no names here")
+@pytest.mark.skipif(not NAMED, reason="descriptors have no names here")
 def test_files_are_flushed_before_they_get_their_name(tmp_path: Path, disk: Disk) -> None:
     atomic.write_file(tmp_path / "text", "नहीं")
     assert (tmp_path / "text").read_text("utf-8") == "नहीं"
@@ -70,7 +36,7 @@ def test_files_are_flushed_before_they_get_their_name(tmp_path: Path, disk: Disk
     disk.assert_durable(tmp_path / "own")
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors have no names here")
+@pytest.mark.skipif(not NAMED, reason="descriptors have no names here")
 def test_directories_are_flushed_before_they_get_their_name(tmp_path: Path, disk: Disk) -> None:
     def fill(directory: Path) -> None:
         (directory / "inner").mkdir()

@@ -97,7 +97,7 @@ def test_sampling_trains_each_method_once(llama: Path) -> None:
 
 
 def test_the_study_of_the_documentation(tiny_model: Path) -> None:
-    text = (Path(__file__).parents[3] / "docs" / "studies.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
     block = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0]
     study = StudySpec.load(yaml.safe_load(block), models=[str(tiny_model)])
     found = runs(study, expand(study))

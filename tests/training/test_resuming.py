@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.storage.disk import NAMED, Disk
 from torch import Tensor
 from transformers import TrainerCallback
 
@@ -142,6 +143,32 @@ def test_interrupted_while_writing(
     first, second = (made.best_dir / "adapter.safetensors" for made in (unbroken, again))
     assert first.read_bytes() == second.read_bytes()
     assert not list(output.glob(".*"))
+
+
+@pytest.mark.skipif(not NAMED, reason="descriptors have no names here")
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    start: Callable[..., AdapterTrainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And before the one it replaces goes: a machine that loses its power in between has one of them whole."""
+    disk = Disk(monkeypatch)
+
+    class Durable(TrainerCallback):
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            disk.assert_durable(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            disk.assert_durable(Path(args.output_dir) / "best")
+
+    removed = trainer.shutil.rmtree
+
+    def told(path: Path, *args: Any, **kwargs: Any) -> None:
+        disk.events.append(("removed", str(path)))
+        removed(path, *args, **kwargs)
+
+    monkeypatch.setattr(trainer.shutil, "rmtree", told)
+    output = tmp_path / "checkpoints"
+    start(output, callbacks=[Durable()], checkpoint_every=4, early_stopping=8).run()
+    renamed = next(i for i, event in enumerate(disk.events) if event[::2] == ("renamed", str(output / "checkpoint-8")))
+    flushed = disk.events.index(("flushed", str(output)), renamed)
+    assert flushed < disk.events.index(("removed", str(output / "checkpoint-4")))
 
 
 def test_what_is_left_of_a_torn_checkpoint_is_removed(start: Callable[..., AdapterTrainer], tmp_path: Path) -> None:

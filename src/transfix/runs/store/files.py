@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ ADAPTER_RECORD = "adapter.json"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 PREDICTIONS = "predictions"
+_PARQUET = ".parquet"
 DEFAULT_ROOT = Path("runs")
 
 
@@ -99,12 +101,24 @@ def read_adapter(run: Path) -> dict[str, Any] | None:
     return read_json(run / ADAPTER / ADAPTER_RECORD)
 
 
+def predictions_path(run: Path, task: str, language: str) -> Path:
+    """Where the predictions of one task and language are, or will be.
+
+    Raises:
+        ValueError: a name that cannot be one of a file.
+    """
+    for part in (task, language):
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", part):
+            raise ValueError(f"{part!r} cannot be the name of a file")
+    return run / PREDICTIONS / task / f"{language}{_PARQUET}"
+
+
 def prediction_files(run: Path) -> Iterator[tuple[str, str, Path]]:
     """Task, language and file of all predictions that are there; temporary files have other names."""
     for task in folders(run / PREDICTIONS):
         for entry in _visible(task):
-            if entry.name.endswith(".parquet") and entry.is_file():
-                yield task.name, entry.name.removesuffix(".parquet"), task / entry.name
+            if entry.name.endswith(_PARQUET) and entry.is_file():
+                yield task.name, entry.name.removesuffix(_PARQUET), task / entry.name
 
 
 def _visible(directory: Path) -> list[os.DirEntry[str]]:

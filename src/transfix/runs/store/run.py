@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -149,10 +148,7 @@ class Run:
 
     def predictions_path(self, task: str, language: str) -> Path:
         """Where the predictions of one task and language are, or will be."""
-        for part in (task, language):
-            if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", part):
-                raise ValueError(f"{part!r} cannot be the name of a file")
-        return self.path / files.PREDICTIONS / task / f"{language}.parquet"
+        return files.predictions_path(self.path, task, language)
 
     def predicted(self) -> list[tuple[str, str]]:
         """(task, language) of all predictions that are there, sorted."""
