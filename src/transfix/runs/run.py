@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,9 +51,9 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
     if run.spec.train is None:
         return run
     with run.lock():
-        if not (run.adapter_dir / "adapter.json").exists():
+        if not run.has_adapter:
             learn(run, run.spec.train, display)
-        shutil.rmtree(run.checkpoints_dir, ignore_errors=True)
+        run.remove_checkpoints()
     return run
 
 
