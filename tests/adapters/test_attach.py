@@ -248,7 +248,7 @@ def test_the_public_names() -> None:
         "Base",
     ):
         assert getattr(transfix, name).__name__ == name
-    with pytest.raises(AttributeError, match="attach"):
+    with pytest.raises(AttributeError, match="attatch"):
         transfix.attatch  # noqa: B018
 
 

@@ -210,6 +210,11 @@ def test_damaged_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             data.load("xnli", "snapshot", "de", "test")
         (tmp_path / shipped.MANIFEST).write_text("{}", encoding="utf-8")
         shipped.contents.cache_clear()
+        with pytest.raises(data.DataError, match="install transfix again") as caught:
+            data.load("xnli", "snapshot", "de", "test")
+        assert [problem.where for problem in caught.value.problems] == ["sets"]
+        (tmp_path / shipped.MANIFEST).write_text("{", encoding="utf-8")
+        shipped.contents.cache_clear()
         with pytest.raises(data.DataError, match="install transfix again"):
             data.load("xnli", "snapshot", "de", "test")
     finally:

@@ -135,7 +135,7 @@ def test_a_damaged_package_is_told_and_leaves_nothing(model: PackagedModel) -> N
     with pytest.raises(TransfixError, match=r"damaged: its SHA-256 is .* expected 0000"):
         registry.ensure(replace(model, sha256="0" * 64))
     parent = registry.directory(model).parent
-    assert [path for path in parent.iterdir() if path.suffix != ".lock"] == []
+    assert [path for path in parent.iterdir() if path.name != ".lock"] == []
 
 
 def test_a_missing_package_is_told(model: PackagedModel, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from transfix.adapters.saving import read_tensors
 from transfix.runs.store import Run, RunStore
 
 # What a user's shell would do. Each training that is begun leaves a line in `began`.
@@ -46,6 +47,7 @@ for command in (["train", "spec.yaml"], ["evaluate", os.listdir("runs")[0] if os
     if code:
         sys.exit(code)
 """
+CHECKPOINT = {"adapter.json", "adapter.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"}
 PRELOADED = [
     "transfix.runs.run",
     "transfix.training.trainer",
@@ -138,14 +140,20 @@ def test_killed_and_started_again(server: ForkServerContext, place: Callable[[st
     draw = random.Random(0)
     moments: list[Callable[[], object]] = [
         lambda: steps_done(broken) >= 1,  # at the first checkpoint
-        lambda: files(broken, "checkpoints/.staging-*") and steps_done(broken) >= 5,  # while one is written
+        lambda: files(broken, "checkpoints/.checkpoint-*.tmp") and steps_done(broken) >= 5,  # while one is written
         lambda: steps_done(broken) >= 9,
         lambda: files(broken, "training.json"),  # trained, but not yet written
         lambda: files(broken, "adapter/adapter.json"),
         lambda: files(broken, "predictions/xnli/*.parquet"),  # after the first language
         lambda: len(files(broken, "predictions/xnli/*.parquet")) >= 6 + draw.randrange(5),
     ]
-    killed = [kill_when(start(server, broken), moment) for moment in moments]
+    killed = []
+    for moment in moments:
+        killed.append(kill_when(start(server, broken), moment))
+        for checkpoint in files(broken, "checkpoints/checkpoint-*"):
+            assert {path.name for path in checkpoint.iterdir()} >= CHECKPOINT, "a checkpoint that is there is whole"
+            read_tensors(checkpoint / "adapter.safetensors")
+            json.loads((checkpoint / "trainer_state.json").read_text())
     assert sum(killed) >= 5, "the work was over before it could be interrupted"
     finish(start(server, broken), broken)
     assert_same_end(broken, unbroken)

@@ -17,7 +17,7 @@ from torch import Tensor
 from transfix import data, load_adapter, models, tasks
 from transfix.adapters.host import Host
 from transfix.data import Example
-from transfix.errors import TransfixError
+from transfix.errors import ProblemsError, TransfixError
 from transfix.evaluation import scoring
 from transfix.runs import answering
 from transfix.runs import run as experiment
@@ -179,6 +179,21 @@ def test_a_task_that_the_specification_does_not_name(spec: Spec, store: RunStore
     metrics = experiment.evaluate(run, ["afrixnli"], ["hau_Latn"], 3)
     assert metrics["afrixnli"]["languages"]["hau_Latn"]["n"] == 3
     assert "xnli" not in metrics
+
+
+def test_what_cannot_be_measured(spec: Spec, store: RunStore) -> None:
+    run = experiment.train(spec("base", None), store)
+    with pytest.raises(ProblemsError, match="xnli cannot be measured like this") as caught:
+        experiment.evaluate(run, ["xnli"], ["tpi_Latn"], 0)
+    languages, limit = map(str, caught.value.problems)
+    assert languages.startswith("languages: xnli has no rows in tpi_Latn (allowed: all, arb_Arab, ")
+    assert limit == "limit: 0 is not allowed (allowed: a whole number, at least 1 or null)"
+    with pytest.raises(ProblemsError, match="task: unknown task 'xnly': did you mean xnli"):
+        experiment.evaluate(run, ["xnly"])
+    with pytest.raises(ProblemsError) as caught:
+        experiment.evaluate(run, ["xnli"], ["de", "klingon"])
+    (problem,) = caught.value.problems
+    assert problem.where == "languages[1]"
 
 
 def test_another_question_is_asked_anew(spec: Spec, store: RunStore, asked: list[str]) -> None:

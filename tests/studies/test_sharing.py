@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from transfix.storage import atomic
+from transfix.storage import lock
 from transfix.studies.display import StudyDisplay
 from transfix.studies.expansion import StudyRun
 from transfix.studies.running import Summary, run_study, status
@@ -80,7 +80,7 @@ def test_a_study_that_is_killed_goes_on(mine: Any, study: Make, three: dict[str,
     assert process.exitcode == -signal.SIGKILL
     mine.noted("trained")
     assert mine.run(content).done
-    assert all(atomic.is_locked(path) is False for path in (root / "work").iterdir())
+    assert all(lock.is_locked(path) is False for path in (root / "work").iterdir())
 
 
 def test_ctrl_c_ends_the_workers_and_is_no_failure(mine: Any, study: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +107,9 @@ def test_a_run_that_is_worked_on_elsewhere_is_left_and_taken_up_later(mine: Any,
     planned = mine.plan(content)
     first = mine.directory.store.root / planned[0].name
     first.mkdir(parents=True)
-    holder = "import sys; from transfix.storage import atomic; from pathlib import Path\n"
-    holder += "with atomic.lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    source = str(Path(atomic.__file__).parents[2])
+    holder = "import sys; from transfix.storage import lock; from pathlib import Path\n"
+    holder += "with lock.hold(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    source = str(Path(lock.__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-c", holder, str(first)],
         stdin=subprocess.PIPE,

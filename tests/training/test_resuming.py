@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.storage.disk import NAMED, Disk
 from torch import Tensor
 from transformers import TrainerCallback
 
@@ -114,8 +116,8 @@ def interrupted(made: AdapterTrainer, owner: Any, name: str, number: int, monkey
 # Where a checkpoint can be interrupted: in each file that it writes, when it is put in its place, when old ones go.
 PLACES = [
     *(pytest.param(torch, "save", number, id=f"save-{number}") for number in (0, 1, 2, 4)),
-    *(pytest.param(Path, "rename", number, id=f"rename-{number}") for number in (0, 3, 6, 9, 15)),
-    *(pytest.param(trainer.shutil, "rmtree", number, id=f"rmtree-{number}") for number in (0, 2, 3, 5)),
+    *(pytest.param(os, "rename", number, id=f"rename-{number}") for number in (0, 1, 2, 3, 6, 9, 16, 18, 25)),
+    *(pytest.param(trainer.shutil, "rmtree", number, id=f"rmtree-{number}") for number in (1, 4, 5, 7)),
 ]
 
 
@@ -143,8 +145,34 @@ def test_interrupted_while_writing(
     assert not list(output.glob(".*"))
 
 
+@pytest.mark.skipif(not NAMED, reason="descriptors have no names here")
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    start: Callable[..., AdapterTrainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And before the one it replaces goes: a machine that loses its power in between has one of them whole."""
+    disk = Disk(monkeypatch)
+
+    class Durable(TrainerCallback):
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            disk.assert_durable(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            disk.assert_durable(Path(args.output_dir) / "best")
+
+    removed = trainer.shutil.rmtree
+
+    def told(path: Path, *args: Any, **kwargs: Any) -> None:
+        disk.events.append(("removed", str(path)))
+        removed(path, *args, **kwargs)
+
+    monkeypatch.setattr(trainer.shutil, "rmtree", told)
+    output = tmp_path / "checkpoints"
+    start(output, callbacks=[Durable()], checkpoint_every=4, early_stopping=8).run()
+    renamed = next(i for i, event in enumerate(disk.events) if event[::2] == ("renamed", str(output / "checkpoint-8")))
+    flushed = disk.events.index(("flushed", str(output)), renamed)
+    assert flushed < disk.events.index(("removed", str(output / "checkpoint-4")))
+
+
 def test_what_is_left_of_a_torn_checkpoint_is_removed(start: Callable[..., AdapterTrainer], tmp_path: Path) -> None:
-    torn = tmp_path / "torn" / ".staging-checkpoint-3"
+    torn = tmp_path / "torn" / ".checkpoint-3.7-ab.tmp"
     torn.mkdir(parents=True)
     (torn / "adapter.safetensors").write_bytes(b"half")
     unbroken, again = start(tmp_path / "unbroken"), start(tmp_path / "torn")

@@ -132,6 +132,6 @@ def test_what_is_logged_is_looked_at_where_losses_are_not(prepared: Prepared) ->
 
 def test_no_checkpoints_no_newest(tmp_path: Path) -> None:
     assert trainer.newest_checkpoint(tmp_path) is None
-    for name in ("checkpoint-9", "checkpoint-10", ".staging-checkpoint-11", "checkpoint-x", "best"):
+    for name in ("checkpoint-9", "checkpoint-10", ".checkpoint-11.7-ab.tmp", "checkpoint-x", "best"):
         (tmp_path / name).mkdir()
     assert trainer.newest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"

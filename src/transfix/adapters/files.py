@@ -21,16 +21,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from transformers import PreTrainedModel
 
 from transfix.adapters import architecture
 from transfix.adapters.methods.part import Part
-from transfix.adapters.methods.registry import AnyPart
-from transfix.errors import TransfixError
+from transfix.adapters.methods.registry import METHODS, AnyPart
+from transfix.config.validation import checked
+from transfix.errors import Problem, TransfixError
 
 RECORD = "adapter.json"
 TENSORS = "adapter.safetensors"
@@ -251,11 +252,26 @@ def _record(path: Path) -> SavedAdapter:
         raise AdapterFileError(f"{path}: not an adapter of transfix (format, name, parts and base are expected).")
     if record["format"] != FORMAT:
         raise AdapterFileError(f"{path}: format {record['format']!r}; this version of transfix reads format {FORMAT}.")
-    try:
-        return SavedAdapter.model_validate(record)
-    except ValidationError as error:
-        problems = [f"{'.'.join(str(step) for step in found['loc'])}: {found['msg']}" for found in error.errors()]
-        raise AdapterFileError(f"{path}: {'; '.join(problems)}.") from error
+    problems: list[Problem] = []
+    saved = checked(SavedAdapter, record, problems, lambda where: _model_at(where, record))
+    if saved is None:
+        unknown = any(problem.where.endswith(".method") for problem in problems)
+        hint = " If another package brings the method, install it." if unknown else ""
+        raise AdapterFileError(f"{path}: {'; '.join(map(str, problems))}.{hint}")
+    return saved
+
+
+def _model_at(where: tuple[str | int, ...], record: Mapping[str, Any]) -> type[BaseModel] | None:
+    """The model that governs the mapping at a path of adapter.json."""
+    match where:
+        case ():
+            return SavedAdapter
+        case ("base",):
+            return _Base
+        case ("parts", int(index)):
+            part = record["parts"][index]
+            return METHODS.get(str(part.get("method"))) if isinstance(part, Mapping) else None
+    return None
 
 
 def _missing(path: Path) -> AdapterFileError:

@@ -116,7 +116,8 @@ def attend_to_prefix(
     """softmax(q K_pᵀ·s) V_p of a prefix that all rows have, with a softmax of its own."""
     batch, heads, tokens, _ = query.shape
     if tokens > 1 and query.device.type == "cpu":
-        return _in_float32(query, keys, values, scaling)
+        # selected from a batch of one: the gradients of a selection are contiguous, and W_k's product takes the same sums
+        return _in_float32(query, keys[None][0], values[None][0], scaling)
     wide_keys, wide_values = keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)
     if (repeats := heads // keys.shape[0]) > 1:
         wide_keys = wide_keys.repeat_interleave(repeats, dim=1)

@@ -22,6 +22,7 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from transfix.errors import TransfixError
+from transfix.storage import atomic
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,9 +76,9 @@ def write_traceback(error: Exception) -> Path | None:
     text = f"{head}{' '.join(sys.argv)}\n\n{''.join(traceback.format_exception(error))}"
     for directory in (cache_root() / "logs", Path.cwd(), Path(tempfile.gettempdir())):
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-        except OSError:
+            atomic.make_directory(directory)
+            atomic.write_file(directory / name, text.encode(errors="backslashreplace"))
+        except atomic.StorageError:
             continue
         return directory / name
     return None

@@ -1,24 +1,28 @@
-"""Turns what pydantic found wrong with a specification or a task file into problems a person can act on.
+"""Turns what pydantic found wrong with settings into problems a person can act on. Nothing else reads its errors.
 
-Every problem has the dotted path of the value in the file, the value, and what would be allowed there, or the nearest
-known name where one was probably meant.
+Every problem has the dotted path of the value, the value, and what would be allowed there, or the nearest known name where
+one was probably meant: `checked` and `field_problems` for what a file holds, in YAML's words; `settings_problems` for what
+a call in Python was given, in Python's.
 """
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from transfix.config.suggestions import did_you_mean
 from transfix.config.yaml_dialect import join
 from transfix.errors import Problem
 
 Path = tuple[str | int, ...]
 ModelAt = Callable[[Path], type[BaseModel] | None]
+"""The model that governs the mapping at a path of the input, or None where that is not known."""
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class FieldError(ValueError):
@@ -27,13 +31,6 @@ class FieldError(ValueError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(map(str, problems)))
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known names, or nothing."""
-    by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(given.lower().replace("-", "_").replace(" ", "_"), by_lower, n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(by_lower[name]) for name in near)}?" if near else ""
 
 
 def show(value: object) -> str:
@@ -46,26 +43,74 @@ def show(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def field_problems(error: ValidationError, given: object, model_at: ModelAt) -> list[Problem]:
-    """The problems in a validation error, one for each value that is wrong.
+def checked(
+    model: type[Model], given: object, problems: list[Problem], model_at: ModelAt | None = None, within: str = ""
+) -> Model | None:
+    """What a plain value holds, or None: then what is wrong with it is among `problems`.
 
     Args:
-        error: what pydantic raised.
-        given: the plain value that was validated.
-        model_at: the model that governs the mapping at a path, or None where that is not known.
+        model: what it should be.
+        given: the plain value.
+        problems: what is wrong is added here, one problem for a value; those that are there stay the only ones of theirs.
+        model_at: left out, only the model's own fields are described.
+        within: the dotted path at which the value stands.
     """
+    known = {problem.where for problem in problems}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        found = field_problems(error, given, model_at or _only(model))
+        placed = [Problem(_inside(within, item.where), item.what, item.allowed) for item in found]
+        problems += [problem for problem in placed if problem.where not in known]
+        return None
+
+
+def field_problems(error: ValidationError, given: object, model_at: ModelAt) -> list[Problem]:
+    """The problems in a validation error of a plain value, one for each value that is wrong."""
+    return _one_each(error, given, lambda path, detail: _problem(path, detail, given, model_at))
+
+
+def settings_problems(model: type[BaseModel], given: Mapping[str, Any], error: ValidationError) -> list[Problem]:
+    """The problems in a validation error of settings given by name in Python, one for each that is wrong.
+
+    Args:
+        model: whose fields the settings are.
+        given: the settings as they were given.
+        error: what pydantic raised.
+    """
+
+    def problem(path: Path, detail: Any) -> Problem:
+        field = _field(path, _only(model))
+        _, expected, limit = detail["msg"].partition("Input should be ")
+        if detail["type"] == "extra_forbidden" and len(path) == 1:
+            known = _settable(model)
+            what = f"there is no such setting{did_you_mean(str(path[0]), known)}"
+            return Problem(dotted(path), what, ", ".join(known))
+        if not expected or detail["type"] == "missing":
+            return _problem(path, detail, given, _only(model))
+        allowed = limit.partition(", unable to")[0].replace("greater than or equal to", "at least")
+        described = field.description if field else None
+        return Problem(dotted(path), f"{_value(path, given)!r} is not allowed", described or allowed)
+
+    return _one_each(error, given, problem)
+
+
+def _one_each(error: ValidationError, given: object, problem: Callable[[Path, Any], Problem]) -> list[Problem]:
+    """One problem for each value that is wrong; a validator that has found several says so itself."""
     found: dict[Path, list[Problem]] = {}
     for detail in error.errors(include_url=False, include_input=False):
         path = real_path(detail["loc"], given, missing=detail["type"] == "missing")
         cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, FieldError):
-            inside = [Problem(join(dotted(path[:-1]), item.where), item.what, item.allowed) for item in cause.problems]
-            found.setdefault(path, inside)
-        else:  # each member of a union reports its own failure: one problem a value is enough
-            found.setdefault(path, [_problem(path, detail, given, model_at)])
+            mapping = dotted(path[:-1])
+            found.setdefault(
+                path, [Problem(_inside(mapping, item.where), item.what, item.allowed) for item in cause.problems]
+            )
+        elif path not in found:  # each member of a union reports its own failure: one problem a value is enough
+            found[path] = [problem(path, detail)]
     # an entry's problem makes the one that its list is not allowed superfluous
     inner = {path[:-1] for path in found if path and isinstance(path[-1], int)}
-    return [problem for path, problems in found.items() if path not in inner for problem in problems]
+    return [item for path, problems in found.items() if path not in inner for item in problems]
 
 
 def boolean_problems(given: object, model_at: ModelAt, path: Path = ()) -> list[Problem]:
@@ -105,6 +150,25 @@ def real_path(location: Sequence[str | int], given: Any, missing: bool = False) 
     return (key,) if missing and not rest else skipped
 
 
+def _inside(mapping: str, where: str) -> str:
+    """A dotted path counted from the value at another one."""
+    return join(mapping, where) if where else mapping
+
+
+def _only(model: type[BaseModel]) -> ModelAt:
+    """Knows the model of the whole input only."""
+    return lambda path: None if path else model
+
+
+def _settable(model: type[BaseModel]) -> list[str]:
+    """The fields of a model that can have more than one value."""
+    return [name for name, field in model.model_fields.items() if not _is_constant(field.annotation)]
+
+
+def _is_constant(annotation: Any) -> bool:
+    return get_origin(annotation) is Literal and len(get_args(annotation)) == 1
+
+
 def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     """What a field accepts, in words: `a whole number, at least 1`, `all or a list of ...`."""
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -117,14 +181,15 @@ def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if annotation is type(None):
         return "null"
     if origin in (tuple, list):
-        return f"a list of: {describe(arguments[0])}"
+        kind = ", ".join(["a list", *_limits(metadata, _SIZES)])
+        return f"{kind}{',' if ',' in kind else ''} of: {describe(arguments[0])}"
     if origin in (dict, Mapping) or annotation is dict:
         return "a mapping"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"a mapping with {', '.join(annotation.model_fields)}"
     name = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(annotation, "")
-    limits = [_limit(item) for item in _flat(metadata)] if annotation in (int, float) else []
-    return ", ".join(part for part in (name or "another value", *limits) if part)
+    words = _BOUNDS if annotation in (int, float) else _SIZES if annotation is str else {}
+    return ", ".join([name or "another value", *_limits(metadata, words)])
 
 
 def _either(choices: Iterable[str]) -> str:
@@ -150,10 +215,18 @@ def _allowed(path: Path, model_at: ModelAt) -> str | None:
     return describe(field.annotation, field.metadata) if entry is None else describe(entry)
 
 
-def _limit(item: Any) -> str:
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    bounds = ((word, getattr(item, key, None)) for key, word in words.items())
-    return ", ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+_BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+_SIZES = {"min_length": "of length {} or more", "max_length": "of length {} or less", "pattern": "matching {}"}
+
+
+def _limits(metadata: Iterable[Any], words: Mapping[str, str]) -> list[str]:
+    """`["at least 1", "below 3"]` for the limits of a field that there are words for."""
+    bounds = [(key, getattr(item, key, None)) for item in _flat(metadata) for key in words]
+    return [
+        "not empty" if (key, bound) == ("min_length", 1) else words[key].format(bound)
+        for key, bound in bounds
+        if bound is not None
+    ]
 
 
 def _flat(metadata: Iterable[Any]) -> Iterable[Any]:
@@ -225,24 +298,3 @@ def _value(path: Path, given: Any) -> Any:
     for key in path:
         given = given[key]
     return given
-
-
-def settings_problems(part: type[BaseModel], given: Mapping[str, Any], error: ValidationError) -> list[Problem]:
-    """One problem a setting; each member of a union has reported its own failure."""
-    found: dict[str, Problem] = {}
-    for detail in error.errors(include_url=False, include_input=False):
-        name = str(detail["loc"][0]) if detail["loc"] else ""
-        field = part.model_fields.get(name)
-        if not name:
-            problem = Problem(name, detail["msg"].removeprefix("Value error, "))
-        elif field is None:
-            allowed = ", ".join(key for key in part.model_fields if key != "method")
-            problem = Problem(name, "there is no such setting", allowed)
-        elif name not in given:
-            problem = Problem(name, "is missing")
-        else:
-            limit = detail["msg"].removeprefix("Input should be ").partition(", unable to")[0]
-            allowed = field.description or limit.replace("greater than or equal to", "at least")
-            problem = Problem(name, f"{given[name]!r} is not allowed", allowed)
-        found.setdefault(name, problem)
-    return list(found.values())

@@ -3,6 +3,10 @@
 PyYAML follows YAML 1.1, where `1e-2` is text and `no` (Norwegian, a label word) is false, and a repeated key wins.
 Here numbers and booleans follow YAML 1.2, a key is the text that is written, and a repeated key is a problem. Anchors may
 be used with sense: one that stands inside itself, or aliases that would write out a huge document, are problems.
+
+ruamel.yaml 0.19.1 follows YAML 1.2 and would need the same subclasses: it reports the first repeated key only and takes `1`
+and `true` for one key, reads `1e4` as 10000.0, `012` as 12, a date as a date and `12e4567` as infinity, lets an alias stand
+inside itself or write out 2^36 values, and writes `no`, `1:30` and 1e-07 so that YAML 1.1 reads another value.
 """
 
 from __future__ import annotations

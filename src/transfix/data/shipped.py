@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from transfix.config import validation
 from transfix.data.benchmarks import ENGLISH, IDENTIFIER, LABEL, Benchmark, Values
 from transfix.data.example import DataError, Example, Rows
 from transfix.data.pairs import TARGET, pair
+from transfix.errors import Problem
 
 DIRECTORY = Path(__file__).parent / "snapshot"
 MANIFEST = "manifest.json"
@@ -59,10 +62,14 @@ def contents() -> dict[tuple[str, str], Shipped]:
     """
     path = DIRECTORY / MANIFEST
     try:
-        sets = _Manifest.model_validate_json(path.read_bytes()).sets
-    except (OSError, ValidationError) as error:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: the shipped snapshot is not readable ({error}); install transfix again") from error
-    return {(entry.benchmark, entry.split): entry for entry in sets}
+    problems: list[Problem] = []
+    manifest = validation.checked(_Manifest, content, problems)
+    if manifest is None:
+        raise DataError(f"{path}: the shipped snapshot is damaged; install transfix again", problems)
+    return {(entry.benchmark, entry.split): entry for entry in manifest.sets}
 
 
 def shipped(benchmark: Benchmark, split: str, language: str) -> Shipped:

@@ -13,13 +13,12 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    TypeAdapter,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
 )
 
+from transfix.config import validation
 from transfix.data.example import DataError
 from transfix.errors import Problem
 
@@ -140,8 +139,11 @@ DataSource = Annotated[
 """The type of a specification's `data:` field."""
 
 AnySource = SnapshotSource | FilesSource | HubSource
+_MODELS: Mapping[str | None, type[BaseModel]] = {"snapshot": SnapshotSource, "files": FilesSource, "hub": HubSource}
 
-_ADAPTER: TypeAdapter[AnySource] = TypeAdapter(DataSource)
+
+class _Given(BaseModel):
+    data: DataSource
 
 
 def parse_source(value: object) -> AnySource:
@@ -150,14 +152,12 @@ def parse_source(value: object) -> AnySource:
     Raises:
         DataError: with all problems of `value` at once.
     """
-    try:
-        return _ADAPTER.validate_python(value)
-    except ValidationError as error:
-        problems = [
-            Problem(
-                ".".join(["data", *map(str, found["loc"][1:])]),
-                f"{found['msg'].removeprefix('Value error, ')}, got {found['input']!r}",
-            )
-            for found in error.errors()
-        ]
-        raise DataError("the data source is not usable", problems) from None
+
+    def model_at(path: validation.Path) -> type[BaseModel] | None:
+        return _MODELS.get(_kind(value)) if path == ("data",) else None
+
+    problems: list[Problem] = []
+    given = validation.checked(_Given, {"data": value}, problems, model_at)
+    if given is None:
+        raise DataError("the data source is not usable", problems)
+    return given.data

@@ -4,6 +4,9 @@ Three steps, the first that answers wins: a code, name or alias of the table; a 
 whose language is known (the region says which script or variety, where Unicode CLDR says it does, and is otherwise
 dropped); an `UnknownLanguageError` with the nearest entries. A script or region that means a variety the table does not
 have is an error, never another script of the same language.
+
+What regions imply stands here because langcodes 3.5.1 carries CLDR 40 of 2021, by which 27 of 116,572 pairs of language and
+region mean something else: `ku-IQ` would not be Sorani, nor `sd-IN` in Devanagari.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import cache
 
+from transfix.config.suggestions import nearest
 from transfix.errors import TransfixError
 from transfix.languages.table import Language, languages
 
@@ -144,8 +148,6 @@ def _from_tag(code: str, key: str) -> Language | None:
 
 
 def _nearest(key: str) -> tuple[Language, ...]:
-    import difflib
-
     # Two codes of two letters are never more alike than 0.5, unless they are equal.
-    close = difflib.get_close_matches(key, index(), n=5, cutoff=0.5 if len(key) < 4 else 0.6)
+    close = nearest(key, index(), at_most=5, likeness=0.5 if len(key) < 4 else 0.6)
     return tuple(dict.fromkeys(index()[match] for match in close))[:3]

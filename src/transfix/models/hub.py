@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import socket
 import urllib.request
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from transfix.config.suggestions import nearest
 from transfix.errors import TransfixError
 from transfix.models import files
 from transfix.models.registry import MODELS, PackagedModel
@@ -139,7 +139,7 @@ def require_architecture(name: str, config: Mapping[str, Any]) -> None:
         raise TransfixError(
             f"model {name!r} ({kind}) needs code from its own files, which transfix never runs. {OTHERS}"
         )
-    near = difflib.get_close_matches(str(kind), CONFIG_MAPPING, n=1, cutoff=0.7)
+    near = nearest(str(kind), CONFIG_MAPPING, at_most=1, likeness=0.7)
     raise TransfixError(
         f"model {name!r}: its {files.CONFIG} names the architecture {kind!r} (model_type), which transformers "
         f"{transformers.__version__} does not know.{f' Did you mean {near[0]!r}?' if near else ''} {OTHERS}"
@@ -186,5 +186,5 @@ def _first_lines(error: Exception) -> str:
 
 def _close(name: str) -> str:
     """A hint at packaged models of similar name."""
-    near = difflib.get_close_matches(name.rpartition("/")[2].lower(), MODELS, n=1, cutoff=0.6)
+    near = nearest(name.rpartition("/")[2], MODELS, at_most=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -8,14 +8,14 @@ import importlib.util
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfix.errors import TransfixError
+from transfix.storage import atomic, lock
 
 if TYPE_CHECKING:
     import torch
@@ -151,21 +151,14 @@ def weights(model: PackagedModel, dtype: torch.dtype, say: Say | None = None) ->
 
 def _fill(model: PackagedModel, target: Path, convert: Callable[[Path], None]) -> None:
     """Makes a directory that is whole if it exists."""
-    from filelock import FileLock
-
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.parent / f".{target.name}.lock"):
+        atomic.make_directory(target.parent)
+        with lock.hold(target.parent):
             if not target.is_dir():  # else: another process has just finished it
-                _sweep(target)
-                with _staging(target) as staging:
-                    convert(staging)
-                    _flush(staging)
-                    staging.rename(target)
-                    _flush_directory(target.parent)
-    except OSError as error:
+                atomic.write_directory(target, convert)
+    except atomic.StorageError as error:
         raise TransfixError(
-            f"{model.name} cannot be converted into {target.parent}: {error.strerror or error}. It needs 2 GB; "
+            f"{model.name} cannot be converted into {target.parent}: {error.reason}. It needs 2 GB; "
             "set TRANSFIX_CACHE to a directory with that much space."
         ) from error
 
@@ -195,22 +188,6 @@ def _part_paths(model: PackagedModel) -> list[Path]:
             )
         paths.append(path)
     return paths
-
-
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
-        staging.chmod(0o755)
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)  # already renamed, if all went well
-
-
-def _sweep(target: Path) -> None:
-    """Remove what a killed conversion left. Only the holder of the lock may do so."""
-    for left in target.parent.glob(f".{target.name}.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def _convert(model: PackagedModel, parts: list[Path], staging: Path, say: Say) -> None:
@@ -296,20 +273,3 @@ def _save_tokenizer(header: Header, staging: Path) -> None:
     special = {name: token for name, token in built.special_tokens_map.items() if isinstance(token, str)}
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "padding_side": "left", **special}
     (staging / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-
-
-def _flush(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    _flush_directory(folder)
-
-
-def _flush_directory(folder: Path) -> None:
-    if os.name == "nt":
-        return  # Windows keeps its directories itself and cannot open them
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transfix.errors import TransfixError
 from transfix.report import labels
 from transfix.report.contents import Curve, Method, Point, Report, Series, TaskReport
 from transfix.report.settings import COMPARABLE
+from transfix.runs.store.files import read_adapter
 from transfix.statistics import over_seeds
 from transfix.statistics.one_run import ENGLISH, METRIC
 
@@ -166,9 +167,9 @@ def _layers(setting: object, method: Method) -> object:
     if setting != "all":
         return setting
     try:
-        saved = json.loads((method.run.path / "adapter" / "adapter.json").read_text(encoding="utf-8"))
+        saved = read_adapter(method.run.path) or {}
         numbers = {found[0] for name in saved["shapes"] if (found := re.findall(r"\.(\d+)\.", name))}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (TransfixError, KeyError, TypeError):
         return None
     return len(numbers) or None
 

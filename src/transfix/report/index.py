@@ -16,7 +16,7 @@ from typing import Any
 from transfix import __version__
 from transfix.errors import TransfixError
 from transfix.report import labels
-from transfix.runs.records import RunRecord, find, progress, read
+from transfix.runs.records import RunRecord, find, progress, read, sources
 from transfix.statistics import bootstrap, one_run
 from transfix.storage import atomic
 
@@ -157,11 +157,9 @@ def _cell(value: Any) -> Any:
 
 def _fingerprint(path: Path) -> tuple[list[list[Any]], float]:
     """Name, times and size of every file that is read, and the newest of the times in seconds."""
-    names = [path / name for name in ("spec.yaml", "environment.json", "training.json")]
-    names += sorted((path / "predictions").glob("*/*.parquet"))
     files: list[list[Any]] = []
     newest = 0
-    for name in names:
+    for name in sources(path):
         try:
             stat = name.stat()
         except OSError:

@@ -9,13 +9,13 @@ name is the name of one column. Nothing else means anything: there are no calls,
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from transfix import languages
+from transfix.config.suggestions import nearest
 from transfix.errors import TransfixError
 
 Row = Mapping[str, Any]
@@ -69,7 +69,7 @@ def unknown_column(name: str, columns: Collection[str], where: str) -> TransfixE
     """The error for a column that is not there, with the nearest ones."""
     last = name.rsplit(".", 1)[-1]
     ends = [column for column in columns if column.rsplit(".", 1)[-1] == last]
-    near = list(dict.fromkeys([*ends, *difflib.get_close_matches(name, columns, n=5, cutoff=0.5)]))[:5]
+    near = list(dict.fromkeys([*ends, *nearest(name, columns, at_most=5, likeness=0.5)]))[:5]
     hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(columns))}"
     return TransfixError(f"{where}: there is no column {name!r}; {hint}")
 

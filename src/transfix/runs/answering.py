@@ -88,7 +88,7 @@ class Session:
         """
         if self._loaded is None:
             spec = self.run.spec
-            if spec.trained and not (self.run.adapter_dir / "adapter.json").exists():
+            if spec.trained and not self.run.has_adapter:
                 path = self.run.path
                 raise TransfixError(
                     f"{path} is not trained yet: run `transfix train {path}/spec.yaml --runs {path.parent}`."

@@ -1,19 +1,22 @@
-"""Reads run directories as they are on disk: finished, half done, torn or foreign, never failing on any of them."""
+"""Reads run directories as they are on disk: finished, half done, torn or foreign, never failing on any of them.
+
+Files are read with the functions of `runs.store`; what those raise becomes a note.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from transfix.errors import TransfixError
+from transfix.runs.store import files, predictions
 from transfix.statistics import one_run
 from transfix.statistics.bootstrap import Scored
 
 COLUMNS = ("id", "answer", "gold", "score", "truncated")
-METADATA_KEY = b"transfix"
+"""What is read of predictions, besides their metrics."""
 
 State = Literal["training", "evaluating", "complete"]
 
@@ -97,12 +100,12 @@ def find(directory: Path) -> tuple[list[Path], list[str]]:
     waiting, seen = [directory], {directory.resolve()}
     while waiting:
         folder = waiting.pop()
-        if (folder / "spec.yaml").is_file():
+        if files.is_run(folder):
             found.append(folder)
             continue
-        if (folder / "predictions").is_dir():
+        if (folder / files.PREDICTIONS).is_dir():
             torn.append(folder)
-        inside = {path.resolve(): path for path in _folders(folder)}  # a link may lead back to where we have been
+        inside = {path.resolve(): path for path in files.folders(folder)}  # a link may lead back to where we have been
         waiting += [path for target, path in inside.items() if target not in seen]
         seen.update(inside)
     if not found:
@@ -113,33 +116,32 @@ def find(directory: Path) -> tuple[list[Path], list[str]]:
     return sorted(found), [f"{folder.name} is left out: it has predictions but no spec.yaml" for folder in sorted(torn)]
 
 
-def _folders(directory: Path) -> list[Path]:
-    """The folders in a directory; one that cannot be read has none."""
-    try:
-        return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
-    except OSError:
-        return []
-
-
 def read(path: Path) -> RunRecord:
     """Read one run directory. Whatever cannot be read is named in `notes` and left out."""
     notes: list[str] = []
     spec = _spec(path, notes)
-    environment = _json(path / "environment.json", path.name, notes)
-    training = _json(path / "training.json", path.name, notes)
-    predictions: dict[str, dict[str, Predictions]] = {}
-    for task, language, file in _prediction_files(path / "predictions"):
+    environment = _json(path / files.ENVIRONMENT, path.name, notes)
+    training = _json(path / files.TRAINING, path.name, notes)
+    found: dict[str, dict[str, Predictions]] = {}
+    for task, language, file in files.prediction_files(path):
         try:
-            predictions.setdefault(task, {})[language] = _predictions(file)
+            found.setdefault(task, {})[language] = _predictions(file)
         except TransfixError as error:
+            why = error.reason if isinstance(error, files.UnreadableError) else error
             notes.append(
-                f"run {path.name}: predictions of {task} in {language} cannot be read ({error}); "
+                f"run {path.name}: predictions of {task} in {language} cannot be read ({why}); "
                 f"delete {file.relative_to(path)} and evaluate again"
             )
-    state, missing, lacking = progress(path.name, spec, training, predictions)
+    state, missing, lacking = progress(path.name, spec, training, found)
     return RunRecord(
-        path.name, path, spec, environment or {}, training, predictions, state, missing, tuple(notes), tuple(lacking)
+        path.name, path, spec, environment or {}, training, found, state, missing, tuple(notes), tuple(lacking)
     )
+
+
+def sources(path: Path) -> list[Path]:
+    """The files that `read` looks at in a run directory, those of them that may be there."""
+    own = [path / name for name in (files.SPEC, files.ENVIRONMENT, files.TRAINING)]
+    return own + [file for _, _, file in files.prediction_files(path)]
 
 
 def progress(
@@ -180,63 +182,40 @@ def progress(
 
 
 def _spec(path: Path, notes: list[str]) -> dict[str, Any]:
-    import yaml
-
     try:
-        spec = yaml.safe_load((path / "spec.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        notes.append(f"run {path.name}: spec.yaml cannot be read ({str(error).splitlines()[0]})")
+        spec = files.read_spec(path)
+    except files.UnreadableError as error:
+        notes.append(f"run {path.name}: {error.path.name} cannot be read ({error.reason})")
         return {}
     if not isinstance(spec, dict):
-        notes.append(f"run {path.name}: spec.yaml is not a specification")
+        notes.append(f"run {path.name}: {files.SPEC} is not a specification")
         return {}
     return spec
 
 
 def _json(file: Path, run: str, notes: list[str]) -> dict[str, Any] | None:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return files.read_json(file)
+    except files.UnreadableError as error:
+        notes.append(f"run {run}: {file.name} cannot be read ({error.reason})")
         return None
-    except (OSError, ValueError) as error:
-        notes.append(f"run {run}: {file.name} cannot be read ({str(error).splitlines()[0]})")
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _prediction_files(folder: Path) -> Iterator[tuple[str, str, Path]]:
-    """Task, language and file of every whole predictions file; temporary files have other names."""
-    if not folder.is_dir():
-        return
-    for task in _folders(folder):
-        for file in sorted(task.glob("*.parquet")):
-            if file.is_file() and not file.name.startswith((".", "_")):
-                yield task.name, file.stem, file
 
 
 def _predictions(file: Path) -> Predictions:
     """Read one predictions file.
 
     Raises:
-        TransfixError: it is torn or no parquet file, holds other columns, or rows that `one_run.scored` refuses.
+        TransfixError: it is torn or no parquet file, lacks columns, or has rows that `one_run.scored` refuses.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(file) as parquet:
-            names = parquet.schema_arrow.names
-            lacking = [name for name in COLUMNS if name not in names and name != "truncated"]
-            if lacking:
-                raise TransfixError(f"it has no column {', '.join(lacking)}")
-            further = [name for name in names if name.startswith(one_run.METRIC) or name == "parsed"]
-            table = parquet.read(columns=[*(name for name in COLUMNS if name in names), *further])
-        meta = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise TransfixError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    needed = [name for name in COLUMNS if name != "truncated"]
+    table = predictions.read(file, needed, lambda name: name in COLUMNS or _is_metric(name))
     columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
     columns.setdefault("truncated", [False] * table.num_rows)
-    return Predictions(columns, one_run.scored(columns, file.stem), meta if isinstance(meta, dict) else {})
+    return Predictions(columns, one_run.scored(columns, file.stem), predictions.meta(file, table) or {})
+
+
+def _is_metric(name: str) -> bool:
+    return name.startswith(one_run.METRIC) or name == "parsed"
 
 
 def _expected(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transfix import data, languages, tasks
+from transfix.config import validation, yaml_dialect
 from transfix.data import Example, FilesSource
 from transfix.data.digests import files_digest
 from transfix.data.files import find_all
@@ -51,9 +51,9 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
     if run.spec.train is None:
         return run
     with run.lock():
-        if not (run.adapter_dir / "adapter.json").exists():
+        if not run.has_adapter:
             learn(run, run.spec.train, display)
-        shutil.rmtree(run.checkpoints_dir, ignore_errors=True)
+        run.remove_checkpoints()
     return run
 
 
@@ -231,12 +231,8 @@ def _checked(content: dict[str, Any]) -> Evaluation:
     Raises:
         ProblemsError: with everything that its task does not allow.
     """
-    from pydantic import ValidationError
-
-    try:
-        return Evaluation.model_validate(content)
-    except ValidationError as error:
-        problems = [
-            Problem(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()
-        ]
-        raise ProblemsError(f"{content['task']} cannot be measured like this:", problems) from error
+    problems: list[Problem] = []
+    evaluation = validation.checked(Evaluation, yaml_dialect.plain(content, "", problems), problems)
+    if problems or evaluation is None:
+        raise ProblemsError(f"{content['task']} cannot be measured like this:", problems)
+    return evaluation

@@ -19,7 +19,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -187,14 +186,9 @@ class RunSpec(Frozen):
         def model_at(path: validation.Path) -> type[BaseModel] | None:
             return _model_at(path, data)
 
-        known = {problem.where for problem in problems}
-        try:
-            spec = cls.model_validate(data)
-        except ValidationError as error:
-            found_here = validation.field_problems(error, data, model_at)
-            problems += [problem for problem in found_here if problem.where not in known]
+        spec = validation.checked(cls, data, problems, model_at)
         problems += validation.boolean_problems(data, model_at)
-        if problems:
+        if problems or spec is None:
             count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
             raise ProblemsError(f"{name} has {count}:", problems)
         return spec

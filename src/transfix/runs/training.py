@@ -70,7 +70,7 @@ def learn(run: Run, settings: Train, display: Display) -> None:
             teaching.objective,
             _settings(run, settings, len(steps)),
             _develop(loaded, teach(loaded, task, kept, settings.max_tokens)) if kept else None,
-            [Told(bar, per_step), *tensorboard(run.path / "logs")],
+            [Told(bar, per_step), *tensorboard(run.logs_dir)],
             lower,
         )
         trainer.run()
@@ -80,8 +80,7 @@ def learn(run: Run, settings: Train, display: Display) -> None:
         adapter.fill(read_tensors(trainer.best_dir / "adapter.safetensors"), trainer.best_dir)
     history = trainer.state.log_history
     seen = sum(per_step[: trainer.state.global_step])
-    run.write_json(
-        "training.json",
+    run.write_training(
         {
             "trainable_parameters": adapter.trainable,
             "rows": len(rows),

@@ -1,1 +1,1 @@
-"""Files that are whole if they exist, and locks that die with their process."""
+"""What is written stays whole (`atomic`), and one process works in a directory at a time (`lock`)."""

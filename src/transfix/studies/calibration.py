@@ -22,7 +22,7 @@ from transfix.runs.environment import accelerator
 from transfix.runs.progress import Bar, Display
 from transfix.runs.settings import Frozen
 from transfix.runs.specification import RunSpec
-from transfix.storage import atomic
+from transfix.storage import atomic, lock
 from transfix.studies.directory import StudyDirectory
 from transfix.studies.processes import Launch, Subprocess, ended
 
@@ -100,7 +100,7 @@ class Calibrator:
             self._failed[key] = error
             raise
         atomic.make_directory(self.path.parent)
-        with atomic.lock(self.path.parent):
+        with lock.hold(self.path.parent):
             content = {name: entry.model_dump() for name, entry in {**self._read(), key: made}.items()}
             atomic.write_file(self.path, json.dumps(content, indent=2) + "\n")
         return made

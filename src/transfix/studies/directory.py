@@ -25,8 +25,8 @@ from pydantic import ValidationError
 from transfix.errors import TransfixError
 from transfix.runs.settings import Frozen
 from transfix.runs.specification import RunSpec
-from transfix.runs.store import RunStore
-from transfix.storage import atomic
+from transfix.runs.store import Run, RunStore
+from transfix.storage import atomic, lock
 from transfix.studies.expansion import Cell, StudyRun
 from transfix.studies.specification import StudySpec
 
@@ -85,7 +85,8 @@ class StudyDirectory:
                 raise TransfixError(f"{self.root} holds the study {other}: name another directory with --dir.")
         atomic.make_directory(self.root)
         atomic.make_directory(self.store.root)
-        atomic.write_file(path, MARK + study.to_yaml())
+        with lock.hold(self.root):
+            atomic.write_file(path, MARK + study.to_yaml())
 
     def study(self) -> StudySpec:
         """The study as it was last run.
@@ -108,7 +109,8 @@ class StudyDirectory:
             }
             for run in planned
         ]
-        atomic.write_file(self.root / "plan.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        with lock.hold(self.root):
+            atomic.write_file(self.root / "plan.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def plan(self) -> tuple[StudyRun, ...] | None:
         """The runs of the study as it was last begun, wherever that was; None if nothing readable is written down.
@@ -141,7 +143,7 @@ class StudyDirectory:
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Holds a run for this process. Raises LockedError if another process works on it."""
         atomic.make_directory(self.work(name))
-        return atomic.lock(self.work(name), wait=False)
+        return lock.hold(self.work(name), wait=False)
 
     def record(self, name: str) -> Record | None:
         """The record of a run; None if it was never begun, or its record is damaged (then the run is begun again)."""
@@ -157,7 +159,7 @@ class StudyDirectory:
     def state(self, spec: RunSpec) -> State:
         """How a run is doing."""
         record = self.record(spec.name)
-        if atomic.is_locked(self.work(spec.name)):
+        if lock.is_locked(self.work(spec.name)):
             return "running"
         if record is None or record.asked != asked(spec):
             return "waiting"
@@ -167,10 +169,10 @@ class StudyDirectory:
 
     def whole(self, spec: RunSpec) -> bool:
         """Whether what a finished run left is still there."""
-        path = self.store.root / spec.name
-        there = not spec.trained or (path / "adapter" / "adapter.json").is_file()
+        run = Run(self.store.root / spec.name, spec)
+        there = not spec.trained or run.has_adapter
         results = ((evaluation.result, code) for evaluation in spec.evaluate for code in evaluation.codes)
-        return there and all((path / "predictions" / name / f"{code}.parquet").is_file() for name, code in results)
+        return there and all(run.predictions_path(name, code).is_file() for name, code in results)
 
 
 def asked(spec: RunSpec) -> str:

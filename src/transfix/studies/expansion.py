@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 from transfix.adapters.methods import METHODS
-from transfix.config import paths, validation, yaml_dialect
+from transfix.config import paths, suggestions, validation, yaml_dialect
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.specification import RunSpec, as_parts
 from transfix.runs.specification import expand as write_out
@@ -124,7 +124,7 @@ def _useless(study: StudySpec, used: set[str]) -> list[Problem]:
             where = f"{place}exclude[{index}]"
             unknown = [name for name in combination if name not in known]
             for name in unknown:
-                what = f"there is no such axis{validation.did_you_mean(name, known)}"
+                what = f"there is no such axis{suggestions.did_you_mean(name, known)}"
                 problems.append(Problem(f"{where}.{name}", what, ", ".join(known)))
             if not unknown and where not in used:
                 what = "no combination is like this" if combination else "is empty"

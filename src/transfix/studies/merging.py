@@ -50,7 +50,10 @@ def merged(base: object, groups: Sequence[Sequence[RunSpec]]) -> list[RunSpec]:
             found.append(first.model_validate({**first.model_dump(mode="json"), "evaluate": evaluations}))
         except ValidationError:
             results = [entry.result for entry in evaluations]
-            for name in {name for name in results if results.count(name) > 1}:
+            repeated = {name for name in results if results.count(name) > 1}
+            if not repeated:
+                raise
+            for name in repeated:
                 what = f"{name!r} would name {results.count(name)} different measurements of one run: give each its own name"
                 problems[name] = Problem("evaluate", what)
     if problems:

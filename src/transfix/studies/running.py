@@ -16,8 +16,7 @@ from typing import Any
 
 from transfix.errors import Problem, ProblemsError
 from transfix.runs.specification import RunSpec
-from transfix.storage import atomic
-from transfix.storage.atomic import LockedError
+from transfix.storage.lock import LockedError, is_locked
 from transfix.studies.directory import Record, State, StudyDirectory, asked, counts, number_of_runs
 from transfix.studies.display import StudyDisplay
 from transfix.studies.expansion import Cell, StudyRun, expand, runs
@@ -216,7 +215,7 @@ class _Scheduler:
             return False
         with contextlib.ExitStack() as undo:
             undo.push(claim)
-            if atomic.is_locked(self.directory.store.root / run.name):  # by a command outside the study
+            if is_locked(self.directory.store.root / run.name):  # by a command outside the study
                 self.states[run.name] = "running"
                 return False
             before = self.directory.record(run.name)

@@ -19,9 +19,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator
 
-from transfix.config import paths, validation, yaml_dialect
+from transfix.config import paths, suggestions, validation, yaml_dialect
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.settings import Frozen
 from transfix.runs.specification import RunSpec
@@ -146,13 +146,8 @@ class StudySpec(Variation):
             _set_models(data, list(models))
             for setting in overrides:
                 _override(data, setting, problems)
-        known = {problem.where for problem in problems}
-        try:
-            study = cls.model_validate(data)
-        except ValidationError as error:
-            found_here = validation.field_problems(error, data, _model_at)
-            problems += [problem for problem in found_here if problem.where not in known]
-        if problems:
+        study = validation.checked(cls, data, problems, _model_at)
+        if problems or study is None:
             hint = _is_a_run(data)
             count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
             raise ProblemsError(f"{name} has {count}{hint}:", problems)
@@ -184,13 +179,8 @@ def _choose_scale(data: dict[str, Any], wanted: str | None, problems: list[Probl
         problems.append(Problem(f"--scale {wanted}", what, ", ".join(scales) or None))
         return
     for name, scale in scales.items():  # all are checked, the chosen one is used
-        try:
-            checked = Variation.model_validate(scale)
-        except ValidationError as error:
-            found = validation.field_problems(error, scale, _model_at)
-            problems += [Problem(f"scales.{name}.{item.where}", item.what, item.allowed) for item in found]
-            continue
-        if name == (wanted or next(iter(scales))):
+        checked = validation.checked(Variation, scale, problems, within=f"scales.{name}")
+        if checked is not None and name == (wanted or next(iter(scales))):
             for key in ("base", "matrix"):
                 data[key] = {**data.get(key, {}), **getattr(checked, key)}
             data["exclude"] = [*data.get("exclude", ()), *checked.exclude]
@@ -250,7 +240,7 @@ def _override(data: dict[str, Any], setting: str, problems: list[Problem]) -> No
             (keys[depth + 2], axis) if isinstance(axis, dict) and len(keys) > depth + 2 else (keys[depth + 1], here)
         )
         what = f"{keys[depth + 1]} has no value {named!r}" if known is axis else f"there is no axis {named!r}"
-        problems.append(Problem(path, f"{what}{validation.did_you_mean(named, known)}", ", ".join(map(str, known))))
+        problems.append(Problem(path, f"{what}{suggestions.did_you_mean(named, known)}", ", ".join(map(str, known))))
         return
     if keys[depth] == "base":  # last: settings are applied in their order; an axis keeps its place
         here.pop(name, None)

@@ -25,6 +25,7 @@ from transfix.runs import process
 from transfix.runs.progress import Bar, Display
 from transfix.runs.specification import RunSpec
 from transfix.storage import atomic
+from transfix.storage.lock import LockedError, hold
 
 LOCKED = 75
 """The exit status of a worker whose run another process is working on (EX_TEMPFAIL)."""
@@ -79,12 +80,12 @@ def work(root: Path, spec: RunSpec, tell: Tell) -> int:
         from transfix.runs.store import RunStore
 
         atomic.make_directory(root / spec.name)
-        with atomic.lock(root / spec.name, wait=False):
+        with hold(root / spec.name, wait=False):
             display = ToldDisplay(tell)
             run = experiment.train(spec, RunStore(root), display)
             if spec.evaluate:
                 experiment.evaluate(run, display=display)
-    except atomic.LockedError:
+    except LockedError:
         return LOCKED
     except TransfixError as error:
         tell({"error": str(error)})

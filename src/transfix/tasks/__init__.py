@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import cache, lru_cache
 from pathlib import Path
 
+from transfix.config.suggestions import nearest
 from transfix.tasks import taskfile
 from transfix.tasks.task import Form, Task, TaskError, UnknownTaskError
 from transfix.tasks.verbaliser import VerbaliserError, check_verbaliser, continuation
@@ -54,7 +54,7 @@ def get(name: str) -> Task:
             raise UnknownTaskError(f"task file {name} {what} (looked for in {Path.cwd()})")
         stat = path.stat()
         return _from_file(path, stat.st_mtime_ns, stat.st_size)
-    close = difflib.get_close_matches(name.lower(), _builtin())
+    close = nearest(name, _builtin(), at_most=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise UnknownTaskError(
         f"unknown task {name!r}: {hint}(allowed: {', '.join(_builtin())}, or the path of a task file, task.yaml)"

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from transfix import languages as language_table
 from transfix.config import validation, yaml_dialect
@@ -179,12 +179,7 @@ def read(path: Path) -> TaskFile:
         return _model_at(where, given)
 
     problems += validation.boolean_problems(given, model_at)
-    known = {problem.where for problem in problems}
-    file: TaskFile | None = None
-    try:
-        file = TaskFile.model_validate(given)
-    except ValidationError as error:
-        problems += [found for found in validation.field_problems(error, given, model_at) if found.where not in known]
+    file = validation.checked(TaskFile, given, problems, model_at)
     if problems or file is None:
         raise TaskError(f"{path} has problems:", problems)
     return file

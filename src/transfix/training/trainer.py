@@ -36,6 +36,7 @@ from transfix.adapters import Adapter, architecture
 from transfix.adapters.files import read_tensors
 from transfix.batches import Tree
 from transfix.errors import TransfixError
+from transfix.storage import atomic
 from transfix.training.compiling import compiled_layers
 from transfix.training.kept import KeptLayers
 from transfix.training.objectives import Objective
@@ -130,8 +131,9 @@ class AdapterTrainer(Trainer):
         Raises:
             TransfixError: if the loss, or what was learned, is not finite.
         """
-        for leftover in self.settings.output.glob(".staging*"):
-            shutil.rmtree(leftover)
+        atomic.make_directory(self.settings.output)
+        for left in filter(atomic.is_temporary, self.settings.output.iterdir()):  # by a process that was killed
+            shutil.rmtree(left)
         found = newest_checkpoint(self.settings.output)
         self._earlier = json.loads((found / CLOCK).read_text()) if found and (found / CLOCK).exists() else 0.0
         self._began = time.monotonic()
@@ -200,7 +202,7 @@ class AdapterTrainer(Trainer):
         self._require_finite(metrics["eval_loss"], "the loss on the development rows")
         earlier = [_rank(entry) for entry in self.state.log_history if "eval_accuracy" in entry]
         if self.settings.early_stopping and all(_rank(metrics) > rank for rank in earlier):
-            self._replace(self.best_dir, self.adapter.save)
+            atomic.write_directory(self.best_dir, self.adapter.save)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -224,7 +226,7 @@ class AdapterTrainer(Trainer):
         self.adapter.fill(read_tensors(directory / "adapter.safetensors"), directory)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Writes a checkpoint beside its place, moves it there, and removes the ones before it."""
+        """Writes a checkpoint, and removes the ones before it."""
         name = f"checkpoint-{self.state.global_step}"
 
         def write(staging: Path) -> None:
@@ -235,22 +237,13 @@ class AdapterTrainer(Trainer):
             (staging / name).rmdir()
             (staging / CLOCK).write_text(json.dumps(self.seconds))
 
-        self._replace(self.settings.output / name, write)
+        atomic.write_directory(self.settings.output / name, write)
         for path in self.settings.output.iterdir():
             if CHECKPOINT.match(path.name) and path.name != name:
                 shutil.rmtree(path)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(getattr(self, "_staging", self.settings.output))
-
-    def _replace(self, target: Path, write: Callable[[Path], object]) -> None:
-        staging = target.parent / f".staging-{target.name}"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        write(staging)
-        if target.exists():
-            shutil.rmtree(target)
-        staging.rename(target)
 
     def _require_finite(self, value: float, what: str = "the loss") -> None:
         if not math.isfinite(value):

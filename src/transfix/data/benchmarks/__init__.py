@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
+from transfix.config.suggestions import nearest
 from transfix.data.benchmarks import choice, maths, nli, parallel, qa, summaries
 from transfix.data.benchmarks.facts import ENGLISH, IDENTIFIER, LABEL, LANGUAGE, Benchmark, HubHome, Values
 from transfix.data.benchmarks.nli import NLI_CLASSES, NLI_COLUMNS, NLI_LABEL_ALIASES
@@ -44,7 +43,7 @@ def get(name: str) -> Benchmark:
         DataError: if there is none; close matches are named.
     """
     if name not in _BENCHMARKS:
-        close = difflib.get_close_matches(name, _BENCHMARKS)
+        close = nearest(name, _BENCHMARKS, at_most=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise DataError(f"unknown benchmark {name!r}: {hint}(allowed: {', '.join(_BENCHMARKS)})")
     return _BENCHMARKS[name]

@@ -6,22 +6,6 @@ in float32, `choosing` the next token as `decoding` wants it, `endings` the end 
 recorded and replayed on a GPU, for which `packed` lays weights out on a CPU; `engine` refills rows as they finish.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from transfix._lazy import lazy
-
-if TYPE_CHECKING:
-    from transfix.evaluation.generation.decoding import Decoding as Decoding
-    from transfix.evaluation.generation.decoding import Generated as Generated
-    from transfix.evaluation.generation.engine import generate as generate
-
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "Decoding": "transfix.evaluation.generation.decoding",
-        "Generated": "transfix.evaluation.generation.decoding",
-        "generate": "transfix.evaluation.generation.engine",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

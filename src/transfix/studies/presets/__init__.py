@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from transfix.config import yaml_dialect
+from transfix.config.suggestions import nearest
 from transfix.errors import TransfixError
 
 DIRECTORY = Path(__file__).parent
@@ -37,7 +37,7 @@ def path_of(name: str) -> Path:
         TransfixError: there is no such preset.
     """
     if name not in ORDER:
-        near = difflib.get_close_matches(name, ORDER, n=2, cutoff=0.5)
+        near = nearest(name, ORDER, at_most=2, likeness=0.5)
         meant = f" Did you mean {' or '.join(near)}?" if near else ""
         raise TransfixError(f"there is no preset {name!r}.{meant} There are: {', '.join(ORDER)}.")
     return DIRECTORY / f"{name}.yaml"

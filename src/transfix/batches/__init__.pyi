@@ -1,0 +1,17 @@
+from .encoding import Encoded as Encoded
+from .encoding import cut as cut
+from .encoding import encode as encode
+from .head import focused_head as focused_head
+from .head import head_input as head_input
+from .head import instead_of_head as instead_of_head
+from .plan import evaluation_batches as evaluation_batches
+from .plan import training_steps as training_steps
+from .sharing import mask_dtype as mask_dtype
+from .sharing import shared as shared
+from .tensors import Batch as Batch
+from .tensors import collate as collate
+from .tokens import rows_of as rows_of
+from .tokens import sortable as sortable
+from .trees import Sequence as Sequence
+from .trees import Tree as Tree
+from .trees import grow as grow

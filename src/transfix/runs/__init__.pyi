@@ -1,0 +1,3 @@
+from .specification import RunSpec as RunSpec
+from .store import Run as Run
+from .store import RunStore as RunStore

@@ -1,0 +1,30 @@
+"""The record of every run: a directory named by the content of its specification, in which every file is whole.
+
+    runs/llama_adapter-gemma-3-270m-0123456789ab/
+        spec.yaml  environment.json  training.json  metrics.json
+        adapter/  checkpoints/  logs/  predictions/TASK/LANGUAGE.parquet
+
+A step whose file is there is finished and never redone. Writing takes the run's lock (see `storage.lock`), so two
+processes may be given the same work: the second waits, then finds it done.
+
+Nothing else knows these names. `Run` is strict and raises at what is damaged; `runs.records` reads the same files with the
+same functions (`files`, `predictions`) and notes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transfix._lazy import lazy
+
+if TYPE_CHECKING:
+    from transfix.runs.store.predictions import COLUMNS as COLUMNS
+    from transfix.runs.store.run import Run as Run
+    from transfix.runs.store.run_store import RunStore as RunStore
+
+_WHERE = {
+    "COLUMNS": "transfix.runs.store.predictions",
+    "Run": "transfix.runs.store.run",
+    "RunStore": "transfix.runs.store.run_store",
+}
+__getattr__, __dir__ = lazy(__name__, _WHERE)

@@ -1,0 +1,130 @@
+"""The files of a run directory: what each is called, where runs are found, and how one file is read. Reading raises."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transfix.errors import TransfixError
+
+SPEC = "spec.yaml"
+ENVIRONMENT = "environment.json"
+TRAINING = "training.json"
+METRICS = "metrics.json"
+ADAPTER = "adapter"
+ADAPTER_RECORD = "adapter.json"
+"""In the adapter's directory; written last, so that an adapter that has it is whole."""
+
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+PREDICTIONS = "predictions"
+_PARQUET = ".parquet"
+DEFAULT_ROOT = Path("runs")
+
+
+class UnreadableError(TransfixError):
+    """A file of a run that is damaged, or cannot be read.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, in one line.
+    """
+
+    def __init__(self, path: Path, why: object) -> None:
+        self.path = path
+        self.reason = str(why).splitlines()[0] if str(why) else type(why).__name__
+        super().__init__(f"{path} cannot be read: {self.reason}")
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory is one of a run."""
+    return (path / SPEC).is_file()
+
+
+def run_directories(root: Path) -> list[Path]:
+    """The run directories right in a directory, sorted by name; none where there is no such directory."""
+    return [path for path in sorted(root.iterdir()) if path.is_dir() and is_run(path)] if root.is_dir() else []
+
+
+def folders(directory: Path) -> list[Path]:
+    """The folders in a directory, sorted, but for hidden ones; one that cannot be read has none."""
+    return [directory / entry.name for entry in _visible(directory) if entry.is_dir()]
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content of a JSON file; None if it is not there.
+
+    Raises:
+        UnreadableError: it is not JSON, holds no mapping, or cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UnreadableError(path, error) from error
+    if not isinstance(content, dict):
+        raise UnreadableError(path, "it holds no mapping")
+    return content
+
+
+def read_spec(run: Path) -> object:
+    """What is in a run's `spec.yaml`, as plain data: not checked, and nothing put in its place.
+
+    Raises:
+        UnreadableError: it is not YAML, or cannot be read.
+    """
+    import yaml
+
+    path = run / SPEC
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UnreadableError(path, error) from error
+
+
+def has_adapter(run: Path) -> bool:
+    """Whether a run's adapter is trained and whole."""
+    return (run / ADAPTER / ADAPTER_RECORD).is_file()
+
+
+def read_adapter(run: Path) -> dict[str, Any] | None:
+    """What a run's adapter says of itself; None before it is trained.
+
+    Raises:
+        UnreadableError: as `read_json`.
+    """
+    return read_json(run / ADAPTER / ADAPTER_RECORD)
+
+
+def predictions_path(run: Path, task: str, language: str) -> Path:
+    """Where the predictions of one task and language are, or will be.
+
+    Raises:
+        ValueError: a name that cannot be one of a file.
+    """
+    for part in (task, language):
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", part):
+            raise ValueError(f"{part!r} cannot be the name of a file")
+    return run / PREDICTIONS / task / f"{language}{_PARQUET}"
+
+
+def prediction_files(run: Path) -> Iterator[tuple[str, str, Path]]:
+    """Task, language and file of all predictions that are there; temporary files have other names."""
+    for task in folders(run / PREDICTIONS):
+        for entry in _visible(task):
+            if entry.name.endswith(_PARQUET) and entry.is_file():
+                yield task.name, entry.name.removesuffix(_PARQUET), task / entry.name
+
+
+def _visible(directory: Path) -> list[os.DirEntry[str]]:
+    """What is in a directory, sorted by name, but for what is hidden or temporary; one that cannot be read has nothing."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted((entry for entry in entries if entry.name[0] not in "._"), key=lambda entry: entry.name)
+    except OSError:
+        return []

@@ -1,0 +1,6 @@
+from .objectives import Choices as Choices
+from .objectives import Objective as Objective
+from .objectives import Texts as Texts
+from .rows import split as split
+from .trainer import AdapterTrainer as AdapterTrainer
+from .trainer import Settings as Settings

@@ -1,0 +1,168 @@
+"""What exists is whole: killed or not, on a full disk, and after the machine lost its power."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.storage.disk import NAMED, Disk
+
+from transfix.storage import atomic, lock
+
+
+def temporaries(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if atomic.is_temporary(path)]
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.mark.skipif(not NAMED, reason="descriptors have no names here")
+def test_files_are_flushed_before_they_get_their_name(tmp_path: Path, disk: Disk) -> None:
+    atomic.write_file(tmp_path / "text", "नहीं")
+    assert (tmp_path / "text").read_text("utf-8") == "नहीं"
+    disk.assert_durable(tmp_path / "text")
+    atomic.write_file(tmp_path / "own", lambda temporary: temporary.write_bytes(b"x"))
+    disk.assert_durable(tmp_path / "own")
+
+
+@pytest.mark.skipif(not NAMED, reason="descriptors have no names here")
+def test_directories_are_flushed_before_they_get_their_name(tmp_path: Path, disk: Disk) -> None:
+    def fill(directory: Path) -> None:
+        (directory / "inner").mkdir()
+        (directory / "inner" / "file").write_text("x")
+        (directory / "file").write_text("x")
+
+    for _ in range(2):  # new, and replaced
+        disk.events.clear()
+        atomic.write_directory(tmp_path / "made", fill)
+        disk.assert_durable(tmp_path / "made")
+    disk.events.clear()
+    atomic.make_directory(tmp_path / "a" / "b")
+    assert {("flushed", str(tmp_path)), ("flushed", str(tmp_path / "a"))} == set(disk.events)
+
+
+def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    def half(path: Path) -> None:
+        if path.is_dir():
+            (path / "part").write_text("new")
+        else:
+            path.write_text("new")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file, directory = tmp_path / "file", tmp_path / "directory"
+    for there in (False, True):
+        if there:
+            atomic.write_file(file, "old")
+            atomic.write_directory(directory, lambda place: (place / "part").write_text("old"))
+        for write, path in ((atomic.write_file, file), (atomic.write_directory, directory)):
+            with pytest.raises(atomic.StorageError, match="cannot be written: No space left on device") as caught:
+                write(path, half)
+            assert caught.value.reason == "No space left on device"
+            assert path.exists() == there
+    assert (file.read_text(), (directory / "part").read_text()) == ("old", "old")
+    assert temporaries(tmp_path) == []
+
+
+def test_a_directory_that_cannot_be_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rename = tmp_path / "directory", os.rename
+    atomic.write_directory(path, lambda place: (place / "part").write_text("old"))
+
+    def refused(before: Path, after: Path) -> None:
+        if after == path and (before / "new").exists():
+            raise OSError(errno.EIO, "Input/output error")
+        rename(before, after)
+
+    monkeypatch.setattr(os, "rename", refused)
+    with pytest.raises(atomic.StorageError, match="Input/output error"):
+        atomic.write_directory(path, lambda place: (place / "new").write_text("new"))
+    assert [entry.name for entry in path.iterdir()] == ["part"], "the old one is put back"
+    assert temporaries(tmp_path) == []
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for call in (
+        lambda: atomic.make_directory(tmp_path / "file"),
+        lambda: atomic.make_directory(tmp_path / "file" / "inside"),
+        lambda: atomic.write_file(tmp_path / "file" / "inside", "x"),
+        lambda: atomic.write_file(tmp_path / "nowhere" / "x", "x"),
+        lambda: atomic.write_directory(tmp_path / "nowhere" / "x", lambda place: None),
+    ):
+        with pytest.raises(atomic.StorageError, match=r"cannot be written: (File exists|Not a directory|No such file)"):
+            call()
+
+
+# ---- killed processes
+
+WRITER = """
+import json, sys
+from pathlib import Path
+from transfix.storage import atomic, lock
+place = Path(sys.argv[1])
+def fill(directory):
+    for part in range(20):
+        (directory / str(part)).write_text(str(number) * 5000)
+print("ready", flush=True)
+number = 0
+while True:
+    number += 1
+    with lock.hold(place):
+        if sys.argv[2] == "directory":
+            atomic.write_directory(place / "made", fill)
+        else:
+            atomic.write_file(place / "made", json.dumps({"number": number, "filling": [number] * 5000}))
+    if number == 1:
+        print("written", flush=True)
+"""
+
+
+def killed_often(place: Path, kind: str, times: int) -> Iterator[int]:
+    """Starts a writer and kills it after a different time each time, every other time not in its first writing."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    for attempt in range(times):
+        command = [sys.executable, "-c", WRITER, str(place), kind]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", process.communicate()
+        if attempt % 2:
+            assert process.stdout.readline() == "written\n"
+        time.sleep(0.01 + 0.017 * attempt)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        yield attempt
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
+    seen = 0
+    for _ in killed_often(tmp_path, "file", 8):
+        if (tmp_path / "made").exists():
+            content = json.loads((tmp_path / "made").read_text())
+            assert content["filling"] == [content["number"]] * 5000
+            seen += 1
+    assert seen > 3
+    with lock.hold(tmp_path):
+        assert temporaries(tmp_path) == []
+
+
+def test_a_killed_writer_leaves_a_whole_directory(tmp_path: Path) -> None:
+    seen = 0
+    for _ in killed_often(tmp_path, "directory", 8):
+        if (tmp_path / "made").exists():
+            contents = {path.read_text() for path in (tmp_path / "made").iterdir()}
+            assert len(list((tmp_path / "made").iterdir())) == 20
+            assert len(contents) == 1, "all files are of one writing"
+            seen += 1
+    assert seen > 1
+    with lock.hold(tmp_path):
+        assert temporaries(tmp_path) == []
