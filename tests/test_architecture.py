@@ -56,11 +56,22 @@ def test_circles_are_found() -> None:
     assert len(circles({"a": {"b"}, "b": {"a"}, "c": {"d", "a"}, "d": {"c", "b"}})) == 2
 
 
+def lazily(stub: Path) -> set[str]:
+    """What a package hands out when it is asked for it: the modules in its `__init__.pyi`."""
+    package = ".".join(stub.parent.relative_to(SOURCE.parent).parts)
+    nodes = ast.walk(ast.parse(stub.read_text(encoding="utf-8")))
+    return {f"{package}.{node.module}" for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 1}
+
+
 def test_no_two_files_import_each_other() -> None:
-    """In circles of any length; imports inside functions and those for type checkers count."""
+    """In circles of any length; imports inside functions, for type checkers, and of a package's lazy names count."""
     graph = grimp.build_graph("transfix", cache_dir=None, exclude_type_checking_imports=False)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
-    assert "transfix.runs.run" in imports["transfix.cli.one_run"], "imports inside functions are seen"
+    for stub in SOURCE.rglob("__init__.pyi"):
+        imports[".".join(stub.parent.relative_to(SOURCE.parent).parts)] |= lazily(stub)
+    assert "transfix.runs.run" in imports["transfix.cli.one_run"]
+    assert "transfix.training.trainer" in imports["transfix.training"]
+    assert {imported for found in imports.values() for imported in found} <= imports.keys()
     assert [" -> ".join(circle) for circle in circles(imports)] == []
 
 
@@ -125,7 +136,7 @@ def test_no_file_is_longer_than_one_can_read() -> None:
 
 
 def python_files() -> list[Path]:
-    return sorted(SOURCE.rglob("*.py"))
+    return sorted([*SOURCE.rglob("*.py"), *SOURCE.rglob("*.pyi")])
 
 
 # ---- methods
@@ -134,7 +145,7 @@ WORDS = {"base", "full"}
 """Names of methods that are ordinary words too."""
 
 KNOWING = {
-    "__init__.py": {"Base", "FullFineTuning", "LlamaAdapter", "LoRA", "PrefixTuning", "SoftPrompt"},  # public names
+    "__init__.pyi": {"Base", "FullFineTuning", "LlamaAdapter", "LoRA", "PrefixTuning", "SoftPrompt"},  # public names
     "studies/quickstart.py": {"prefix", "lora", "base"},  # what it trains and shows
     "runs/records.py": {"base"},  # reports compare methods with the base model and with LoRA
     "report/contents.py": {"base", "lora"},
@@ -152,7 +163,7 @@ def known_methods(source: str, names: Set[str], classes: Set[str]) -> Iterator[t
     tree = ast.parse(source)
     for node in ast.walk(tree):
         line = getattr(node, "lineno", 0)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("transfix"):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("transfix")):
             yield from ((alias.name, line) for alias in node.names if alias.name in classes)
         elif isinstance(node, ast.Attribute) and node.attr in classes:
             yield node.attr, line
@@ -199,6 +210,7 @@ CLASSES = {METHODS[name].__name__ for name in NAMES}
     [
         ("from transfix.adapters.methods import LoRA, Part", {"LoRA"}),
         ("from transfix import SoftPrompt", {"SoftPrompt"}),
+        ("from .adapters.methods import Base as Base", {"Base"}),
         ("isinstance(x, methods.PrefixTuning)", {"PrefixTuning"}),
         ('part.method == "lora"', {"lora"}),
         ('kind == "soft_prompt"', {"soft_prompt"}),
