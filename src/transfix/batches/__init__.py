@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transfix.batches.tensors import collate as collate
     from transfix.batches.tokens import rows_of as rows_of
     from transfix.batches.tokens import sortable as sortable
-    from transfix.batches.trees import Sequence as Sequence
+    from transfix.batches.trees import TokenSequence as TokenSequence
     from transfix.batches.trees import Tree as Tree
     from transfix.batches.trees import grow as grow
 
@@ -47,7 +47,7 @@ __getattr__, __dir__ = lazy(
         "collate": "transfix.batches.tensors",
         "rows_of": "transfix.batches.tokens",
         "sortable": "transfix.batches.tokens",
-        "Sequence": "transfix.batches.trees",
+        "TokenSequence": "transfix.batches.trees",
         "Tree": "transfix.batches.trees",
         "grow": "transfix.batches.trees",
     },

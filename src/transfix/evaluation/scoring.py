@@ -72,7 +72,7 @@ def score_choices(
     """
     model.eval()
     scores = torch.full((len(prompts), len(words)), float("nan"))
-    sequences = [batches.Sequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
+    sequences = [batches.TokenSequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
     trees = batches.shared(model, sequences, budget)
     with torch.inference_mode():
         for group in batches.evaluation_batches(trees, budget):
@@ -116,7 +116,9 @@ def log_likelihoods(
     model.eval()
     totals = torch.zeros(len(continuations), dtype=torch.float32)
     greedy = torch.ones(len(continuations), dtype=torch.bool)
-    sequences = [batches.Sequence(index, tokens[:-1], reads) for index, (tokens, reads) in enumerate(continuations)]
+    sequences = [
+        batches.TokenSequence(index, tokens[:-1], reads) for index, (tokens, reads) in enumerate(continuations)
+    ]
     with torch.inference_mode():
         for group in batches.evaluation_batches(batches.shared(model, sequences, budget), budget):
             batch = batches.collate(group, pad)

@@ -18,7 +18,7 @@ from transfix.runs.store import Run
 from transfix.tasks import Task
 
 if TYPE_CHECKING:
-    from transfix.batches import Sequence as Row
+    from transfix.batches import TokenSequence
     from transfix.models import LoadedModel
     from transfix.training import Objective, Settings
 
@@ -120,7 +120,7 @@ class Teaching:
         truncated: how many rows had to be cut.
     """
 
-    sequences: Sequence[Row]
+    sequences: Sequence[TokenSequence]
     objective: Objective
     truncated: int
 
@@ -146,7 +146,7 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
         words = [tasks.check_verbaliser(task, tokenizer, group[:3]) for group in by_language.values()]
         if all(found == words[0] for found in words):
             classes = torch.tensor([task.classes.index(str(row.label)) for row in rows])
-            sequences = [batches.Sequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
+            sequences = [batches.TokenSequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
             choices = training.Choices(classes, torch.tensor(list(words[0].values())), pad)
             return Teaching(sequences, choices, truncated)
     ends = tokenizer.eos_token_id
@@ -158,7 +158,7 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
     rows_with_targets = zip(prompts, targets, strict=True)
     tokens = batches.rows_of((*prompt.tokens, *target[:-1]) for prompt, target in rows_with_targets)
     sequences = [
-        batches.Sequence(index, row, len(target))
+        batches.TokenSequence(index, row, len(target))
         for index, (row, target) in enumerate(zip(tokens, targets, strict=True))
     ]
     return Teaching(sequences, training.Texts(targets, pad), truncated)
