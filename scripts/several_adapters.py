@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from transfix import attach, batches, models, use
 from transfix.adapters.methods import METHODS
-from transfix.evaluation.scoring import word_logits
+from transfix.batches import word_logits
 
 WORDS = torch.tensor([5, 6, 7])
 CASES = ((16, 96), (16, 32), (4, 96), (4, 32), (1, 32))

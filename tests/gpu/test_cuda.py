@@ -220,7 +220,7 @@ def test_likelihoods_are_those_of_the_cpu(base: Any) -> None:
     continuations = [(row, 3) for row in _rows()]
     on_cpu, on_gpu = (log_likelihoods(a.model, continuations, 0) for a in _both(base, "prefix"))
     torch.testing.assert_close(on_gpu[0], on_cpu[0], atol=1e-3, rtol=1e-4)
-    assert on_gpu[1] == on_cpu[1]
+    assert torch.equal(on_gpu[1], on_cpu[1])
 
 
 def test_transformers_generate_goes_on_as_the_engine_does(base: Any) -> None:

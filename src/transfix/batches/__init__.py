@@ -1,8 +1,8 @@
 """From token sequences to what a model is called with, and back to the few logits that are wanted. Nothing needless.
 
 `tokens` keeps rows of token ids as Arrow does; `trees` lets rows that begin alike share their beginning, where `sharing`
-finds that the model can; `plan` orders them into batches by a token budget; `head` asks the model for logits only where a
-target is.
+finds that the model can; `plan` orders them into batches by a token budget; `head` lets the model's head run only where a
+target is, and `logits` gives what it says there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from transfix.batches.head import focused_head as focused_head
     from transfix.batches.head import head_input as head_input
     from transfix.batches.head import instead_of_head as instead_of_head
+    from transfix.batches.logits import target_logits as target_logits
+    from transfix.batches.logits import word_logits as word_logits
     from transfix.batches.plan import evaluation_batches as evaluation_batches
     from transfix.batches.plan import training_steps as training_steps
     from transfix.batches.sharing import mask_dtype as mask_dtype
@@ -39,6 +41,8 @@ __getattr__, __dir__ = lazy(
         "focused_head": "transfix.batches.head",
         "head_input": "transfix.batches.head",
         "instead_of_head": "transfix.batches.head",
+        "target_logits": "transfix.batches.logits",
+        "word_logits": "transfix.batches.logits",
         "evaluation_batches": "transfix.batches.plan",
         "training_steps": "transfix.batches.plan",
         "mask_dtype": "transfix.batches.sharing",

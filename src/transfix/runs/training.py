@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transfix import data, tasks
-from transfix.data import Example, Rows
+from transfix import tasks
+from transfix.data import Example
 from transfix.errors import TransfixError
 from transfix.runs import answering
-from transfix.runs.few_shot import draw, require_alike, require_language, texts_of
 from transfix.runs.progress import Display
+from transfix.runs.rows import exposure_rows, require_unmeasured, training_rows
 from transfix.runs.settings import OnTask, Train
-from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run
 from transfix.tasks import Task
 
@@ -44,7 +43,7 @@ def learn(run: Run, settings: Train, display: Display) -> None:
     found, skipped = training_rows(settings, task)
     rows, kept = training.split(found, task.fields[0], settings.rows, settings.development_rows, spec.seed)
     exposed, more_skipped = exposure_rows(settings, task, spec.seed)
-    _require_unmeasured(spec, task, exposed)
+    require_unmeasured(spec, task, exposed)
     if settings.rows is not None and 0 < len(rows) < settings.rows:
         display.say(f"{settings.task}: there are {len(rows)} rows to train on, train.rows allows {settings.rows}.")
     rows, skipped = rows + exposed, skipped + more_skipped
@@ -164,109 +163,33 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
     return Teaching(sequences, training.Texts(targets, pad), truncated)
 
 
-def training_rows(settings: Train, task: Task) -> tuple[list[Example], int]:
-    """The rows to train on and to keep for development, and how many bad ones were skipped.
-
-    Raises:
-        DataError: with every bad row, unless `on_bad_rows: skip` is set.
-    """
-    split = settings.split or task.train_split or task.default_split
-    read = [_read(task, settings.data, code, split, settings.on_bad_rows) for code in settings.codes]
-    return [row for rows in read for row in rows.examples], sum(rows.skipped for rows in read)
-
-
-def exposure_rows(settings: Train, task: Task, seed: int) -> tuple[list[Example], int]:
-    """The rows of other languages to train on besides, and how many bad ones were skipped.
-
-    Raises:
-        TransfixError: they would be of the split that is reported, or there are too few.
-    """
-    wanted = settings.exposure
-    if wanted is None:
-        return [], 0
-    other = tasks.get(wanted.task or settings.task)
-    require_alike(task, other, "exposure")
-    split = wanted.split or other.train_split
-    if split is None:
-        raise TransfixError(f"exposure: {other.name} has no training split; name one with split: ...")
-    if other.benchmark.split(split) == other.benchmark.split(other.default_split) and other.train_split != split:
-        raise TransfixError(
-            f"exposure: {split} is the split of {other.name} that is reported; training on it would leave nothing to "
-            "measure. Name another one."
-        )
-    found: list[Example] = []
-    skipped = 0
-    source = wanted.data or other.source("train")
-    require_language(other, source, wanted.languages, "exposure", own=wanted.data is not None)
-    for code in wanted.languages:
-        read = _read(other, source, code, split, settings.on_bad_rows)
-        skipped += read.skipped
-        labelled = [row for row in read.examples if row.label is not None]
-        if len(labelled) < wanted.rows:
-            raise TransfixError(
-                f"exposure: {wanted.rows} rows were asked for, {other.name} has {len(labelled)} in {code}."
-            )
-        found += draw(labelled, wanted.rows, seed, task.classes)
-    return found, skipped
-
-
-def _require_unmeasured(spec: RunSpec, task: Task, exposed: Sequence[Example]) -> None:
-    """Refuses exposure rows that an evaluation of the same specification measures.
-
-    Raises:
-        TransfixError: with how many there are.
-    """
-    for number, evaluation in enumerate(spec.evaluate if exposed else ()):
-        measured = tasks.get(evaluation.task)
-        if set(measured.fields) != set(task.fields):
-            continue
-        for code in dict.fromkeys(row.language for row in exposed):
-            split = evaluation.split or measured.default_split
-            try:
-                rows = data.load(measured.benchmark, evaluation.data, code, split)
-            except TransfixError:
-                continue  # nothing is measured in that language
-            shared = texts_of(task, rows) & texts_of(task, [row for row in exposed if row.language == code])
-            if shared:
-                raise TransfixError(
-                    f"exposure: {len(shared)} of the rows in {code} are rows that evaluate[{number}] ({evaluation.task}, "
-                    f"{split}) measures; training on them would leave nothing to measure. Name other rows."
-                )
-
-
-def _read(task: Task, source: object, code: str, split: str, on_bad_rows: Any) -> Rows:
-    return data.read(task.benchmark, source, code, split, on_bad_rows=on_bad_rows)
-
-
 def _develop(loaded: LoadedModel, kept: Teaching) -> Callable[[], dict[str, float]]:
     """Measures the development rows: `accuracy` and `loss`.
 
     For texts the accuracy is the share of rows whose whole target greedy decoding would write.
     """
-    from transfix import batches, training
-    from transfix.evaluation.scoring import log_likelihoods, score_choices
+    from transfix import training
+    from transfix.evaluation.scoring import ChoiceScorer, LikelihoodScorer
 
-    objective, whole = kept.objective, kept.sequences
+    model, objective, sequences = loaded.model, kept.objective, kept.sequences
     if isinstance(objective, training.Choices):
         import torch
 
-        gold, words, pad = objective.targets, objective.words, objective.pad
-        prompts = [batches.Encoded(row.tokens, truncated=False) for row in whole]
+        right, choice_scorer = objective.targets, ChoiceScorer(model, sequences, objective.words, objective.pad)
 
         def choices() -> dict[str, float]:
-            scores = score_choices(loaded.model, prompts, words, pad)
-            loss = torch.nn.functional.nll_loss(scores, gold)
-            return {"accuracy": float((scores.argmax(-1) == gold).float().mean()), "loss": float(loss)}
+            scores = choice_scorer.score()
+            loss = torch.nn.functional.nll_loss(scores, right)
+            return {"accuracy": float((scores.argmax(-1) == right).float().mean()), "loss": float(loss)}
 
         return choices
     assert isinstance(objective, training.Texts)
-    ended = batches.rows_of((*row.tokens, target[-1]) for row, target in zip(whole, objective.targets, strict=True))
-    rows = [(tokens, row.reads) for tokens, row in zip(ended, whole, strict=True)]
-    tokens = sum(row.reads for row in whole)
+    text_scorer = LikelihoodScorer(model, sequences, objective.targets, objective.pad)
+    tokens = sum(row.reads for row in sequences)
 
     def texts() -> dict[str, float]:
-        totals, greedy = log_likelihoods(loaded.model, rows, objective.pad)
-        return {"accuracy": sum(greedy) / len(greedy), "loss": -float(totals.sum()) / tokens}
+        totals, greedy = text_scorer.score()
+        return {"accuracy": int(greedy.sum()) / len(greedy), "loss": -float(totals.sum()) / tokens}
 
     return texts
 
