@@ -8,6 +8,7 @@ import pytest
 
 from transfix import tasks
 from transfix.data import Example
+from transfix.tasks import templates
 
 WORDS = {"entailment": " true", "neutral": " unknown", "contradiction": " false"}
 
@@ -86,6 +87,19 @@ def test_options() -> None:
         task.verbaliser,
     )
     assert tasks.get("xnli") is task
+
+
+def test_nothing_asked_for_is_the_same_task_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tasks.get("xnli")
+    other = task.with_options("lm-eval")
+    checked: list[str] = []
+    monkeypatch.setattr(templates, "problems", lambda text, fields: checked.append(text) or [])
+    assert task.with_options(None, None) is task
+    assert task.with_options("default") is task
+    assert other.with_options() is other
+    assert not checked, "templates that were checked already"
+    assert task.with_options("lm-eval") == other
+    assert checked
 
 
 @pytest.mark.parametrize(

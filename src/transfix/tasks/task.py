@@ -228,7 +228,7 @@ class Task:
         return self.form.stop.get(example.language, self.form.stop.get(ANY, ()))
 
     def with_options(self, template: str | None = None, verbaliser: Mapping[str, str] | None = None) -> Task:
-        """The same task in another form.
+        """The same task in another form; the task itself if nothing else is asked for.
 
         Args:
             template: the name of a form (`lm-eval`), or a prompt for all languages; `None` keeps the form.
@@ -237,6 +237,8 @@ class Task:
         Raises:
             TaskError: with everything that is wrong with both.
         """
+        if template in (None, self.form_name) and verbaliser is None:
+            return self
         if found := self.problems(template, verbaliser):
             raise TaskError(f"the options of task {self.name} do not fit it", found)
         name, form = self.form_name, self.form
