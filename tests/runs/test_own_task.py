@@ -236,5 +236,5 @@ def test_gold_answers_that_are_not_on_offer() -> None:
     write_task(optional=["note"], needs={"quality": "note"}, data={"test": {"files": "test.csv"}}, languages=["en"])
     Path("complaints/test.csv").write_text("text,topic,note\nA,billing,\nB,quality,c\nC,quality,\n")
     message = refused(call("task", "check", "complaints/task.yaml"))
-    assert "eng_Latn test-00002: 'quality' is the gold answer and not on offer" in message
+    assert "eng_Latn test-00002: 'quality' is the reference answer and not on offer" in message
     assert message.count("not on offer") == 1

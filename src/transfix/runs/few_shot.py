@@ -20,7 +20,7 @@ def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example
 
     Args:
         evaluation: its `few_shot` says how many, and from where.
-        task: what is asked, in the form that is asked.
+        task: what is asked, with the prompt template that is asked.
         code: the language that is asked in.
         asked: the rows that are measured; none of them is shown.
 
@@ -58,8 +58,8 @@ def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example
         raise TransfixError(
             f"few_shot: {wanted.shots} exemplars were asked for, {other.name} {split} has {len(rows)} in {spoken}."
         )
-    # the form of the question, in the exemplar's own language where the form has one for it
-    texts = [task.prompt(row) + task.target(row) + task.form.separator for row in chosen]
+    # the template of the question, in the exemplar's own language where it has a prompt for that
+    texts = [task.prompt(row) + task.target(row) + task.prompt_template.separator for row in chosen]
     return "".join(texts)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def task_of(on: OnTask) -> Task:
-    """The task of a specification's part, in the form that the part asks for."""
+    """The task of a specification's part, with the prompt template that the part asks for."""
     return tasks.get(on.task).with_options(on.template, on.verbaliser)
 
 
@@ -138,7 +138,7 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
     pad: int = tokenizer.pad_token_id
     prompts = batches.encode(tokenizer, [task.prompt(row) for row in rows], max_tokens)
     truncated = sum(prompt.truncated for prompt in prompts)
-    if task.kind == "choice" and task.form.scoring == "word":
+    if task.kind == "choice" and task.prompt_template.scoring == "word":
         by_language: dict[str, list[Example]] = {}
         for row in rows:
             by_language.setdefault(row.language, []).append(row)
