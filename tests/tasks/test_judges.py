@@ -1,4 +1,4 @@
-"""Judges on small texts: what they take for the answer, what it scores, and what a row without gold gives."""
+"""Judges on small texts: what they take for the answer, what it scores, and what a row without a reference answer gives."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_main_scores(name: str, text: str, example: Example, answer: str, score:
 
 
 @pytest.mark.parametrize("name", JUDGES)
-def test_a_row_without_gold_has_an_answer_and_no_score(name: str) -> None:
+def test_a_row_without_a_reference_answer_has_an_answer_and_no_score(name: str) -> None:
     found = JUDGES[name].judge(" 7 \n", row(None, "und"))
     assert found.answer == "7"
     assert name == "number" or not found.scores

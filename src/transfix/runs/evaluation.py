@@ -19,7 +19,7 @@ from transfix.runs.store import Run
 from transfix.runs.training import task_of
 from transfix.statistics.one_run import METRIC
 from transfix.tasks import Task
-from transfix.tasks.judges import JUDGES, answer_language, golds
+from transfix.tasks.judges import JUDGES, answer_language, references
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +158,7 @@ def _further(metas: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.Dat
 
 def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
     """What is asked and how: predictions are kept as long as it stays the same."""
-    form = task.form
+    form = task.prompt_template
     few = evaluation.few_shot
     content = {
         "task": task.name,
@@ -167,7 +167,7 @@ def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> d
         "split": split,
         "data": evaluation.model_dump(mode="json")["data"],
         "classes": list(task.classes),
-        "template": task.form_name if task.form_name not in ("default", "custom") else task.template,
+        "template": task.template_name if task.template_name not in ("default", "custom") else task.default_prompt,
         "form": hash_of(json.dumps(dataclasses.asdict(form), sort_keys=True, ensure_ascii=False)),
         "verbaliser": dict(task.verbaliser),
         "prompt_language": form.prompt_language,
@@ -232,7 +232,7 @@ def _frame(task: Task, rows: Sequence[Example], answers: Sequence[Answer], befor
         columns |= {METRIC + name: [answer.judged.get(name) for answer in answers] for name in task.judge.metrics[1:]}
         columns |= {
             "text": [answer.text for answer in answers],
-            "golds": [list(golds(row)) for row in rows],
+            "golds": [list(references(row)) for row in rows],
             "parsed": [answer.parsed for answer in answers],
             "finished": [answer.finished for answer in answers],
         }
@@ -260,7 +260,7 @@ def _kept(
     if not set(frame["id"]) <= {row.id for row in wanted}:  # measured with a larger limit, or gone since
         split = evaluation.split or task.default_split
         rows = _read(task, evaluation.model_copy(update={"limit": None}), code, split).examples
-    asked = {row.id: (hash_of(before + task.prompt(row)), row.label, list(golds(row))) for row in rows}
+    asked = {row.id: (hash_of(before + task.prompt(row)), row.label, list(references(row))) for row in rows}
     same = []
     for row in frame.to_dict("records"):
         gold = row["gold"] if isinstance(row["gold"], str) else None

@@ -1,4 +1,4 @@
-"""How generated answers are judged: each judge takes the answer out of a text and scores it against the gold.
+"""How generated answers are judged: each judge takes the answer out of a text and scores it against the reference.
 
 A judge's first metric is the score of its tasks; the others are kept beside it. All scores are from 0 to 1 and higher is
 better, so that every table, interval and test treats them alike.
@@ -67,7 +67,7 @@ class Judge:
             extra.load(module)
 
 
-def golds(example: Example) -> tuple[str, ...]:
+def references(example: Example) -> tuple[str, ...]:
     """All accepted answers of a row."""
     return example.answers or ((example.label,) if example.label is not None else ())
 
@@ -75,7 +75,7 @@ def golds(example: Example) -> tuple[str, ...]:
 def _spans(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import spans
 
-    answer, accepted = text.strip(), golds(example)
+    answer, accepted = text.strip(), references(example)
     scores: dict[str, float] = {}
     if not accepted:
         return Judgement(answer, scores, bool(answer))
@@ -89,7 +89,7 @@ def _number(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import numbers
 
     found = numbers.extract_number(text, ENGLISH if example.language == UNKNOWN else example.language)
-    right = found.number is not None and any(numbers.same_number(found.number, gold) for gold in golds(example))
+    right = found.number is not None and any(numbers.same_number(found.number, one) for one in references(example))
     answer = "" if found.number is None else f"{found.number:f}"
     return Judgement(answer, {"exact_match": float(right)}, found.number is not None)
 
@@ -97,7 +97,7 @@ def _number(text: str, example: Example) -> Judgement:
 def _text(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import spans
 
-    answer, accepted = text.strip(), golds(example)
+    answer, accepted = text.strip(), references(example)
     if not accepted:
         return Judgement(answer, {}, bool(answer))
     scores = {
@@ -110,7 +110,7 @@ def _text(text: str, example: Example) -> Judgement:
 def _translation(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import texts
 
-    answer, accepted = text.strip(), golds(example)
+    answer, accepted = text.strip(), references(example)
     scores = {"chrf": texts.sentence_chrf(answer, accepted)} if accepted else {}
     return Judgement(answer, scores, bool(answer))
 
@@ -138,7 +138,7 @@ def answer_language(example: Example) -> str:
 def _summary(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import texts
 
-    answer, accepted = text.strip(), golds(example)
+    answer, accepted = text.strip(), references(example)
     if not accepted:
         return Judgement(answer, {}, bool(answer))
     scores = texts.rouge(answer, accepted, example.language)
@@ -153,14 +153,14 @@ def _harness_number(text: str, example: Example) -> Judgement:
     """lm-evaluation-harness' mgsm: its `flexible-extract` filter and its exact match without case and punctuation."""
     found = _HARNESS_NUMBER.findall(text)
     last = next((group for group in found[-1] if group), "[invalid]").strip() if found else "[invalid]"
-    if not (accepted := golds(example)):
+    if not (accepted := references(example)):
         return Judgement(last, {}, bool(found))
     scores = {"exact_match": _same(last, accepted[0]), "exact_match_whole": _same(text.strip(), accepted[0])}
     return Judgement(last, scores, bool(found))
 
 
-def _same(answer: str, gold: str) -> float:
-    return float(answer.lower().translate(_PUNCTUATION) == gold.lower().translate(_PUNCTUATION))
+def _same(answer: str, reference: str) -> float:
+    return float(answer.lower().translate(_PUNCTUATION) == reference.lower().translate(_PUNCTUATION))
 
 
 JUDGES: Mapping[str, Judge] = {

@@ -46,7 +46,7 @@ def rouge(prediction: str, references: str | Sequence[str], language: str) -> di
 
     Args:
         prediction: the summary that is judged. Without a word it has 0 in every measure.
-        references: the gold summary, or several: each measure is the one of the reference that fits best.
+        references: the reference summary, or several: each measure is the one of the reference that fits best.
         language: their language: a FLORES code (`tha_Thai`) or anything else `languages.get` understands.
 
     Returns:
@@ -58,13 +58,13 @@ def rouge(prediction: str, references: str | Sequence[str], language: str) -> di
     """
     rouge_scorer, scoring = extra.load("rouge_score.rouge_scorer"), extra.load("rouge_score.scoring")
     predicted = words(prediction, language)
-    golds = [words(reference, language) for reference in _several(references)]
-    ngrams = rouge_scorer.RougeScorer(["rouge1", "rouge2"], tokenizer=_Words()).score_multi(golds, predicted)
+    tokenised = [words(reference, language) for reference in _several(references)]
+    ngrams = rouge_scorer.RougeScorer(["rouge1", "rouge2"], tokenizer=_Words()).score_multi(tokenised, predicted)
     longest = 0.0
-    for gold in golds:
-        if predicted and gold:
-            common = _common_subsequence(gold, predicted)
-            longest = max(longest, scoring.fmeasure(common / len(predicted), common / len(gold)))
+    for reference in tokenised:
+        if predicted and reference:
+            common = _common_subsequence(reference, predicted)
+            longest = max(longest, scoring.fmeasure(common / len(predicted), common / len(reference)))
     return {**{name: float(score.fmeasure) for name, score in ngrams.items()}, "rougeL": longest}
 
 
