@@ -37,7 +37,7 @@ def test_every_width_shows_every_number_whole(found: Report, width: int, tables:
             entry = method.language(code)
             assert entry is not None
             low, high = entry["interval"]
-            assert f"{100 * entry['accuracy']:.1f}" in text
+            assert f"{100 * entry['score']:.1f}" in text
             assert f"[{100 * low:.1f}, {100 * high:.1f}]" in text
     assert "…" not in text
     for words in ("Chance", "115,272", "swh_Latn"):

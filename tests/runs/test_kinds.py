@@ -57,7 +57,7 @@ def test_texts_are_learned_and_measured(spec: Spec, store: RunStore, kind: str, 
         judged = [task.judged(text, row) for text, row in zip(frame["text"], rows, strict=True)]
         assert list(frame["answer"]) == [found.answer for found in judged]
         assert list(frame["score"]) == [found.scores[task.metric] for found in judged]
-        assert entry["accuracy"] == pytest.approx(sum(frame["score"]) / 3)
+        assert entry["score"] == pytest.approx(sum(frame["score"]) / 3)
         assert metrics["unparsable"][code] == sum(not found.parsed for found in judged)
     again = experiment.evaluate(run)
     assert again[evaluation["task"]] == metrics

@@ -100,7 +100,7 @@ def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | No
 
 
 def _chance(metas: Sequence[Mapping[str, Any]]) -> float | None:
-    """Accuracy of a guess, as the predictions say it; None if they do not, or not alike."""
+    """Score of a guess, as the predictions say it; None if they do not, or not alike."""
     given = [float(meta["chance"]) for meta in metas if isinstance(meta.get("chance"), float)]
     if given:  # rows with fewer options than the task has classes
         return sum(given) / len(given)
@@ -147,13 +147,13 @@ def _in_order(languages: Sequence[labels.Spoken], methods: Sequence[Method]) -> 
 
     def key(language: labels.Spoken) -> tuple[bool, float, str]:
         entry = best.language(language.code) if best else None
-        return language.code != one_run.ENGLISH, -entry["accuracy"] if entry else 1.0, language.name
+        return language.code != one_run.ENGLISH, -entry["score"] if entry else 1.0, language.name
 
     return tuple(sorted(languages, key=key))
 
 
 def _one_answer(method: Method, task: str) -> list[str]:
-    """A note if a method gives one answer nearly always: its accuracy then says how often that class occurs."""
+    """A note if a method gives one answer nearly always: its score then says how often that class occurs."""
     counts, answers, most = [], dict[str, None](), 0
     for run in method.runs:
         of_run = [_overwhelming(predictions) for predictions in run.predictions[task].values()]

@@ -11,7 +11,7 @@ from typing import Any
 from transfix.report import labels
 from transfix.report.contents import Curve, Method, Point, Report, Series, TaskReport
 from transfix.report.settings import COMPARABLE
-from transfix.statistics import over_seeds
+from transfix.statistics import one_run, over_seeds
 from transfix.statistics.one_run import ENGLISH, METRIC
 
 ASKED = ("temperature", "top_p")
@@ -121,16 +121,14 @@ def _point(place: _Place, path: str, summary: Mapping[str, Any] | None) -> Point
 
 def _exact_match(place: _Place) -> Mapping[str, Any] | None:
     """As a method's own summary, of exact match; None if the task does not have it."""
+    column = METRIC + "exact_match"
     seeds = []
     for run in place.method.runs:
         found = {code: p for code, p in run.predictions[place.task.name].items() if code in place.task.averaged}
-        cells = {code: p.columns.get(METRIC + "exact_match") for code, p in found.items()}
-        seeds.append(
-            {c: {"id": p.columns["id"], "gold": p.columns["gold"], "score": cells[c]} for c, p in found.items()}
-        )
-        if any(column is None or None in column for column in cells.values()):
+        if any(None in p.columns.get(column, [None]) for p in found.values()):
             return None
-    return over_seeds.summarise_seeds(seeds, None)
+        seeds.append({code: one_run.scored(p.columns, code, column) for code, p in found.items()})
+    return over_seeds.summary_of(seeds)
 
 
 def _place(task: TaskReport, method: Method) -> _Place:

@@ -53,7 +53,7 @@ def _records(task: TaskReport, line: Line, by: Kind | None) -> Iterator[dict[str
             "key": line.key,
             "name": line.name,
             "n": entry.get("n"),
-            "score": entry["accuracy"],
+            "score": entry["score"],
             "low": entry["interval"][0],
             "high": entry["interval"][1],
             "seeds": method.seeds,
@@ -168,7 +168,7 @@ def _cell(entry: Mapping[str, Any] | None, mark: str) -> str:
     if entry is None:
         return "--"
     raised = f"$^{{{' '.join(_RAISED[char] for char in mark)}}}$" if mark else ""
-    return rf"{labels.percent(entry['accuracy'])}{raised} {{\scriptsize {escape(labels.bracket(entry['interval']))}}}"
+    return rf"{labels.percent(entry['score'])}{raised} {{\scriptsize {escape(labels.bracket(entry['interval']))}}}"
 
 
 def escape(text: str) -> str:

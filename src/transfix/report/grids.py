@@ -14,7 +14,7 @@ from transfix.report import labels, tables
 from transfix.report.charts import FEW, Mark, marks, point_average, setting_name, short
 from transfix.report.contents import Curve, Method, TaskReport
 from transfix.report.lines import MARKS, UNFINISHED, lines
-from transfix.statistics.over_seeds import ALPHA
+from transfix.statistics.tests import ALPHA
 
 SHADES = 4
 """Shades of a heat map on either side of nothing."""
@@ -140,7 +140,7 @@ def results(task: TaskReport) -> Grid:
 def _score(entry: Mapping[str, Any] | None, signs: str = "") -> Cell:
     if entry is None:
         return EMPTY
-    return _signed(Cell(entry["accuracy"], labels.percent(entry["accuracy"]), labels.bracket(entry["interval"])), signs)
+    return _signed(Cell(entry["score"], labels.percent(entry["score"]), labels.bracket(entry["interval"])), signs)
 
 
 def _signed(cell: Cell, signs: str) -> Cell:

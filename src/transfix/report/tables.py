@@ -148,7 +148,7 @@ def _table(task: TaskReport, found: Sequence[Line], shown: Sequence[int], beside
         entry = line.entries[column]
         if entry is None:
             return Text("–", style="dim")
-        text = Text(labels.percent(entry["accuracy"]), style="bold" if line.kind == "average" else "")
+        text = Text(labels.percent(entry["score"]), style="bold" if line.kind == "average" else "")
         text.append(line.marks[column], style="yellow")
         return text.append(" " if beside else "\n").append(labels.bracket(entry["interval"]), style="dim not bold")
 
@@ -237,7 +237,7 @@ def _curve(curve: Curve) -> tuple[str, str]:
 def _cell(entry: Mapping[str, Any] | None, mark: str = "", bold: bool = False) -> str:
     if entry is None:
         return "–"
-    value = labels.percent(entry["accuracy"])
+    value = labels.percent(entry["score"])
     return f"{f'**{value}**' if bold else value}{_escape(mark)} {_escape(labels.bracket(entry['interval']))}"
 
 
