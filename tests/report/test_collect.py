@@ -20,7 +20,9 @@ from transfix.statistics import one_run, over_seeds
 def test_numbers_come_from_the_predictions(store: Any) -> None:
     folder = store.three_methods()
     for run in folder.iterdir():  # what a run says of itself is not believed
-        (run / "metrics.json").write_text(json.dumps({"xnli": {"languages": {"deu_Latn": {"accuracy": 1.0}}}}))
+        (run / "metrics.json").write_text(
+            json.dumps({"format": 2, "results": {"xnli": {"languages": {"deu_Latn": {"score": 1.0}}}}})
+        )
     found = report.collect(folder)
     (task,) = found.tasks
     assert (task.name, task.title) == ("xnli", "XNLI")

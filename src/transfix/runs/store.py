@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfix.errors import ProblemsError, TransfixError
+from transfix.runs import metrics_file
 from transfix.runs.environment import describe, version
 from transfix.runs.specification import RunSpec
 from transfix.storage import atomic
@@ -84,12 +85,13 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """The content of `metrics.json`, or None before it is written."""
-        return self.read_json("metrics.json")
+        """The results by task, from `metrics.json`; None before it is written."""
+        found = self.read_json("metrics.json")
+        return None if found is None else metrics_file.results(found, self.path / "metrics.json")
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Writes `metrics.json`."""
-        self.write_json("metrics.json", metrics)
+        """Writes `metrics.json`: the results by task."""
+        self.write_json("metrics.json", metrics_file.content(metrics))
 
     def lock(self, wait: bool = True) -> AbstractContextManager[None]:
         """Holds the run for this process: `with run.lock(): ...`. Re-entrant.
