@@ -72,8 +72,14 @@ def test_letters_and_translations_of_the_base_model(spec: Spec, store: RunStore)
     translations = metrics["flores_from_english"]
     assert translations["metric"] == "chrf"
     for code in ("deu_Latn", "hin_Deva"):
-        assert 0 <= translations["corpus"][code]["bleu"] <= 100
-        assert "version" in translations["corpus"][code]["bleu_signature"]
+        for name in ("corpus_bleu", "corpus_chrf"):
+            entry = translations["metrics"][name]["languages"][code]
+            assert 0 <= entry["interval"][0] <= entry["score"] <= entry["interval"][1] <= 1
+            assert "version" in entry["signature"]
+    assert translations["metrics"]["corpus_chrf"]["macro"]["without_english"]["languages"] == 2
+    letters = metrics["belebele"]["metrics"]["macro_f1"]
+    assert set(letters["languages"]) == {"eng_Latn", "khm_Khmr"}
+    assert 0 <= letters["macro"]["all"]["score"] <= 1
 
 
 def test_a_task_measured_in_two_ways(spec: Spec, store: RunStore) -> None:
