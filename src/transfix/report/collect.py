@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from transfix.errors import TransfixError
-from transfix.report import claims, columns, labels, settings
+from transfix.report import claims, columns, curves, labels, settings
 from transfix.report.contents import ExampleRow, Method, Report, TaskReport
 from transfix.runs.records import Predictions, RunRecord, find, read
-from transfix.statistics import one_run
+from transfix.statistics import metrics, one_run
 
 EXAMPLES = 30
 """Rows of a language that the page shows: the first ones, so that nobody picked them."""
@@ -62,7 +62,7 @@ def collect(
     reports = [_task(task, methods, examples) for task in tasks]
     reports = [report for report in reports if report.languages]
     reports.sort(key=lambda report: (-len(report.languages) * len(report.methods), report.name))
-    return Report(str(directory), runs, tuple(reports), tuple(notes))
+    return Report(str(directory), runs, tuple(reports), tuple(notes), curves.curves(reports))
 
 
 def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | None) -> TaskReport:
@@ -83,6 +83,7 @@ def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | No
     headline, sentences = claims.claims(title, methods, chance, differences)
     return TaskReport(
         metric=next((str(m["metric_title"]) for _, found in metas for m in found if m.get("metric_title")), "accuracy"),
+        metrics=tuple(map(metrics.get, dict.fromkeys(name for method in methods for name in method.further))),
         further=_further(task, methods, averaged),
         name=task,
         title=title,

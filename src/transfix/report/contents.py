@@ -11,6 +11,7 @@ from transfix.report import labels
 from transfix.runs.records import RunRecord
 from transfix.statistics import one_run, over_seeds, tests
 from transfix.statistics.bootstrap import ENGLISH, Scored
+from transfix.statistics.metrics import Metric
 
 REFERENCES = ("base", "lora")
 """The kinds of method that the others are compared with."""
@@ -32,6 +33,7 @@ class Method:
         against_base: this method minus the untrained model, see `over_seeds.difference_of`; None for the base or
             without one.
         complete: whether it has every language that the averages are taken over, so that they can be compared.
+        further: the same summaries of its further metrics, by their names; only `languages` and `macro`.
     """
 
     label: str
@@ -40,6 +42,7 @@ class Method:
     summary: Mapping[str, Any]
     against_base: Mapping[str, Any] | None
     complete: bool
+    further: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def run(self) -> RunRecord:
@@ -209,7 +212,9 @@ class TaskReport:
         averaged: the codes over which averages are taken, those that most methods have.
         methods: the columns.
         metric: what the numbers are: `accuracy`, `F1 (squad normaliser ...)`.
-        further: (name, a text for each method): other metrics, averaged over the languages without English.
+        metrics: the further metrics, those that some method has.
+        further: (name, a text for each method): of answers what is said below the scores, averaged over the languages
+            without English.
         chance: score of a guess; None where the classes are not known.
         headline: the main result in one line; `claims`: what else the data supports, a sentence each.
         notes: what a reader must know before comparing.
@@ -230,6 +235,7 @@ class TaskReport:
     examples: Mapping[str, tuple[ExampleRow, ...]]
     differences: Differences = field(repr=False, compare=False)
     metric: str = "accuracy"
+    metrics: tuple[Metric, ...] = ()
     further: tuple[tuple[str, tuple[str, ...]], ...] = ()
     _groups: dict[Kind, tuple[Group, ...]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -301,24 +307,19 @@ class Report:
         runs: every run found, also those without predictions, with its label (`LoRA, seed 1` where there are several).
         tasks: the widest table first.
         notes: what is unfinished or could not be read.
+        curves: where methods differ in one numeric setting only, how the score goes with it.
     """
 
     directory: str
     runs: tuple[tuple[str, RunRecord], ...]
     tasks: tuple[TaskReport, ...]
     notes: tuple[str, ...]
+    curves: tuple[Curve, ...] = ()
 
     @property
     def headline(self) -> str:
         """The main result in one line."""
         return self.tasks[0].headline if self.tasks else "No predictions yet"
-
-    @property
-    def curves(self) -> tuple[Curve, ...]:
-        """Where methods differ in one numeric setting only, how the score goes with it."""
-        from transfix.report import curves
-
-        return curves.curves(self)
 
 
 def reference(methods: Sequence[Method], method: Method, kind: str) -> Method | None:

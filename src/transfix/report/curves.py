@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from transfix.report import labels
-from transfix.report.contents import Curve, Method, Point, Report, Series, TaskReport
+from transfix.report.contents import Curve, Method, Point, Series, TaskReport
 from transfix.report.settings import COMPARABLE
-from transfix.statistics import one_run, over_seeds
-from transfix.statistics.one_run import ENGLISH, METRIC
+from transfix.statistics.bootstrap import ENGLISH
 
 ASKED = ("temperature", "top_p")
 """Settings of the evaluation: each is a task of its own in a report, as its results have a name of their own."""
@@ -38,9 +37,9 @@ class _Place:
     numbers: Mapping[str, float]
 
 
-def curves(report: Report) -> tuple[Curve, ...]:
+def curves(tasks: Sequence[TaskReport]) -> tuple[Curve, ...]:
     """Every curve with two points or more, in the order of `SETTINGS`."""
-    places = [_place(task, method) for task in report.tasks for method in task.methods]
+    places = [_place(task, method) for task in tasks for method in task.methods]
     found = [curve for setting in SETTINGS for curve in _of_setting(setting, places)]
     return tuple(found)
 
@@ -121,14 +120,10 @@ def _point(place: _Place, path: str, summary: Mapping[str, Any] | None) -> Point
 
 def _exact_match(place: _Place) -> Mapping[str, Any] | None:
     """As a method's own summary, of exact match; None if the task does not have it."""
-    column = METRIC + "exact_match"
-    seeds = []
-    for run in place.method.runs:
-        found = {code: p for code, p in run.predictions[place.task.name].items() if code in place.task.averaged}
-        if any(None in p.columns.get(column, [None]) for p in found.values()):
-            return None
-        seeds.append({code: one_run.scored(p.columns, code, column) for code, p in found.items()})
-    return over_seeds.summary_of(seeds)
+    found = place.method.further.get("exact_match")
+    if found is None or any(not found["languages"].get(code, {}).get("n") for code in place.task.averaged):
+        return None
+    return found
 
 
 def _place(task: TaskReport, method: Method) -> _Place:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from transfix.errors import TransfixError
 from transfix.statistics import one_run
 from transfix.statistics.bootstrap import Scored
+from transfix.statistics.metrics import METRICS
 
 COLUMNS = ("id", "answer", "gold", "score", "truncated")
 METADATA_KEY = b"transfix"
@@ -23,7 +24,8 @@ class Predictions:
     """The answers of one run on one task in one language.
 
     Attributes:
-        columns: `id`, `answer`, `gold`, `score`, `truncated`, each one entry a row, in the order they were written.
+        columns: `id`, `answer`, `gold`, `score`, `truncated` and what further metrics read, each one entry a row, in the
+            order they were written.
         scored: the rows that have gold, see `one_run.scored`.
         meta: what was asked and how: `task`, `split`, `template`, `verbaliser`, `classes`, `data`, `model` ...
     """
@@ -229,7 +231,8 @@ def _predictions(file: Path) -> Predictions:
             lacking = [name for name in COLUMNS if name not in names and name != "truncated"]
             if lacking:
                 raise TransfixError(f"it has no column {', '.join(lacking)}")
-            further = [name for name in names if name.startswith(one_run.METRIC) or name == "parsed"]
+            read = {"parsed", *(name for metric in METRICS.values() for name in metric.reads)} - set(COLUMNS)
+            further = [name for name in names if name.startswith(one_run.METRIC) or name in read]
             table = parquet.read(columns=[*(name for name in COLUMNS if name in names), *further])
         meta = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
     except (OSError, ValueError, pa.ArrowException) as error:

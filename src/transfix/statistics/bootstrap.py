@@ -236,6 +236,14 @@ def _groups(ids: Mapping[str, npt.NDArray[np.str_]]) -> list[tuple[npt.NDArray[n
 
 def interval(draws: Floats, level: float = LEVEL) -> list[float]:
     """Percentile interval [low, high] of bootstrap draws (resamples,) (Efron and Tibshirani 1993, section 13.3)."""
+    return intervals({"": draws}, level)[""]
+
+
+def intervals(draws: Mapping[str, Floats], level: float = LEVEL) -> dict[str, list[float]]:
+    """`interval` of each of several draws of the same length, which is faster than one after the other."""
+    if not draws:
+        return {}
     tail = 50 * (1 - level)
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return [round(float(bound), 12) + 0.0 for bound in (low, high)]  # no 5e-17, no -0
+    bounds = np.percentile(np.stack(list(draws.values()), axis=1), [tail, 100 - tail], axis=0)
+    # no 5e-17, no -0
+    return {name: [round(float(bound), 12) + 0.0 for bound in own] for name, own in zip(draws, bounds.T, strict=True)}

@@ -24,6 +24,7 @@ from transfix.statistics.bootstrap import (
     Golds,
     Scored,
     interval,
+    intervals,
     resample,
 )
 from transfix.statistics.tests import two_sided_p
@@ -48,6 +49,13 @@ def _is_missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ == "NAType"
 
 
+def _missing(cells: Golds) -> npt.NDArray[np.bool_]:
+    """Which cells are empty (n,)."""
+    if set(map(type, cells)) <= {str, bool, int, np.bool_}:  # most columns: thousands of cells need no look
+        return np.zeros(len(cells), dtype=bool)
+    return np.array([_is_missing(cell) for cell in cells], dtype=bool)
+
+
 def scored(frame: Frame, where: str, column: str = "score") -> Scored:
     """Check and sort the rows of one language.
 
@@ -60,10 +68,12 @@ def scored(frame: Frame, where: str, column: str = "score") -> Scored:
         TransfixError: a column is missing, an id occurs twice, or a row with gold has a score that is not from 0 to 1.
     """
     rows, places = labelled(frame, where, column)
-    try:
-        numbers = [math.nan if _is_missing(value) else float(value) for value in frame[column]]
-    except (TypeError, ValueError) as error:
-        raise TransfixError(f"predictions of {where}: a score is not a number: {error}") from error
+    numbers = list(frame[column])
+    if not set(map(type, numbers)) <= {float, np.float64}:
+        try:
+            numbers = [math.nan if _is_missing(value) else float(value) for value in numbers]
+        except (TypeError, ValueError) as error:
+            raise TransfixError(f"predictions of {where}: a score is not a number: {error}") from error
     values = np.array(numbers, dtype=np.float64)[places]
     wrong = ~((values >= 0) & (values <= 1))
     if wrong.any():
@@ -93,7 +103,7 @@ def labelled(frame: Frame, where: str, *further: str) -> tuple[Scored, npt.NDArr
         )
     golds = np.empty(len(frame["gold"]), dtype=object)
     golds[:] = list(frame["gold"])
-    keep = np.array([not _is_missing(gold) for gold in golds], dtype=bool)
+    keep = ~_missing(golds)
     ids = np.array([str(name) for name in frame["id"]], dtype=np.str_)[keep]
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
@@ -102,8 +112,9 @@ def labelled(frame: Frame, where: str, *further: str) -> tuple[Scored, npt.NDArr
         raise TransfixError(
             f"predictions of {where} hold the id {str(twice[0])!r} more than once; ids must be distinct"
         )
-    cut = list(frame["truncated"]) if "truncated" in frame else [False] * len(keep)
-    truncated = sum(bool(kept and not _is_missing(value) and value) for kept, value in zip(keep, cut, strict=True))
+    cut = np.empty(len(keep), dtype=object)
+    cut[:] = list(frame["truncated"]) if "truncated" in frame else False
+    truncated = sum(map(bool, cut[keep & ~_missing(cut)]))
     places = np.flatnonzero(keep)[order]
     return Scored(ids, np.zeros(len(ids)), golds[places], truncated, int((~keep).sum())), places
 
@@ -149,7 +160,7 @@ def average(draws: Draws, members: Sequence[str], level: float = LEVEL) -> dict[
 
 def summary_of(rows: Mapping[str, Scored], draws: Draws, level: float) -> dict[str, Any]:
     """What `summarise` says of rows and their resamples, without `chance` and `bootstrap`."""
-    gap = None
+    gap, own = None, intervals(draws.own, level)
     english, others = draws.over([code for code in draws.points if code == ENGLISH]), draws.over(draws.others)
     if english is not None and others is not None:
         gap = _difference(english[0] - others[0], english[1] - others[1], level)
@@ -159,7 +170,7 @@ def summary_of(rows: Mapping[str, Scored], draws: Draws, level: float) -> dict[s
             code: {
                 "n": len(row),
                 "score": draws.points.get(code),
-                "interval": interval(draws.own[code], level) if code in draws.own else None,
+                "interval": own.get(code),
                 "truncated": row.truncated,
                 "left_out": row.left_out,
             }
@@ -197,9 +208,10 @@ def difference_of(rows: Mapping[str, Scored], draws: Draws, level: float) -> dic
             return None
         return _difference(*mean, level) | {"languages": len(members)}
 
+    own = intervals(draws.own, level)
     return {
         "languages": {
-            code: {"n": len(rows[code])} | _difference(point, draws.own[code], level)
+            code: {"n": len(rows[code]), "difference": point, "interval": own[code], "p": two_sided_p(draws.own[code])}
             for code, point in draws.points.items()
         },
         "macro": {"all": macro(list(draws.points)), "without_english": macro(draws.others)},
