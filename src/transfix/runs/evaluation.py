@@ -1,4 +1,4 @@
-"""Measuring one run on one task: what is missing is asked, language by language, and written; metrics come from the files."""
+"""Measuring one run on one task: what is missing is asked, language by language, and written; see `metrics` for the rest."""
 
 from __future__ import annotations
 
@@ -19,13 +19,10 @@ from transfix.runs.store import Run
 from transfix.runs.training import task_of
 from transfix.statistics.one_run import METRIC
 from transfix.tasks import Task
-from transfix.tasks.judges import JUDGES, answer_language, references
+from transfix.tasks.judges import answer_language, references
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_OWN = ("skipped_rows", "answer_language")
-"""What predictions say of their own language's rows."""
 
 
 def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
@@ -75,85 +72,6 @@ def asking_of(evaluation: Evaluation, shots_before: str) -> Asking:
 
 def _told(bar: Bar, note: str, rows: int) -> None:
     bar.advance(rows, note)
-
-
-def compute_metrics(run: Run) -> dict[str, Any]:
-    """The metrics of every result that has predictions, computed from them.
-
-    Beside the main score (`languages`, `macro` ...): the other metrics of the task, how many answers could not be parsed,
-    and corpus metrics where the task has any.
-    """
-    from transfix.statistics import one_run
-
-    found: dict[str, dict[str, Any]] = {}
-    for name, code in run.predicted():
-        found.setdefault(name, {})[code] = run.predictions(name, code)
-    computed = {}
-    for name, frames in found.items():
-        metas = {code: run.predictions_meta(name, code) or {} for code in frames}
-        meta = _said(metas)
-        chances = [chance for m in metas.values() if (chance := _chance(m)) is not None]
-        summary = one_run.summarise(frames, chance=sum(chances) / len(chances) if chances else None)
-        computed[name] = {**meta, **summary, "metric": meta.get("metric", "accuracy"), **_further(metas, frames)}
-    return computed
-
-
-def _chance(meta: Mapping[str, Any]) -> float | None:
-    """The score of a guess: given with the predictions, or one over the number of classes."""
-    classes = meta.get("classes") or ()
-    chance: float | None = meta.get("chance", 1 / len(classes) if classes else None)
-    return chance
-
-
-def _said(metas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What is said of all languages; what differs between them is said of each, with a note that averages mix it."""
-    keys = dict.fromkeys(key for meta in metas.values() for key in meta if key not in ("chance", *_OWN))
-    said: dict[str, Any] = {}
-    mixed = []
-    for key in keys:
-        values = {code: meta.get(key) for code, meta in metas.items()}
-        first = next(iter(values.values()))
-        if all(value == first for value in values.values()):
-            said[key] = first
-        else:
-            said[key] = values
-            mixed.append(key)
-    if mixed:
-        said["note"] = f"languages were asked in different ways ({', '.join(mixed)}): averages over them mix these"
-    return said
-
-
-def _further(metas: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """What a generated answer has besides its main score."""
-    from transfix.statistics import one_run
-
-    judge = JUDGES.get(str(next(iter(metas.values())).get("judge")))
-    if judge is None:
-        return {}
-    others = {}
-    for metric in judge.metrics[1:]:
-        column = METRIC + metric
-        renamed = {
-            code: {"id": frame["id"], "gold": frame["gold"], "score": frame[column]}
-            for code, frame in frames.items()
-            if column in frame
-        }
-        if renamed:
-            summary = one_run.summarise(renamed, chance=None)
-            others[metric] = {part: summary[part] for part in ("languages", "macro")}
-    unparsed = {code: int((~frame["parsed"]).sum()) for code, frame in frames.items() if "parsed" in frame}
-    too_long = {
-        code: int((frame["finished"] == "length").sum()) for code, frame in frames.items() if "finished" in frame
-    }
-    further: dict[str, Any] = {"metrics": others, "unparsable": unparsed, "cut_answers": too_long}
-    if judge.corpus is not None:
-        further["corpus"] = {
-            code: judge.corpus(
-                frame["answer"].tolist(), frame["golds"].tolist(), metas[code].get("answer_language", code)
-            )
-            for code, frame in frames.items()
-        }
-    return further
 
 
 def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.answering import Answer, Session
-from transfix.runs.evaluation import asking_of, compute_metrics, measure
+from transfix.runs.evaluation import asking_of, measure
 from transfix.runs.few_shot import shots
+from transfix.runs.metrics import compute_metrics
 from transfix.runs.progress import Display
 from transfix.runs.settings import Evaluation, Train
 from transfix.runs.specification import RunSpec

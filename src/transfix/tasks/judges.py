@@ -9,10 +9,15 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from transfix.data.example import Example
+
+if TYPE_CHECKING:
+    from transfix.statistics.metrics import Counted
+
+CorpusCount = Callable[[Sequence[str], Sequence[Sequence[str]], str], "Counted"]
 
 UNKNOWN, ENGLISH = "und", "eng_Latn"
 """A row that does not say its language is read as an English one where that matters (1,234 is a thousand and more)."""
@@ -43,8 +48,8 @@ class Judge:
         judge: (generated text, row) -> judgement.
         by_prompt: whether the answer is read in the prompt's language rather than the row's (an English prompt gets English
             reasoning with English separators).
-        corpus: metrics over a whole language, which are no averages over rows: (answers, accepted answers of each, language
-            of the answers) -> name -> score from 0 to 100 or the metric's signature.
+        corpus: the metrics of a whole language, which are no means over rows, and what counts for them: (answers, accepted
+            answers of each, language of the answers) -> what is added up over rows.
         modules: of the extra `generation`, without which it cannot judge.
     """
 
@@ -52,7 +57,7 @@ class Judge:
     title: str
     judge: Callable[[str, Example], Judgement]
     by_prompt: bool = False
-    corpus: Callable[[Sequence[str], Sequence[Sequence[str]], str], dict[str, Any]] | None = None
+    corpus: Mapping[str, CorpusCount] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
 
     def require(self) -> None:
@@ -115,16 +120,16 @@ def _translation(text: str, example: Example) -> Judgement:
     return Judgement(answer, scores, bool(answer))
 
 
-def _translations(answers: Sequence[str], accepted: Sequence[Sequence[str]], language: str) -> dict[str, Any]:
+def _bleu(answers: Sequence[str], accepted: Sequence[Sequence[str]], language: str) -> Counted:
     from transfix.tasks.judging import texts
 
-    bleu, chrf = texts.bleu(answers, accepted, language), texts.chrf(answers, accepted)
-    return {
-        "bleu": bleu.score,
-        "bleu_signature": bleu.signature,
-        "chrf": chrf.score,
-        "chrf_signature": chrf.signature,
-    }
+    return texts.bleu_counts(answers, accepted, language)
+
+
+def _chrf(answers: Sequence[str], accepted: Sequence[Sequence[str]], language: str) -> Counted:
+    from transfix.tasks.judging import texts
+
+    return texts.chrf_counts(answers, accepted)
 
 
 def answer_language(example: Example) -> str:
@@ -169,7 +174,13 @@ JUDGES: Mapping[str, Judge] = {
     ),
     "number": Judge(("exact_match",), "exact match of the number", _number, by_prompt=True),
     "text": Judge(("exact_match", "f1"), "exact match (mlqa normaliser)", _text),
-    "translation": Judge(("chrf",), "chrF++ of sentences", _translation, corpus=_translations, modules=("sacrebleu",)),
+    "translation": Judge(
+        ("chrf",),
+        "chrF++ of sentences",
+        _translation,
+        corpus={"corpus_bleu": _bleu, "corpus_chrf": _chrf},
+        modules=("sacrebleu",),
+    ),
     "summary": Judge(("rougeL", "rouge1", "rouge2"), "ROUGE-L F1", _summary, modules=("rouge_score",)),
     "harness_number": Judge(
         ("exact_match", "exact_match_whole"), "exact match, as lm-evaluation-harness extracts it", _harness_number
