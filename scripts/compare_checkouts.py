@@ -49,7 +49,7 @@ TABLES = {
         "runs runs --csv --columns run,title,seed,task,lang,n,score,low,high,state",
     ),
     "studies/grid": ("report studies/grid --markdown", "study status studies/grid"),
-    "quickstart": ("report quickstart/runs --markdown",),
+    "quickstart": ("report quickstart/runs --markdown", "evaluate lora --runs quickstart/runs"),
 }
 """Commands that print what is there, by the directory that they print of."""
 

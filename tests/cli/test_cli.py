@@ -130,9 +130,16 @@ def test_version() -> None:
     assert call("--version").stdout.strip() == f"transfix {__version__}"
 
 
-@pytest.mark.parametrize(
-    "command", ["train", "evaluate", "predict", "inspect", "languages", "report", "runs", "quickstart", "schema"]
-)
+COMMANDS = ("quickstart", "train", "evaluate", "predict", "report", "runs")
+COMMANDS += ("reproduce", "methods", "languages", "inspect", "study", "task")
+
+
+def test_help_lists_the_commands_in_the_order_in_which_they_are_needed() -> None:
+    listed = call("--help").stdout.partition("Commands")[2].splitlines()
+    assert tuple(line.split()[1] for line in listed if line.startswith("│ ") and line[2] != " ") == COMMANDS
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "schema"])
 def test_every_command_has_help(command: str) -> None:
     for option in ("--help", "-h"):
         result = call(command, option)

@@ -16,6 +16,7 @@ import torch
 import yaml
 from typer.testing import CliRunner, Result
 
+from transfix.adapters.methods.registry import METHODS
 from transfix.cli.app import app
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -213,7 +214,7 @@ def test_every_problem_of_a_specification_at_once(write: Callable[..., None]) ->
     for part in (
         "spec.yaml has 8 problems",
         "adapter[0].method",
-        "llama_adapter, soft_prompt",
+        f"(allowed: {', '.join(METHODS)})",
         "sead",
         "'klingon'",
         "'xlni'",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transfix.cli.failures import reported
+from transfix.cli.options import AsJson, names
 from transfix.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
 SHOWN = ("run", "title", "seed", "task", "lang", "n", "score", "low", "high", "state")
 """The columns of the table for people; programs get all."""
 
-app = typer.Typer()
 
-
-@app.command()
 @reported
 def runs(
     directory: Annotated[
@@ -34,7 +32,7 @@ def runs(
         str | None, typer.Option(metavar="COLUMN", help="Sort by it; -COLUMN from the highest down.")
     ] = None,
     columns: Annotated[str | None, typer.Option(metavar="A,B", help="Only these columns, in this order.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: AsJson = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """List every run, task and language below a folder as one table, with every setting as a column."""
@@ -55,7 +53,7 @@ def runs(
         if name not in found.columns:
             raise conditions.unknown_column(name, found.columns, f"--sort {sort}")
         rows = _sorted(rows, name, down=sort.startswith("-"))
-    named = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    named = names([columns or ""])
     for name in named:
         if name not in found.columns:
             raise conditions.unknown_column(name, found.columns, f"--columns {columns}")
@@ -66,8 +64,8 @@ def runs(
     else:
         out = console()
         out.print(_table(rows, named or SHOWN))
-        names = "" if named else f"; columns for --where: {', '.join(found.columns)}"
-        out.print(f"{len(rows):,} of {len(found.rows):,} rows{names}")
+        others = "" if named else f"; columns for --where: {', '.join(found.columns)}"
+        out.print(f"{len(rows):,} of {len(found.rows):,} rows{others}")
 
 
 def _sorted(rows: Sequence[Mapping[str, Any]], name: str, down: bool) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from transfix.cli.failures import reported
+from transfix.cli.options import AsJson
 from transfix.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def run(
 @reported
 def status(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a study.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Tell how the runs of a study are doing."""
     from transfix.studies import running

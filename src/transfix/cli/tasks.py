@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from transfix.cli.failures import reported
+from transfix.cli.options import AsJson, names
 from transfix.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -49,14 +50,13 @@ def check(
     languages: Annotated[
         list[str] | None, typer.Option(metavar="CODES", help="Only these languages: de,sw. Default: all.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Show what a task asks: three prompts a language, the balance of its labels, token counts, and what is wrong."""
     from transfix import languages as table
     from transfix.tasks import check
 
-    names = [name.strip() for entry in languages or () for name in entry.split(",") if name.strip()]
-    codes = [table.get(name).code for name in names] or None
+    codes = [table.get(name).code for name in names(languages)] or None
     tokenizer = None
     if model is not None:
         from transfix.models.tokenizer import load_tokenizer
