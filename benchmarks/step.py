@@ -32,7 +32,7 @@ def main() -> None:
     from transfix.training import AdapterTrainer, Choices
 
     adapter = attach(models.load("gemma-3-270m", dtype="bfloat16", device="cpu").model, PrefixTuning(tokens=10))
-    rows = [batches.Sequence(row, tuple(torch.randint(5, 1000, (TOKENS,)).tolist()), 1) for row in range(ROWS)]
+    rows = [batches.TokenSequence(row, tuple(torch.randint(5, 1000, (TOKENS,)).tolist()), 1) for row in range(ROWS)]
     trees = [batches.Tree((row,), TOKENS) for row in rows]
     objective = Choices(torch.zeros(ROWS, dtype=torch.long), torch.tensor([5, 6, 7]), 0)
 

@@ -190,9 +190,9 @@ def _set(pool: Path, output: Path, source: Source) -> dict[str, Any]:
     paths = _paths(pool, pattern, benchmark, source.languages)
     rows = {code: load(benchmark, {"files": str(pool / path)}, code, source.split) for code, path in paths.items()}
     reference, *_ = rows.values()
-    is_shared = benchmark.gold != "texts"  # the gold is the same in all languages
+    is_shared = benchmark.reference != "texts"  # the reference answers are the same in all languages
     for code, found in rows.items():
-        if _golds(found, is_shared) != _golds(reference, is_shared):
+        if _references(found, is_shared) != _references(reference, is_shared):
             raise SystemExit(f"{benchmark.name} {code}: ids or labels are not parallel")
     chosen = _chosen(reference, source.group, source.rows)
     columns = _ids(reference, chosen)
@@ -215,7 +215,7 @@ def _set(pool: Path, output: Path, source: Source) -> dict[str, Any]:
         "id_prefix": source.split,
         "languages": [benchmark.own_code(code) for code in rows],
         "rows": len(chosen),
-        "labels": _balance(chosen) if benchmark.gold == "class" else {},
+        "labels": _balance(chosen) if benchmark.reference == "class" else {},
         "licence": source.licence,
     }
     return _stored(pool, output, entry, columns, list(paths.values()))
@@ -266,7 +266,7 @@ def _paths(pool: Path, pattern: str, benchmark: benchmarks.Benchmark, codes: Seq
     return found
 
 
-def _golds(rows: Sequence[Example], is_shared: bool) -> list[tuple[str, str | None]]:
+def _references(rows: Sequence[Example], is_shared: bool) -> list[tuple[str, str | None]]:
     return sorted((row.id, row.label if is_shared else None) for row in rows)
 
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from transfix import attach, batches, models, use
 from transfix.adapters.methods import METHODS
-from transfix.evaluation.scoring import word_logits
+from transfix.batches import word_logits
 
 WORDS = torch.tensor([5, 6, 7])
 CASES = ((16, 96), (16, 32), (4, 96), (4, 32), (1, 32))
@@ -29,7 +29,7 @@ def step(model: PreTrainedModel, names: Sequence[str], rows: int, tokens: int) -
     """Forward and backward over `rows` rows for each of the adapters; seconds."""
     random = torch.Generator().manual_seed(0)
     one = [tuple(torch.randint(5, 1000, (tokens,), generator=random).tolist()) for _ in range(rows)]
-    sequences = [batches.Sequence(number, row) for number, row in enumerate(one * len(names))]
+    sequences = [batches.TokenSequence(number, row) for number, row in enumerate(one * len(names))]
     batch = batches.collate([batches.Tree((sequence,), tokens) for sequence in sequences], 0)
     targets = torch.arange(len(sequences)) % rows % len(WORDS)
     began = time.perf_counter()

@@ -158,7 +158,7 @@ def prompts(task: str, pool: Path, count: int, files: str) -> list[dict[str, Any
 
     asked = tasks.get(task)
     rows = data.load(asked.benchmark, {"files": str(pool / files)}, "deu_Latn", asked.default_split, count)
-    words = [asked.form.labels["default"][name] for name in asked.classes]
+    words = [asked.prompt_template.labels["default"][name] for name in asked.classes]
     return [{"prompt": asked.prompt(row), "words": words, "gold": asked.classes.index(str(row.label))} for row in rows]
 
 

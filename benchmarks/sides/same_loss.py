@@ -40,7 +40,7 @@ def losses(model: str, method: str, batch_rows: int = 16, count: int = 2) -> dic
     for start in range(0, batch_rows * count, batch_rows):
         indices = list(range(start, start + batch_rows))
         targets = objective.targets[indices]
-        sequences = [batches.Sequence(i, tuple(found.prompts[i])) for i in indices]
+        sequences = [batches.TokenSequence(i, tuple(found.prompts[i])) for i in indices]
         trees = batches.shared(base, sequences, 2048)
         with torch.no_grad():
             # one by one: PEFT's prefix counts positions from the first padding token, so that padding would change it

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-from transfix.batches import Sequence
+from transfix.batches import TokenSequence
 from transfix.training import Choices
 
 TOKENS = 512
@@ -53,9 +53,9 @@ class Rows:
     classes: list[int]
     words: list[int]
 
-    def sequences(self) -> list[Sequence]:
+    def sequences(self) -> list[TokenSequence]:
         """As transfix's batches take them."""
-        return [Sequence(index, tuple(prompt)) for index, prompt in enumerate(self.prompts)]
+        return [TokenSequence(index, tuple(prompt)) for index, prompt in enumerate(self.prompts)]
 
     def objective(self) -> Choices:
         """As transfix's trainer takes it."""

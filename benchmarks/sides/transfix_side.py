@@ -167,7 +167,8 @@ def evaluate(
     """
     from transfix.runs import run as experiment
     from transfix.runs.answering import Session
-    from transfix.runs.evaluation import compute_metrics, measure
+    from transfix.runs.evaluation import measure
+    from transfix.runs.metrics import compute_metrics
     from transfix.runs.progress import Display
     from transfix.runs.specification import RunSpec
     from transfix.runs.store import RunStore

@@ -115,16 +115,16 @@ class Killed(BaseException):
 def _killed_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, this many files are renamed and no more."""
     done = 0
-    replace = Path.replace
+    replace = os.replace
 
-    def until(path: Path, target: Path) -> Path:
+    def until(path: Path, target: Path) -> None:
         nonlocal done
         if done == steps:
             raise Killed
         done += 1
-        return replace(path, target)
+        replace(path, target)
 
-    monkeypatch.setattr(Path, "replace", until)
+    monkeypatch.setattr(os, "replace", until)
 
 
 def _visible(directory: Path) -> list[str]:
@@ -213,17 +213,17 @@ def test_processes_may_save_the_same_adapter_at_once(
 ) -> None:
     """As the processes of a training on several devices do; here the second saves just before the first's last step."""
     adapter = randomise(attach(_llama(), PrefixTuning(tokens=2)))
-    replace = Path.replace
+    replace = os.replace
     inside = False
 
-    def again(path: Path, target: Path) -> Path:
+    def again(path: Path, target: Path) -> None:
         nonlocal inside
         if target.name == "adapter.safetensors" and not inside:
             inside = True
             adapter.save(tmp_path)
-        return replace(path, target)
+        replace(path, target)
 
-    monkeypatch.setattr(Path, "replace", again)
+    monkeypatch.setattr(os, "replace", again)
     adapter.save(tmp_path)
     assert inside
     assert _visible(tmp_path) == ["adapter.json", "adapter.safetensors"]

@@ -12,7 +12,7 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
-from transfix.batches import Sequence
+from transfix.batches import TokenSequence
 
 VOCABULARY, WINDOW = 64, 24
 
@@ -79,26 +79,26 @@ def build() -> Callable[..., PreTrainedModel]:
     return _build
 
 
-def _family(seed: int, trunk: int, branches: list[int], start: int = 0) -> list[Sequence]:
+def _family(seed: int, trunk: int, branches: list[int], start: int = 0) -> list[TokenSequence]:
     draw = random.Random(seed)
     beginning = [draw.randrange(3, VOCABULARY) for _ in range(trunk)]
     return [
-        Sequence(start + number, (*beginning, *(draw.randrange(3, VOCABULARY) for _ in range(length))))
+        TokenSequence(start + number, (*beginning, *(draw.randrange(3, VOCABULARY) for _ in range(length))))
         for number, length in enumerate(branches)
     ]
 
 
 @pytest.fixture
-def family() -> Callable[..., list[Sequence]]:
+def family() -> Callable[..., list[TokenSequence]]:
     """Rows with a common beginning: `family(seed, tokens of the trunk, [tokens of each branch], first index)`."""
     return _family
 
 
 @pytest.fixture
-def rows() -> list[Sequence]:
+def rows() -> list[TokenSequence]:
     """Rows of every kind: three of one premise, two of another, one that begins another, two equal ones, one alone."""
     first = _family(1, 8, [3, 5, 2])
     second = _family(2, 6, [4, 4], 3)
-    short = Sequence(5, first[0].tokens[:9])
-    again = Sequence(6, second[1].tokens)
+    short = TokenSequence(5, first[0].tokens[:9])
+    again = TokenSequence(6, second[1].tokens)
     return [*first, *second, short, again, *_family(3, 0, [7], 7)]

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from transfix.batches import Sequence, Tree, evaluation_batches, grow, training_steps
+from transfix.batches import TokenSequence, Tree, evaluation_batches, grow, training_steps
 
 BUDGET, ROWS, EPOCHS = 120, 6, 3
 
@@ -15,12 +15,14 @@ BUDGET, ROWS, EPOCHS = 120, 6, 3
 def trees() -> list[Tree]:
     """80 premises of one to three rows, of many lengths; two rows are longer than the budget."""
     draw = random.Random(0)
-    rows: list[Sequence] = []
+    rows: list[TokenSequence] = []
     for _ in range(80):
         premise = [draw.randrange(1000) for _ in range(draw.randint(4, 40))]
         for _ in range(draw.randint(1, 3)):
-            rows.append(Sequence(len(rows), (*premise, *(draw.randrange(1000) for _ in range(draw.randint(1, 9))))))
-    rows += [Sequence(len(rows) + more, tuple(range(BUDGET + 1 + more))) for more in range(2)]
+            rows.append(
+                TokenSequence(len(rows), (*premise, *(draw.randrange(1000) for _ in range(draw.randint(1, 9)))))
+            )
+    rows += [TokenSequence(len(rows) + more, tuple(range(BUDGET + 1 + more))) for more in range(2)]
     return grow(rows, BUDGET)
 
 

@@ -10,10 +10,10 @@ import torch
 from transformers import PreTrainedModel
 
 from transfix import LoRA, PrefixTuning, attach
-from transfix.batches import Sequence, mask_dtype, shared, sharing
+from transfix.batches import TokenSequence, mask_dtype, shared, sharing
 
 Build = Callable[..., PreTrainedModel]
-Family = Callable[..., list[Sequence]]
+Family = Callable[..., list[TokenSequence]]
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "mistral", "gpt2", "gemma2", "phi"])

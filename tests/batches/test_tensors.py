@@ -11,10 +11,10 @@ from transformers import PreTrainedModel
 
 from transfix import LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, attach
 from transfix.adapters.methods import Part
-from transfix.batches import Batch, Sequence, Tree, collate, evaluation_batches, grow, mask_dtype, shared
+from transfix.batches import Batch, TokenSequence, Tree, collate, evaluation_batches, grow, mask_dtype, shared
 
 Build = Callable[..., PreTrainedModel]
-Family = Callable[..., list[Sequence]]
+Family = Callable[..., list[TokenSequence]]
 
 METHODS: dict[str, tuple[Part, ...]] = {
     "base": (),
@@ -38,7 +38,7 @@ def seen_by(batch: Batch, read: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("widest", [None, 1])
-def test_a_read_sees_its_own_row(rows: list[Sequence], widest: int | None) -> None:
+def test_a_read_sees_its_own_row(rows: list[TokenSequence], widest: int | None) -> None:
     batch = collate(grow(rows, 1000, widest), PAD)
     assert batch.attention_mask.ndim == (2 if widest else 4)
     assert sorted(batch.indices) == [row.index for row in rows]
@@ -48,8 +48,8 @@ def test_a_read_sees_its_own_row(rows: list[Sequence], widest: int | None) -> No
 
 
 @pytest.mark.parametrize("widest", [None, 1])
-def test_several_reads_a_row(rows: list[Sequence], widest: int | None) -> None:
-    rows = [Sequence(row.index, row.tokens, reads=row.index % 3 + 1) for row in rows]
+def test_several_reads_a_row(rows: list[TokenSequence], widest: int | None) -> None:
+    rows = [TokenSequence(row.index, row.tokens, reads=row.index % 3 + 1) for row in rows]
     batch = collate(grow(rows, 1000, widest), PAD)
     found: dict[int, list[int]] = {}
     for read, index in zip(batch.reads.tolist(), batch.indices, strict=True):
@@ -70,7 +70,9 @@ def logits(model: PreTrainedModel, batch: Batch) -> Tensor:
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt2"])
-def test_shared_is_separate(build: Build, rows: list[Sequence], architecture: str, method: str, attention: str) -> None:
+def test_shared_is_separate(
+    build: Build, rows: list[TokenSequence], architecture: str, method: str, attention: str
+) -> None:
     model = build(architecture, attention)
     if method != "base":
         adapter = attach(model, *METHODS[method])
@@ -104,7 +106,7 @@ def test_a_sliding_window_is_respected(build: Build, family: Family, architectur
         torch.testing.assert_close(logits(model, batch), wanted, atol=1e-5, rtol=1e-5)
 
 
-def test_inputs(rows: list[Sequence]) -> None:
+def test_inputs(rows: list[TokenSequence]) -> None:
     batch = collate(grow(rows, 1000), PAD)
     mask = batch.inputs("cpu", torch.bfloat16)["attention_mask"]
     assert mask.dtype == torch.bfloat16

@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from transfix.batches import Sequence, Tree, grow
+from transfix.batches import TokenSequence, Tree, grow
 
-Family = Callable[..., list[Sequence]]
+Family = Callable[..., list[TokenSequence]]
 
 
-def some(seed: int) -> list[Sequence]:
+def some(seed: int) -> list[TokenSequence]:
     """Many rows over three tokens, so that beginnings, whole rows and rows inside others repeat by chance."""
     draw = random.Random(seed)
     texts = [tuple(draw.randrange(3) for _ in range(draw.randint(1, 14))) for _ in range(60)]
-    return [Sequence(index, tokens) for index, tokens in enumerate([*texts, *texts[:5]])]
+    return [TokenSequence(index, tokens) for index, tokens in enumerate([*texts, *texts[:5]])]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -46,13 +46,13 @@ def test_rows_of_one_premise(family: Family) -> None:
 
 
 def test_a_row_that_begins_another() -> None:
-    (tree,) = grow([Sequence(0, (1, 2, 3, 4)), Sequence(1, (1, 2))], 100)
-    assert tree == Tree((Sequence(1, (1, 2)), Sequence(0, (1, 2, 3, 4))), 2)
+    (tree,) = grow([TokenSequence(0, (1, 2, 3, 4)), TokenSequence(1, (1, 2))], 100)
+    assert tree == Tree((TokenSequence(1, (1, 2)), TokenSequence(0, (1, 2, 3, 4))), 2)
     assert tree.size == 4
 
 
 def test_equal_rows() -> None:
-    (tree,) = grow([Sequence(index, (1, 2, 3)) for index in (2, 0, 1)], 100)
+    (tree,) = grow([TokenSequence(index, (1, 2, 3)) for index in (2, 0, 1)], 100)
     assert [s.index for s in tree.sequences] == [0, 1, 2]
     assert (tree.shared, tree.size) == (3, 3)
 

@@ -70,7 +70,7 @@ def test_the_whole_way(content: dict[str, Any]) -> None:
     assert (found["total"], found["done"]) == (1, 1)
     assert len(found["runs"][0]["settings"]) == 2
     (run,) = Path("studies/tiny/runs").iterdir()
-    assert len(json.loads((run / "metrics.json").read_text())) == 2
+    assert len(json.loads((run / "metrics.json").read_text())["results"]) == 2
     assert "1 done, 0 running, 0 failed, 0 left" in call("study", "status", "studies/tiny").stdout
     again = call("study", "run", "tiny.yaml")
     assert "1 run: 1 done, 0 running, 0 failed, 0 left" in again.stderr

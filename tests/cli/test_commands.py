@@ -88,7 +88,10 @@ def test_the_whole_way(write: Callable[..., None], tiny_model: Path) -> None:
     result = done("evaluate", run)
     for text in ("German", "Swahili", "LoRA"):
         assert text in result.stdout
-    assert set(json.loads((run / "metrics.json").read_text())["xnli"]["languages"]) == {"deu_Latn", "swh_Latn"}
+    assert set(json.loads((run / "metrics.json").read_text())["results"]["xnli"]["languages"]) == {
+        "deu_Latn",
+        "swh_Latn",
+    }
     assert "Swahili" in done("evaluate", run.name[:8], "--languages", "en,fr", "--limit", 2).stdout
 
     Path("rows.jsonl").write_text('{"premise": "Es regnet.", "hypothesis": "Die Sonne scheint.", "mine": 7}\n')

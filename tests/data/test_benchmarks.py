@@ -10,7 +10,7 @@ from transfix.data import benchmarks
 NAMES = """
     mnli xnli afrixnli squad squadshifts tydiqa xquad mlqa gsm8k mgsm afrimgsm belebele dream mctest race
     flores_from_english flores_to_english ntrex_from_english ntrex_to_english xlsum"""
-GOLDS = {
+REFERENCES = {
     "class": {"mnli", "xnli", "afrixnli", "belebele", "dream", "mctest", "race"},
     "number": {"gsm8k", "mgsm", "afrimgsm"},
 }
@@ -18,8 +18,8 @@ GOLDS = {
 
 def test_names() -> None:
     assert set(benchmarks.names()) == set(NAMES.split())
-    for kind, names in GOLDS.items():
-        assert {name for name in benchmarks.names() if benchmarks.get(name).gold == kind} == names
+    for kind, names in REFERENCES.items():
+        assert {name for name in benchmarks.names() if benchmarks.get(name).reference == kind} == names
 
 
 @pytest.mark.parametrize("name", NAMES.split())
@@ -28,7 +28,7 @@ def test_facts(name: str) -> None:
     assert facts.name == name
     assert set(facts.fields) | set(facts.optional) | {"label"} <= {*facts.columns, *facts.optional}
     assert not set(facts.fields) & set(facts.optional)
-    assert bool(facts.classes) == (facts.gold == "class")
+    assert bool(facts.classes) == (facts.reference == "class")
     assert facts.spans_in is None or facts.spans_in in facts.fields
     assert {field for fields in facts.packed.values() for field in fields} <= {*facts.fields, *facts.optional, "id"}
     assert set(facts.packed) <= set(facts.columns)

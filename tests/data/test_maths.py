@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from transfix import data
-from transfix.data.golds import number
+from transfix.data.references import number
 
 SOLUTION = "He buys 48/2 = <<48/2=24>>24.\nTogether 48+24 = <<48+24=72>>72.\n#### 1,072"
 

@@ -31,11 +31,11 @@ ANSWERS = Benchmark(
     label_aliases={},
     columns={"country": ("country",), "label": ("capital",)},
     splits=("test",),
-    gold="texts",
+    reference="texts",
     languages_given=("eng_Latn",),
 )
 SUMS = dataclasses.replace(
-    ANSWERS, name="sums", fields=("a", "b"), columns={"a": ("a",), "b": ("b",), "label": ("sum",)}, gold="number"
+    ANSWERS, name="sums", fields=("a", "b"), columns={"a": ("a",), "b": ("b",), "label": ("sum",)}, reference="number"
 )
 
 
@@ -139,8 +139,8 @@ def test_facts_that_do_not_fit() -> None:
     with pytest.raises(data.DataError) as error:
         dataclasses.replace(REVIEWS, fields=("text", "stars"), classes=())
     assert [problem.where for problem in error.value.problems] == ["columns.stars", "classes"]
-    with pytest.raises(data.DataError, match="good, bad, where gold is texts"):
-        dataclasses.replace(REVIEWS, gold="texts")
+    with pytest.raises(data.DataError, match="good, bad, where reference is texts"):
+        dataclasses.replace(REVIEWS, reference="texts")
 
 
 def test_files_of_a_benchmarks_layout_under_another_name(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_rows(benchmark: str, split: str, languages: int, count: int) -> None:
     for code in codes:
         rows = data.load(benchmark, "snapshot", code, split)
         assert [row.id for row in rows] == [row.id for row in reference]
-        if facts.gold != "texts":
+        if facts.reference != "texts":
             assert [row.label for row in rows] == [row.label for row in reference]
         for row in rows:
             assert row.language == code

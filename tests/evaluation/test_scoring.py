@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from transfix import data, models, tasks
-from transfix.batches import Encoded, encode
+from transfix import PrefixTuning, attach, data, models, tasks, use
+from transfix.batches import Encoded, TokenSequence, encode, sharing
 from transfix.errors import TransfixError
 from transfix.evaluation import scoring
-from transfix.evaluation.scoring import score_choices
+from transfix.evaluation.scoring import ChoiceScorer, LikelihoodScorer, log_likelihoods, score_choices
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,80 @@ def test_the_order_of_words(loaded: models.LoadedModel, prompts: list[Encoded], 
 
 def test_nothing(loaded: models.LoadedModel, words: Tensor) -> None:
     assert score_choices(loaded.model, [], words, 0).shape == (0, 3)
+
+
+Continuations = list[tuple[tuple[int, ...], int]]
+
+
+@pytest.fixture(scope="module")
+def continuations(prompts: list[Encoded]) -> Continuations:
+    """Continuations of one token to three, three behind each prompt, which share it."""
+    return [
+        ((*prompt.tokens, 7 + last, *range(20, 20 + last)), last + 1) for prompt in prompts[:6] for last in range(3)
+    ]
+
+
+@pytest.mark.parametrize("budget", [1, 100, 1024])
+def test_likelihoods(loaded: models.LoadedModel, continuations: Continuations, budget: int) -> None:
+    done: list[int] = []
+    totals, greedy = log_likelihoods(loaded.model.train(), continuations, 0, done.append, budget)
+    assert not loaded.model.training
+    assert sum(done) == len(continuations)
+    for (tokens, reads), total, likeliest in zip(continuations, totals, greedy, strict=True):
+        with torch.no_grad():
+            logits = loaded.model(torch.tensor([tokens])).logits[0, -reads - 1 : -1]
+        wanted = torch.tensor(tokens[-reads:])
+        alone = logits.log_softmax(-1).gather(1, wanted[:, None]).sum()
+        torch.testing.assert_close(total, alone, atol=1e-4, rtol=1e-5)
+        assert bool(likeliest) == bool((logits.argmax(-1) == wanted).all())
+
+
+def test_what_greedy_decoding_would_write(loaded: models.LoadedModel, prompts: list[Encoded]) -> None:
+    ids = torch.tensor([prompts[0].tokens])
+    with torch.no_grad():
+        for _ in range(2):
+            ids = torch.cat([ids, loaded.model(ids).logits[:, -1:].argmax(-1)], 1)
+    likeliest = tuple(ids[0].tolist())
+    other = (*likeliest[:-1], (likeliest[-1] + 1) % 50)
+    assert log_likelihoods(loaded.model, [(other, 2), (likeliest, 2), (other, 1)], 0)[1].tolist() == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_an_empty_continuation(loaded: models.LoadedModel) -> None:
+    with pytest.raises(TransfixError, match="continuation 2 has no tokens"):
+        log_likelihoods(loaded.model, [((5, 6), 1), ((5, 6), 0)], 0)
+
+
+def test_scorers_grow_their_trees_once(
+    loaded: models.LoadedModel,
+    prompts: list[Encoded],
+    continuations: Continuations,
+    words: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Scored again, also under another adapter, the numbers are to the bit those of rows prepared anew."""
+    grown: list[int] = []
+    whole = sharing.grow
+    monkeypatch.setattr(sharing, "grow", lambda *given: grown.append(len(given[0])) or whole(*given))
+    sequences = [TokenSequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
+    choices = ChoiceScorer(loaded.model, sequences, words, 0)
+    sequences = [TokenSequence(index, tokens[:-1], reads) for index, (tokens, reads) in enumerate(continuations)]
+    likelihoods = LikelihoodScorer(loaded.model, sequences, [tokens[-reads:] for tokens, reads in continuations], 0)
+    base = choices.score(), *likelihoods.score()
+    adapter = attach(loaded.model, PrefixTuning(tokens=3), name="other")
+    try:
+        adapted = choices.score(), *likelihoods.score()
+        assert grown == [len(prompts), len(continuations)]
+        assert not any(torch.equal(one, other) for one, other in zip(base[:2], adapted[:2], strict=True))
+        for scores, adapters in ((adapted, "other"), (base, None)):
+            with use(loaded.model, adapters):
+                anew = score_choices(loaded.model, prompts, words, 0), *log_likelihoods(loaded.model, continuations, 0)
+            assert all(torch.equal(one, other) for one, other in zip(scores, anew, strict=True))
+    finally:
+        adapter.detach()
 
 
 def test_a_score_that_is_not_finite(

@@ -14,7 +14,7 @@ from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, PreTrainedTokenizerFast
 
 from transfix import FullFineTuning, LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, attach, batches, use
-from transfix.batches import Encoded, Sequence
+from transfix.batches import Encoded, TokenSequence
 from transfix.evaluation.generation import Decoding, attention, engine, forward, generate
 from transfix.evaluation.scoring import log_likelihoods, score_choices
 from transfix.training import AdapterTrainer, Choices, Texts
@@ -142,7 +142,7 @@ def test_training_gives_the_weights_of_the_cpu(base: Any, method: str, checkpoin
     trained = []
     for adapter in _both(base, method):
         device = adapter.model.device.type
-        sequences = [Sequence(index, row) for index, row in enumerate(_rows())]
+        sequences = [TokenSequence(index, row) for index, row in enumerate(_rows())]
         steps = batches.training_steps(batches.shared(adapter.model, sequences, 128, widest=4), 2, 4, 128, 0)
         AdapterTrainer(adapter, steps, _choices(), _settings(tmp_path / device, checkpointing)).run()
         trained.append({name: tensor.detach().cpu() for name, tensor in adapter.tensors().items()})
@@ -160,7 +160,7 @@ def test_learning_texts_and_kept_layers(base: Any, method: str, tmp_path: Path) 
         adapter = attach(copy.deepcopy(base).to(device), part, seed=3)
         rows = _rows()
         objective = Texts([row[-4:] for row in rows], 0)
-        sequences = [Sequence(index, row[:-1], 4) for index, row in enumerate(rows)]
+        sequences = [TokenSequence(index, row[:-1], 4) for index, row in enumerate(rows)]
         steps = batches.training_steps(batches.shared(adapter.model, sequences, 128, widest=4), 2, 4, 128, 0)
         output = tmp_path / f"{device}{keep}"
         kept = KeptLayers.of(adapter, steps, 2, 0, output) if keep else None
@@ -220,7 +220,7 @@ def test_likelihoods_are_those_of_the_cpu(base: Any) -> None:
     continuations = [(row, 3) for row in _rows()]
     on_cpu, on_gpu = (log_likelihoods(a.model, continuations, 0) for a in _both(base, "prefix"))
     torch.testing.assert_close(on_gpu[0], on_cpu[0], atol=1e-3, rtol=1e-4)
-    assert on_gpu[1] == on_cpu[1]
+    assert torch.equal(on_gpu[1], on_cpu[1])
 
 
 def test_transformers_generate_goes_on_as_the_engine_does(base: Any) -> None:

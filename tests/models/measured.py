@@ -56,7 +56,7 @@ def run(case: dict[str, Any]) -> dict[str, int]:
     at_load, resident = status("VmHWM") - baseline, status("VmRSS") - baseline
     forget_peak()
     rows = [
-        batches.Sequence(row, tuple(torch.randint(5, 1000, (case["tokens"],)).tolist()), max(1, case["targets"]))
+        batches.TokenSequence(row, tuple(torch.randint(5, 1000, (case["tokens"],)).tolist()), max(1, case["targets"]))
         for row in range(case["rows"])
     ]
     if case["part"] is None:
@@ -76,7 +76,7 @@ def warm_up() -> None:
     optimiser.step()
 
 
-def evaluate(loaded: models.LoadedModel, rows: list[batches.Sequence]) -> None:
+def evaluate(loaded: models.LoadedModel, rows: list[batches.TokenSequence]) -> None:
     """One forward, as `transfix evaluate` does it for a choice."""
     from transfix.batches import Encoded
     from transfix.evaluation.scoring import score_choices
@@ -84,7 +84,7 @@ def evaluate(loaded: models.LoadedModel, rows: list[batches.Sequence]) -> None:
     score_choices(loaded.model, [Encoded(row.tokens, False) for row in rows], torch.tensor([5, 6, 7]), 0)
 
 
-def train(loaded: models.LoadedModel, rows: list[batches.Sequence], case: dict[str, Any]) -> None:
+def train(loaded: models.LoadedModel, rows: list[batches.TokenSequence], case: dict[str, Any]) -> None:
     """A few optimiser steps over the same rows, each in one forward."""
     part = METHODS[case["part"]["method"]].model_validate(case["part"])
     adapter = attach(loaded.model, part)

@@ -125,7 +125,7 @@ def test_it_answers_and_is_saved_the_same(tiny_model: Path, method: str, tmp_pat
 def test_training_is_the_same(tiny_model: Path, method: str, tmp_path: Path) -> None:
     """Two epochs after an evaluation, with the lower layers kept where there are any."""
     learned = []
-    sequences = [batches.Sequence(number, row) for number, row in enumerate(rows())]
+    sequences = [batches.TokenSequence(number, row) for number, row in enumerate(rows())]
     trees = [batches.Tree((sequence,), len(sequence.tokens)) for sequence in sequences]
     steps = batches.training_steps(trees, epochs=2, rows=4, budget=100, seed=0)
     for number, adapter in enumerate(pair(tiny_model, *METHODS[method])):

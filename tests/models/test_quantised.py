@@ -75,7 +75,7 @@ def logits(loaded: LoadedModel) -> Tensor:
 
 def train(loaded: LoadedModel, part: Part, output: Path) -> Any:
     adapter = attach(loaded.model, part, seed=1)
-    trees = [batches.Tree((batches.Sequence(row, tuple(range(3 + row, 20 + row))),), 17) for row in range(4)]
+    trees = [batches.Tree((batches.TokenSequence(row, tuple(range(3 + row, 20 + row))),), 17) for row in range(4)]
     settings = Settings(output, 1e-2, 0.0, "constant", 0.0, 1.0, 0, None, 1000, gradient_checkpointing=False, seed=0)
     objective = Choices(torch.tensor([0, 1, 0, 1]), torch.tensor([5, 6]), 0)
     AdapterTrainer(adapter, [[trees]] * 2, objective, settings).run()

@@ -14,13 +14,15 @@ import pytest
 from transfix import report
 from transfix.errors import TransfixError
 from transfix.runs import records
-from transfix.statistics import one_run
+from transfix.statistics import one_run, over_seeds
 
 
 def test_numbers_come_from_the_predictions(store: Any) -> None:
     folder = store.three_methods()
     for run in folder.iterdir():  # what a run says of itself is not believed
-        (run / "metrics.json").write_text(json.dumps({"xnli": {"languages": {"deu_Latn": {"accuracy": 1.0}}}}))
+        (run / "metrics.json").write_text(
+            json.dumps({"format": 2, "results": {"xnli": {"languages": {"deu_Latn": {"score": 1.0}}}}})
+        )
     found = report.collect(folder)
     (task,) = found.tasks
     assert (task.name, task.title) == ("xnli", "XNLI")
@@ -35,14 +37,14 @@ def test_numbers_come_from_the_predictions(store: Any) -> None:
             right = [answer == gold for answer, gold in zip(columns["answer"], columns["gold"], strict=True)]
             entry = method.language(code)
             assert entry is not None
-            assert entry["accuracy"] == pytest.approx(np.mean(right))
+            assert entry["score"] == pytest.approx(np.mean(right))
             assert entry["n"] == 100
             means.append(np.mean(right))
         everything, others = method.macro("all"), method.macro("without_english")
         assert everything is not None
-        assert everything["accuracy"] == pytest.approx(np.mean(means))
+        assert everything["score"] == pytest.approx(np.mean(means))
         assert others is not None
-        assert others["accuracy"] == pytest.approx(np.mean(means[1:]))
+        assert others["score"] == pytest.approx(np.mean(means[1:]))
 
 
 def test_only_some_runs(store: Any) -> None:
@@ -65,7 +67,7 @@ def test_languages_are_english_first_then_by_the_best_method(study: Path) -> Non
     (task,) = report.collect(study).tasks
     lora = task.methods[2]
     assert task.languages[0].code == "eng_Latn"
-    values = [entry["accuracy"] for language in task.languages[1:] if (entry := lora.language(language.code))]
+    values = [entry["score"] for language in task.languages[1:] if (entry := lora.language(language.code))]
     assert values == sorted(values, reverse=True)
 
 
@@ -75,7 +77,7 @@ def test_claims_say_what_the_intervals_say(study: Path) -> None:
     macro = lora.macro("without_english")
     assert macro is not None
     assert task.headline.replace("\xa0", " ") == (
-        f"LoRA: {100 * macro['accuracy']:.1f} % [{100 * macro['interval'][0]:.1f}, {100 * macro['interval'][1]:.1f}]"
+        f"LoRA: {100 * macro['score']:.1f} % [{100 * macro['interval'][0]:.1f}, {100 * macro['interval'][1]:.1f}]"
         " on the 14 other languages, chance 33.3 %"
     )
     above = sum(
@@ -85,8 +87,10 @@ def test_claims_say_what_the_intervals_say(study: Path) -> None:
     )
     sentence = next(text for text in task.claims if text.startswith("LoRA"))
     assert f"above chance in {above} of 14" in sentence
-    frames = [{code: p.columns for code, p in m.run.predictions["xnli"].items()} for m in (lora, base)]
-    gain = one_run.difference(*frames)["macro"]["without_english"]
+    sides = [
+        {code: one_run.scored(p.columns, code) for code, p in m.run.predictions["xnli"].items()} for m in (lora, base)
+    ]
+    gain = over_seeds.difference_of(*sides)["macro"]["without_english"]
     assert f"{100 * gain['difference']:.1f} points above the base model [{100 * gain['interval'][0]:.1f}, " in sentence
     assert any("On the same rows LoRA is" in text and "LLaMA-Adapter" in text for text in task.claims)
 

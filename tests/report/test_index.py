@@ -46,7 +46,7 @@ def test_rows_are_those_of_the_report(filled: Path) -> None:
     row = next(r for r in found.rows if r["method"] == "llama_adapter" and r["lang"] == "swh_Latn")
     entry = method.language("swh_Latn")
     assert entry is not None
-    assert (row["score"], [row["low"], row["high"]], row["n"]) == (entry["accuracy"], entry["interval"], entry["n"])
+    assert (row["score"], [row["low"], row["high"]], row["n"]) == (entry["score"], entry["interval"], entry["n"])
     expected = {
         "run": "llama_adapter-gemma-3-270m-bbbbbbbbbbbb",
         "model": "gemma-3-270m",

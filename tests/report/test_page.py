@@ -88,9 +88,9 @@ def test_tables_are_tables_to_a_screen_reader(html: str, study: Path) -> None:
     document = Document(html)
     headings = document.all("th")
     assert {heading["scope"] for heading in headings} == {"col", "row"}
-    # scores; differences to base and LoRA; scripts, families and resources; order of languages
-    assert len(document.all("caption")) == len(document.all("table")) == 7
-    assert sum(heading["scope"] == "row" for heading in headings) == 2 + 15 + 3 + 2 * (2 + 15 + 1) + 3 + sum(
+    # scores; differences to base and LoRA; macro-F1, and by language; scripts, families and resources; order of languages
+    assert len(document.all("caption")) == len(document.all("table")) == 9
+    assert sum(heading["scope"] == "row" for heading in headings) == 2 + 15 + 3 + 2 * (2 + 15 + 1) + 3 + 15 + 3 + sum(
         len(found) for found in report.collect(study).tasks[0].groups.values()
     )
     assert html.count('<html lang="en">') == 1

@@ -11,7 +11,8 @@ import pytest
 
 from transfix import languages, report
 from transfix.report.contents import Method, Report
-from transfix.statistics import over_seeds
+from transfix.statistics import one_run, over_seeds, tests
+from transfix.statistics.bootstrap import Scored
 
 LANGUAGES = ["eng_Latn", "deu_Latn", "rus_Cyrl", "bul_Cyrl", "tha_Thai", "swh_Latn"]
 
@@ -35,6 +36,14 @@ def frames(method: Method) -> list[dict[str, Any]]:
     return [{code: p.columns for code, p in run.predictions["xnli"].items()} for run in method.runs]
 
 
+def scored(method: Method) -> list[dict[str, Scored]]:
+    return [{code: one_run.scored(frame, code) for code, frame in one.items()} for one in frames(method)]
+
+
+def difference(first: Method, second: Method, paired: bool | None = None) -> dict[str, Any]:
+    return over_seeds.difference_of(*(over_seeds.together(scored(method)) for method in (first, second)), paired=paired)
+
+
 def test_runs_that_differ_by_seed_are_one_column(seeded: Path) -> None:
     found = report.collect(seeded)
     (task,) = found.tasks
@@ -48,11 +57,11 @@ def test_runs_that_differ_by_seed_are_one_column(seeded: Path) -> None:
         "LoRA, seed 0",
         "LoRA, seed 2",
     ]
-    expected = over_seeds.summarise_seeds(frames(adapter), None)
+    expected = over_seeds.summary_of(scored(adapter))
     assert adapter.summary == expected
     assert adapter.summary["languages"]["deu_Latn"]["sd"] > 0
     assert base.summary["macro"]["all"]["sd"] is None
-    assert adapter.against_base == over_seeds.difference_seeds(frames(adapter), frames(base))
+    assert adapter.against_base == difference(adapter, base)
     assert base.against_base is None
     seeds = next(setting for setting in task.settings if setting.name == "Seeds")
     assert ("LLaMA-Adapter", "0, 1 and 2") in seeds.by_method
@@ -66,12 +75,12 @@ def test_every_method_is_compared_with_base_and_lora(seeded: Path) -> None:
     assert task.reference(lora, "lora") is task.reference(base, "base") is None
     against = task.against(adapter, "lora")
     # 3 seeds against 2: not paired
-    assert against == over_seeds.difference_seeds(frames(adapter), frames(lora), paired=False)
+    assert against == difference(adapter, lora, paired=False)
     assert against is task.against(adapter, "lora")
     assert against["wins"] + against["ties"] + against["losses"] == len(LANGUAGES)
     codes = LANGUAGES[1:]
     scores = [{code: np.mean([f[code]["score"] for f in frames(m)]) for code in codes} for m in (adapter, lora)]
-    assert task.rank_correlation(adapter, lora) == pytest.approx(over_seeds.rank_correlation(*scores))
+    assert task.rank_correlation(adapter, lora) == pytest.approx(tests.rank_correlation(*scores))
 
 
 def test_seeds_of_other_numbers_are_not_paired(store: Any) -> None:
@@ -134,9 +143,9 @@ def test_groups_are_averages_of_their_languages(seeded: Path) -> None:
     entry = scripts["Cyrillic"].by_method[1]
     assert entry is not None
     scores = np.array([[f[c]["score"] for c in scripts["Cyrillic"].codes] for f in frames(adapter)])
-    assert entry["accuracy"] == pytest.approx(scores.mean())
+    assert entry["score"] == pytest.approx(scores.mean())
     assert entry["sd"] == pytest.approx(scores.mean(axis=(1, 2)).std(ddof=1))
-    assert entry["interval"][0] < entry["accuracy"] < entry["interval"][1]
+    assert entry["interval"][0] < entry["score"] < entry["interval"][1]
     alone = scripts["Thai"].by_method[1]
     thai = adapter.language("tha_Thai")
     assert alone is not None
@@ -220,9 +229,9 @@ def test_exact_match_has_a_curve_over_temperature_too(store: Any) -> None:
     found = {one.title: one for one in report.collect(store.root).curves if one.setting == "temperature"}
     assert set(found) == {"XQuAD", "XQuAD, exact match"}
     points = found["XQuAD, exact match"].series[0].points
-    assert [point.all["accuracy"] for point in points if point.all] == pytest.approx([0.4, 0.6])
+    assert [point.all["score"] for point in points if point.all] == pytest.approx([0.4, 0.6])
     assert all(
-        point.all["interval"][0] < point.all["accuracy"] < point.all["interval"][1] for point in points if point.all
+        point.all["interval"][0] < point.all["score"] < point.all["interval"][1] for point in points if point.all
     )
 
 

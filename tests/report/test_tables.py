@@ -37,7 +37,7 @@ def test_every_width_shows_every_number_whole(found: Report, width: int, tables:
             entry = method.language(code)
             assert entry is not None
             low, high = entry["interval"]
-            assert f"{100 * entry['accuracy']:.1f}" in text
+            assert f"{100 * entry['score']:.1f}" in text
             assert f"[{100 * low:.1f}, {100 * high:.1f}]" in text
     assert "…" not in text
     for words in ("Chance", "115,272", "swh_Latn"):
@@ -76,8 +76,10 @@ def test_user_text_is_neither_markup_nor_control(store: Any) -> None:
     text = "\n".join(printed(found, 160))
     assert "\x1b" not in text
     assert r"[red]x[/red] \x1b[31m <b> | *y* \u202e" in text
-    table = [line for line in report.markdown(found).splitlines() if line.startswith("|")]
-    assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
+    blocks = [block.splitlines() for block in report.markdown(found).split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 2  # scores and further metrics
+    for table in blocks:
+        assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
     assert "<b>" not in report.markdown(found)
     assert "\x1b" not in report.markdown(found)
 
@@ -92,13 +94,16 @@ def test_unfinished_averages_carry_a_mark(store: Any) -> None:
     assert "not finished xnli: 11 languages to go" in " ".join(printed(found, 200))
 
 
-def test_markdown_is_one_table_and_its_statements(found: Report) -> None:
+def test_markdown_is_a_table_the_further_metrics_and_statements(found: Report) -> None:
     text = report.markdown(found)
     lines = text.splitlines()
     assert text.endswith("\n")
     assert lines[0].startswith("**LoRA: ")
     assert lines[2] == "| Language | n | Base model | LLaMA-Adapter | LoRA |"
-    rows = [line for line in lines if line.startswith("| ")]
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    rows, further = blocks
+    assert further[0] == "| Method | Macro-F1 |"
+    assert [line.split(" | ")[0] for line in further[2:]] == ["| Base model", "| LLaMA-Adapter", "| LoRA"]
     assert all(line.count(" | ") == 4 for line in rows)
     assert sum("`" in line for line in rows) == 15
     assert any(line.startswith("| **Average without English (14)** |  | **") for line in rows)

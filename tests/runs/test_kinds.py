@@ -57,7 +57,7 @@ def test_texts_are_learned_and_measured(spec: Spec, store: RunStore, kind: str, 
         judged = [task.judged(text, row) for text, row in zip(frame["text"], rows, strict=True)]
         assert list(frame["answer"]) == [found.answer for found in judged]
         assert list(frame["score"]) == [found.scores[task.metric] for found in judged]
-        assert entry["accuracy"] == pytest.approx(sum(frame["score"]) / 3)
+        assert entry["score"] == pytest.approx(sum(frame["score"]) / 3)
         assert metrics["unparsable"][code] == sum(not found.parsed for found in judged)
     again = experiment.evaluate(run)
     assert again[evaluation["task"]] == metrics
@@ -72,8 +72,14 @@ def test_letters_and_translations_of_the_base_model(spec: Spec, store: RunStore)
     translations = metrics["flores_from_english"]
     assert translations["metric"] == "chrf"
     for code in ("deu_Latn", "hin_Deva"):
-        assert 0 <= translations["corpus"][code]["bleu"] <= 100
-        assert "version" in translations["corpus"][code]["bleu_signature"]
+        for name in ("corpus_bleu", "corpus_chrf"):
+            entry = translations["metrics"][name]["languages"][code]
+            assert 0 <= entry["interval"][0] <= entry["score"] <= entry["interval"][1] <= 1
+            assert "version" in entry["signature"]
+    assert translations["metrics"]["corpus_chrf"]["macro"]["without_english"]["languages"] == 2
+    letters = metrics["belebele"]["metrics"]["macro_f1"]
+    assert set(letters["languages"]) == {"eng_Latn", "khm_Khmr"}
+    assert 0 <= letters["macro"]["all"]["score"] <= 1
 
 
 def test_a_task_measured_in_two_ways(spec: Spec, store: RunStore) -> None:

@@ -127,37 +127,6 @@ def test_longer_label_words_are_scored_by_likelihood(tiny_model: Path) -> None:
     assert all(score < -1 for scores in frame["option_scores"] for score in scores), "sums over several tokens"
 
 
-def test_the_check_shows_prompts_balance_tokens_and_problems(tiny_model: Path) -> None:
-    good = call("task", "check", "complaints/task.yaml", "--model", tiny_model)
-    assert good.exit_code == 0, good.output
-    for text in (
-        "billing 10, delivery 10, quality 10",
-        "Paket 0 ist zu spät",
-        "So? maybe",
-        "median",
-        "No problems found",
-    ):
-        assert text in good.output, text
-    assert good.output.count("So?") == 3 * 4
-    facts = json.loads(call("task", "check", "complaints/task.yaml", "--json").output)
-    assert [(part["purpose"], part["code"], part["rows"]) for part in facts["parts"]] == [
-        ("train", "eng_Latn", 30),
-        ("test", "eng_Latn", 30),
-        ("test", "deu_Latn", 30),
-        ("test", "swh_Latn", 30),
-    ]
-
-    with Path("complaints/test-de.csv").open("a") as file:
-        file.write("Noch eine,refund\n")
-    with Path("complaints/test-sw.csv").open("a") as file:
-        file.write("My bill of 3 is wrong,billing\n")
-    Path("complaints/test-en.csv").unlink()
-    write_task(labels={"billing": " yes", "delivery": " maybe so", "quality": " no"})
-    bad = refused(call("task", "check", "complaints/task.yaml", "--model", tiny_model))
-    for text in ("refund", "test-de.csv:32", "test-en.csv", "1 rows are training rows too", "' maybe so' is"):
-        assert text in bad, text
-
-
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
@@ -221,20 +190,3 @@ def test_a_file_of_another_family_is_not_a_source_of_exemplars() -> None:
     task = tasks.get("complaints/task.yaml")
     assert task.family != tasks.get("xnli").family
     assert task.origin == "complaints/task.yaml"
-
-
-def test_rows_are_compared_by_their_fields_only() -> None:
-    write_task(optional=["note"])
-    with Path("complaints/train.csv").open("w") as file:
-        file.write("text,topic,note\nMy bill,billing,a\nMy parcel,delivery,b\nMy lamp,quality,c\n")
-    for name in ("en", "de", "sw"):
-        Path(f"complaints/test-{name}.csv").write_text("text,topic,note\nMy bill,billing,other\nSo,quality,x\n")
-    assert "1 rows are training rows too" in refused(call("task", "check", "complaints/task.yaml"))
-
-
-def test_gold_answers_that_are_not_on_offer() -> None:
-    write_task(optional=["note"], needs={"quality": "note"}, data={"test": {"files": "test.csv"}}, languages=["en"])
-    Path("complaints/test.csv").write_text("text,topic,note\nA,billing,\nB,quality,c\nC,quality,\n")
-    message = refused(call("task", "check", "complaints/task.yaml"))
-    assert "eng_Latn test-00002: 'quality' is the gold answer and not on offer" in message
-    assert message.count("not on offer") == 1

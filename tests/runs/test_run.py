@@ -16,6 +16,7 @@ from torch import Tensor
 
 from transfix import data, load_adapter, models, tasks
 from transfix.adapters.host import Host
+from transfix.batches import TokenSequence, Tree, sharing
 from transfix.data import Example
 from transfix.errors import ProblemsError, TransfixError
 from transfix.evaluation import scoring
@@ -95,7 +96,7 @@ def test_from_specification_to_metrics(spec: Spec, store: RunStore, method: str)
     metrics = experiment.evaluate(run)
     assert run.metrics == metrics
     assert set(metrics["xnli"]["languages"]) == {"eng_Latn", "deu_Latn"}
-    accuracies = {}
+    means = {}
     for code, entry in metrics["xnli"]["languages"].items():
         rows = data.load("xnli", "snapshot", code, "test", 6)
         frame = run.predictions("xnli", code)
@@ -110,11 +111,11 @@ def test_from_specification_to_metrics(spec: Spec, store: RunStore, method: str)
         right = [answer == row.label for answer, row in zip(answers, rows, strict=True)]
         assert list(frame["score"]) == [float(value) for value in right]
         assert entry["n"] == 6
-        assert entry["accuracy"] == pytest.approx(sum(right) / 6)
-        accuracies[code] = entry["accuracy"]
+        assert entry["score"] == pytest.approx(sum(right) / 6)
+        means[code] = entry["score"]
     macro = metrics["xnli"]["macro"]
-    assert macro["all"]["accuracy"] == pytest.approx(sum(accuracies.values()) / 2)
-    assert macro["without_english"]["accuracy"] == pytest.approx(accuracies["deu_Latn"])
+    assert macro["all"]["score"] == pytest.approx(sum(means.values()) / 2)
+    assert macro["without_english"]["score"] == pytest.approx(means["deu_Latn"])
     assert metrics["xnli"]["chance"] == pytest.approx(1 / 3)
 
 
@@ -256,10 +257,9 @@ def test_early_stopping_gives_the_best_adapter(spec: Spec, store: RunStore, monk
     right = iter([2, 5, 3, 4])  # of six development rows; patience 2 ends it after the fourth step
     seen: list[dict[str, Tensor]] = []
 
-    def scripted(model: Any, prompts: Sequence[Any], words: Tensor, pad: int, *_: Any) -> Tensor:
-        learned = {
-            f"{m.part.method}.{name}": t for m in Host.of(model).adapters["default"] for name, t in m.tensors.items()
-        }
+    def scripted(scorer: scoring.ChoiceScorer) -> Tensor:
+        attached = Host.of(scorer.model).adapters["default"]
+        learned = {f"{m.part.method}.{name}": tensor for m in attached for name, tensor in m.tensors.items()}
         seen.append({name: tensor.detach().clone() for name, tensor in learned.items()})
         found = next(right)
         scores = torch.nn.functional.one_hot(gold, 3).float()
@@ -271,7 +271,7 @@ def test_early_stopping_gives_the_best_adapter(spec: Spec, store: RunStore, monk
         data.load("mnli", "snapshot", "eng_Latn", "train"), "premise", 18, 6, 0
     )
     gold = torch.tensor([whole.classes.index(str(row.label)) for row in kept])
-    monkeypatch.setattr(scoring, "score_choices", scripted)
+    monkeypatch.setattr(scoring.ChoiceScorer, "score", scripted)
     run = experiment.train(spec(train={"epochs": 3, "evaluate_every": 1, "early_stopping": 2}), store)
     training = run.read_json("training.json")
     assert training is not None
@@ -282,6 +282,23 @@ def test_early_stopping_gives_the_best_adapter(spec: Spec, store: RunStore, monk
     saved = load_file(run.adapter_dir / "adapter.safetensors")
     assert all(torch.equal(saved[name], tensor) for name, tensor in seen[1].items())
     assert not all(torch.equal(saved[name], tensor) for name, tensor in seen[3].items())
+
+
+@pytest.mark.parametrize("task", ["mnli", "squadshifts"])
+def test_trees_are_grown_once(spec: Spec, store: RunStore, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    grown: list[int] = []
+    whole = sharing.grow
+
+    def counted(sequences: Sequence[TokenSequence], *limits: Any) -> list[Tree]:
+        grown.append(len(sequences))
+        return whole(sequences, *limits)
+
+    monkeypatch.setattr(sharing, "grow", counted)
+    settings = {"task": task, "rows": 9, "batch_rows": 3, "max_tokens": 64, "evaluate_every": 1}
+    training = experiment.train(spec(train=settings), store).read_json("training.json")
+    assert training is not None
+    assert len(training["development"]) == training["steps"] > 1
+    assert grown == [9, 6], "the rows that are trained on, and those of all evaluations"
 
 
 def test_long_prompts_are_cut_and_counted(spec: Spec, store: RunStore) -> None:

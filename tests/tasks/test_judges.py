@@ -1,4 +1,4 @@
-"""Judges on small texts: what they take for the answer, what it scores, and what a row without gold gives."""
+"""Judges on small texts: what they take for the answer, what it scores, and what a row without a reference answer gives."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from transfix.data import Example
 from transfix.errors import TransfixError
+from transfix.statistics.metrics import METRICS
 from transfix.tasks.judges import JUDGES, answer_language
 
 
@@ -37,7 +38,7 @@ def test_main_scores(name: str, text: str, example: Example, answer: str, score:
 
 
 @pytest.mark.parametrize("name", JUDGES)
-def test_a_row_without_gold_has_an_answer_and_no_score(name: str) -> None:
+def test_a_row_without_a_reference_answer_has_an_answer_and_no_score(name: str) -> None:
     found = JUDGES[name].judge(" 7 \n", row(None, "und"))
     assert found.answer == "7"
     assert name == "number" or not found.scores
@@ -52,11 +53,17 @@ def test_translations_and_summaries() -> None:
         assert right[judge.metrics[0]] == pytest.approx(1)
         assert wrong[judge.metrics[0]] < 0.3
     corpus = JUDGES["translation"].corpus
-    assert corpus is not None
-    found = corpus([same, same], [[same], [same]], "deu_Latn")
-    assert found["bleu"] == pytest.approx(100)
-    assert found["chrf"] == pytest.approx(100)
-    assert "tok:13a" in found["bleu_signature"]
+    assert list(corpus) == ["corpus_bleu", "corpus_chrf"]
+    for name, count in corpus.items():
+        counted, of_sums = count([same, same], [[same], [same]], "deu_Latn"), METRICS[name].of_sums
+        assert of_sums is not None
+        assert of_sums(counted.values.sum(axis=0)) == pytest.approx(1)
+        assert "tok:13a" in counted.signature or name == "corpus_chrf"
+
+
+def test_every_score_of_a_judge_has_a_name_for_tables() -> None:
+    for judge in JUDGES.values():
+        assert {*judge.metrics, *judge.corpus} <= set(METRICS)
 
 
 def test_the_language_of_an_answer() -> None:

@@ -65,8 +65,8 @@ def test_natural_texts(tmp_path: Path) -> None:
     made = with_text(tmp_path, "languages: [en, no]\ndescription: 2020-13-45\n")
     assert made.languages == ("eng_Latn", "nob_Latn")
     assert task(tmp_path, CHOICE, fields="text", languages="sw").languages == ("swh_Latn",)
-    assert task(tmp_path, WRITTEN, prompt_language="German").form.prompt_language == "deu_Latn"
-    assert task(tmp_path, WRITTEN, prompt_language="native").form.prompt_language == "native"
+    assert task(tmp_path, WRITTEN, prompt_language="German").prompt_template.prompt_language == "deu_Latn"
+    assert task(tmp_path, WRITTEN, prompt_language="native").prompt_template.prompt_language == "native"
 
 
 def test_forms_by_language(tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_aliases_that_would_write_out_a_huge_document(tmp_path: Path) -> None:
         (CHOICE, {"optional": ["note", "note"]}, "optional: 'note' is given twice"),
         (CHOICE, {"optional": ["text"]}, "optional: 'text' is one of the fields"),
         (CHOICE, {"fields": ["text", "topic"]}, "fields: 'topic' is the label's column"),
-        (CHOICE, {"fields": ["text", "label"]}, "fields: 'label' means the gold answer here"),
-        (WRITTEN, {"fields": ["country", "answer"]}, "fields: 'answer' means the gold answer here"),
+        (CHOICE, {"fields": ["text", "label"]}, "fields: 'label' means the reference answer here"),
+        (WRITTEN, {"fields": ["country", "answer"]}, "fields: 'answer' means the reference answer here"),
         (CHOICE, {"fields": ["my text"]}, "fields: no template can name 'my text'"),
         (CHOICE, {"fields": ["true"]}, "columns: {NAME: 'true'}"),
         (CHOICE, {"optional": ["if"]}, "optional: no template can name 'if'"),
@@ -151,7 +151,7 @@ def test_aliases_that_would_write_out_a_huge_document(tmp_path: Path) -> None:
         (WRITTEN, {"stop": ""}, "stop: '' is not allowed"),
         (WRITTEN, {"stop": ["x", ""]}, "stop[1]: '' is not allowed"),
         (WRITTEN, {"stop": {"de": ""}}, "stop.de: ''"),
-        (CHOICE, {"templates": {"default": {"prompt": "{{text}}"}}}, "templates.default: the default form is what"),
+        (CHOICE, {"templates": {"default": {"prompt": "{{text}}"}}}, "templates.default: the default template is what"),
         (CHOICE, {"exemplars": {"task": "nope", "split": "train"}}, "exemplars.task: there is no task 'nope'"),
         (
             CHOICE,
@@ -195,8 +195,8 @@ def test_classes_on_offer(tmp_path: Path) -> None:
     fields = dict.fromkeys(("passage", "question", "option_a", "option_b", "option_c"), "x")
     three, four = (Example("r", "eng_Latn", {**fields, **more}, "A") for more in ({}, {"option_d": "y"}))
     for name in ("belebele", "dream"):
-        for form in ("default", "lm-eval"):
-            choice = tasks.get(name).with_options(template=form)
+        for template in ("default", "lm-eval"):
+            choice = tasks.get(name).with_options(template=template)
             assert choice.offered(three) == (True, True, True, False)
             assert choice.offered(four) == (True,) * 4
     assert tasks.get("xnli").offered(Example("r", "eng_Latn", {"premise": "a", "hypothesis": "b"}, None)) == (True,) * 3

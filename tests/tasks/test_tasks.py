@@ -8,6 +8,7 @@ import pytest
 
 from transfix import tasks
 from transfix.data import Example
+from transfix.tasks import templates
 
 WORDS = {"entailment": " true", "neutral": " unknown", "contradiction": " false"}
 
@@ -23,7 +24,7 @@ def test_the_tasks() -> None:
     assert (len(xnli.languages), len(afrixnli.languages)) == (15, 18)
     assert (mnli.train_split, mnli.default_split) == ("train", "validation_matched")
     assert (xnli.default_split, afrixnli.default_split, afrixnli.train_split) == ("test", "test", None)
-    assert mnli.template == xnli.template == afrixnli.template
+    assert mnli.default_prompt == xnli.default_prompt == afrixnli.default_prompt
 
 
 @pytest.mark.parametrize("name", tasks.names())
@@ -33,21 +34,23 @@ def test_every_built_in_task_can_ask_in_all_its_languages(name: str) -> None:
         "target_language": "German",
         "source_language": "English",
     }
-    for form in task.forms:
-        asked = task.with_options(template=form)
+    for template in task.prompt_templates:
+        asked = task.with_options(template=template)
         codes = [
-            code for code in task.languages if form == "default" or code in {*asked.form.prompt, *asked.form.labels}
+            code
+            for code in task.languages
+            if template == "default" or code in {*asked.prompt_template.prompt, *asked.prompt_template.labels}
         ]
         assert (
             codes
             or task.name in ("mnli", "afrixnli", "gsm8k", "afrimgsm", "squad", "squadshifts", "tydiqa", "mlqa")
-            or ("default" in asked.form.prompt)
+            or ("default" in asked.prompt_template.prompt)
         )
         for code in codes:
-            gold = task.classes[0] if task.classes else "7"
-            example = Example("x", code, {key: fields[key] for key in task.fields}, gold)
+            reference = task.classes[0] if task.classes else "7"
+            example = Example("x", code, {key: fields[key] for key in task.fields}, reference)
             whole = asked.prompt(example) + asked.target(example)
-            assert all(fields[key] in whole for key in task.fields if "language" not in key), (form, code)
+            assert all(fields[key] in whole for key in task.fields if "language" not in key), (template, code)
             assert "{" not in whole
 
 
@@ -86,6 +89,19 @@ def test_options() -> None:
         task.verbaliser,
     )
     assert tasks.get("xnli") is task
+
+
+def test_nothing_asked_for_is_the_same_task_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tasks.get("xnli")
+    other = task.with_options("lm-eval")
+    checked: list[str] = []
+    monkeypatch.setattr(templates, "problems", lambda text, fields: checked.append(text) or [])
+    assert task.with_options(None, None) is task
+    assert task.with_options("default") is task
+    assert other.with_options() is other
+    assert not checked, "templates that were checked already"
+    assert task.with_options("lm-eval") == other
+    assert checked
 
 
 @pytest.mark.parametrize(

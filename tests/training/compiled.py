@@ -42,7 +42,7 @@ def learned(case: str, compile_: bool, output: Path) -> list[torch.Tensor]:
         premise = [draw.randrange(8, 64) for _ in range(draw.randint(4, 9))]
         for _ in range(3 if group % 2 else 1):
             end = [draw.randrange(8, 64) for _ in range(draw.randint(2, 5))]
-            rows.append(batches.Sequence(len(rows), (*premise, *end)))
+            rows.append(batches.TokenSequence(len(rows), (*premise, *end)))
     targets = torch.tensor([draw.randrange(3) for _ in rows])
     steps = batches.training_steps(batches.shared(model, rows, 64, widest=6), 2, 6, 40, seed=0)
     kept = KeptLayers.of(adapter, steps, 2, 0, output) if case == "kept" else None

@@ -37,19 +37,19 @@ DEFAULTS: dict[str, Any] = {
 
 
 @cache
-def _rows() -> tuple[tuple[batches.Sequence, ...], Tensor]:
+def _rows() -> tuple[tuple[batches.TokenSequence, ...], Tensor]:
     draw = random.Random(0)
-    rows: list[batches.Sequence] = []
+    rows: list[batches.TokenSequence] = []
     for _ in range(8):
         premise = [draw.randrange(8, VOCABULARY) for _ in range(draw.randint(4, 9))]
         for _ in range(3):
             tokens = (*premise, *(draw.randrange(8, VOCABULARY) for _ in range(draw.randint(2, 5))))
-            rows.append(batches.Sequence(len(rows), tokens))
+            rows.append(batches.TokenSequence(len(rows), tokens))
     return tuple(rows), torch.tensor([draw.randrange(3) for _ in rows])
 
 
 @pytest.fixture
-def rows() -> tuple[batches.Sequence, ...]:
+def rows() -> tuple[batches.TokenSequence, ...]:
     """24 rows: eight premises of three."""
     return _rows()[0]
 

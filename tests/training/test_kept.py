@@ -73,7 +73,7 @@ def make(architecture_name: str, *parts: Part, dtype: torch.dtype = torch.float3
 
 
 @pytest.fixture
-def steps(rows: tuple[batches.Sequence, ...]) -> list[list[list[Tree]]]:
+def steps(rows: tuple[batches.TokenSequence, ...]) -> list[list[list[Tree]]]:
     """Three epochs; forwards of trees and, in the second half, of plain rows."""
     trees = [*batches.grow(rows[:12], 1000), *batches.grow(rows[12:], 1000, widest=1)]
     return batches.training_steps(trees, EPOCHS, 6, 60, seed=0)

@@ -38,12 +38,12 @@ def build(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
         return MODELS[name]().to(dtype).eval()
 
 
-def sequences(shared: bool) -> list[batches.Sequence]:
+def sequences(shared: bool) -> list[batches.TokenSequence]:
     trunk = (20, 21, 22, 23, 24)
     own = [(30 + index,) for index in range(len(TARGETS))]
     prompts = [trunk + last if shared else (*last, *trunk[: index + 1]) for index, last in enumerate(own)]
     return [
-        batches.Sequence(index, (*prompt, *target[:-1]), len(target))
+        batches.TokenSequence(index, (*prompt, *target[:-1]), len(target))
         for index, (prompt, target) in enumerate(zip(prompts, TARGETS, strict=True))
     ]
 

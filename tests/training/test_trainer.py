@@ -33,7 +33,12 @@ METHODS: dict[str, tuple[Part, ...]] = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_loss_of_the_first_step(
-    prepared: Prepared, steps: Steps, rows: tuple[batches.Sequence, ...], targets: Tensor, words: Tensor, method: str
+    prepared: Prepared,
+    steps: Steps,
+    rows: tuple[batches.TokenSequence, ...],
+    targets: Tensor,
+    words: Tensor,
+    method: str,
 ) -> None:
     step = steps()[0]
     chosen = [s.index for forward in step for tree in forward for s in tree.sequences]
@@ -83,7 +88,7 @@ def test_only_the_adapter_moves(prepared: Prepared, tensors: Tensors, method: st
 
 
 def test_training_on_separate_rows_is_the_same(
-    prepared: Prepared, steps: Steps, tensors: Tensors, rows: tuple[batches.Sequence, ...]
+    prepared: Prepared, steps: Steps, tensors: Tensors, rows: tuple[batches.TokenSequence, ...]
 ) -> None:
     alone = [
         [[Tree((s,), len(s.tokens)) for tree in forward for s in tree.sequences] for forward in step]

@@ -32,6 +32,7 @@ from transfix.adapters.methods.part import Part
 from transfix.adapters.methods.registry import METHODS, AnyPart
 from transfix.config.validation import checked
 from transfix.errors import Problem, TransfixError
+from transfix.storage.atomic import StorageError, write_file
 
 RECORD = "adapter.json"
 TENSORS = "adapter.safetensors"
@@ -121,13 +122,15 @@ def save(
     try:
         target.mkdir(parents=True, exist_ok=True)
         waiting = _waiting(target, own)
-        _write(waiting, to_bytes(tensors))
-        _write(target / RECORD, json.dumps(record, indent=2, ensure_ascii=False).encode())
+        write_file(waiting, to_bytes(tensors))
+        write_file(target / RECORD, json.dumps(record, indent=2, ensure_ascii=False))
         with suppress(FileNotFoundError):  # another process, that saved the same adapter, was first
-            waiting.replace(target / TENSORS)
+            os.replace(waiting, target / TENSORS)
         for left in target.glob(f"{TENSORS}.*"):  # of saves that were killed
             if _WAITING.fullmatch(left.name) and left != waiting:
                 left.unlink(missing_ok=True)
+    except StorageError as error:
+        raise AdapterFileError(f"{target}: the adapter could not be written: {error.reason}.") from error
     except OSError as error:
         raise AdapterFileError(f"{target}: the adapter could not be written: {error.strerror or error}.") from error
     return target
@@ -301,12 +304,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

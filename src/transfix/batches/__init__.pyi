@@ -4,6 +4,8 @@ from .encoding import encode as encode
 from .head import focused_head as focused_head
 from .head import head_input as head_input
 from .head import instead_of_head as instead_of_head
+from .logits import target_logits as target_logits
+from .logits import word_logits as word_logits
 from .plan import evaluation_batches as evaluation_batches
 from .plan import training_steps as training_steps
 from .sharing import mask_dtype as mask_dtype
@@ -12,6 +14,6 @@ from .tensors import Batch as Batch
 from .tensors import collate as collate
 from .tokens import rows_of as rows_of
 from .tokens import sortable as sortable
-from .trees import Sequence as Sequence
+from .trees import TokenSequence as TokenSequence
 from .trees import Tree as Tree
 from .trees import grow as grow

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence as List
+from collections.abc import Sequence
 
 from transfix.batches.trees import Tree
 
 
-def evaluation_batches(trees: List[Tree], budget: int) -> list[list[Tree]]:
+def evaluation_batches(trees: Sequence[Tree], budget: int) -> list[list[Tree]]:
     """Batches of at most `budget` tokens, padding included, longest first (so that memory is known at once)."""
     return _packed(sorted(trees, key=lambda tree: (-tree.size, tree.sequences[0].index)), budget)
 
 
-def training_steps(trees: List[Tree], epochs: int, rows: int, budget: int, seed: int) -> list[list[list[Tree]]]:
+def training_steps(trees: Sequence[Tree], epochs: int, rows: int, budget: int, seed: int) -> list[list[list[Tree]]]:
     """Every optimiser step of a training, each a list of forwards: a pure function of its arguments.
 
     Trees are shuffled, then sorted by length within windows of 16 steps, so that a step's rows are of similar length; the
@@ -38,7 +38,7 @@ def training_steps(trees: List[Tree], epochs: int, rows: int, budget: int, seed:
     return steps
 
 
-def _by_rows(trees: List[Tree], rows: int) -> list[list[Tree]]:
+def _by_rows(trees: Sequence[Tree], rows: int) -> list[list[Tree]]:
     """Cuts a list of trees where `rows` sequences are reached."""
     groups: list[list[Tree]] = []
     count = rows
@@ -51,7 +51,7 @@ def _by_rows(trees: List[Tree], rows: int) -> list[list[Tree]]:
     return groups
 
 
-def _packed(trees: List[Tree], budget: int) -> list[list[Tree]]:
+def _packed(trees: Sequence[Tree], budget: int) -> list[list[Tree]]:
     """Cuts a list of trees where the padded size would pass the budget, and between rows that share and rows that may not."""
     groups: list[list[Tree]] = []
     widest = 0

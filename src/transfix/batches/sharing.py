@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as List
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transfix.adapters import use
 from transfix.batches.head import focused_head
 from transfix.batches.tensors import Batch, collate
-from transfix.batches.trees import Sequence, Tree, grow
+from transfix.batches.trees import TokenSequence, Tree, grow
 
 _WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 """How configurations name the number of tokens that a layer looks back over."""
@@ -26,7 +26,9 @@ _TOLERANCE = 0.05
 _asked: WeakKeyDictionary[PreTrainedModel, dict[str, bool]] = WeakKeyDictionary()
 
 
-def shared(model: PreTrainedModel, sequences: List[Sequence], budget: int, widest: int | None = None) -> list[Tree]:
+def shared(
+    model: PreTrainedModel, sequences: Sequence[TokenSequence], budget: int, widest: int | None = None
+) -> list[Tree]:
     """The sequences as trees, as far as this model can share.
 
     A tree is made of what lies within the sliding window, if the model has one. A model whose layers carry a state from
@@ -67,7 +69,7 @@ def _asks(model: PreTrainedModel) -> bool:
     """Asks the base model: its architecture decides. An adapter would only add rounding (in bfloat16 up to the tolerance)."""
     size = int(model.get_output_embeddings().weight.shape[0])
     trunk = tuple((7 * place + 3) % size for place in range(4))
-    rows = [Sequence(index, (*trunk, (11 * index + 5) % size, (13 * index + 8) % size), 2) for index in range(3)]
+    rows = [TokenSequence(index, (*trunk, (11 * index + 5) % size, (13 * index + 8) % size), 2) for index in range(3)]
     training = model.training
     model.eval()
     try:

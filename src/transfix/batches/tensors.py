@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as List
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,7 +44,7 @@ class Batch:
         return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-def collate(trees: List[Tree], pad: int) -> Batch:
+def collate(trees: Sequence[Tree], pad: int) -> Batch:
     """The trees as one batch, a row each; `pad` is the token id that fills up."""
     if all(len(tree.sequences) == 1 for tree in trees):
         return _plain(trees, pad)
@@ -74,7 +74,7 @@ def collate(trees: List[Tree], pad: int) -> Batch:
     return Batch(ids, positions, mask[:, None], torch.tensor(reads), tuple(indices))
 
 
-def _plain(trees: List[Tree], pad: int) -> Batch:
+def _plain(trees: Sequence[Tree], pad: int) -> Batch:
     """Rows without sharing: left-padded, so that targets stand at the end, with an ordinary mask."""
     width = max(tree.size for tree in trees)
     ids = torch.full((len(trees), width), pad)

@@ -10,8 +10,7 @@ found in the tokens, not in the text, so a template or a tokenizer cannot break 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Sequence as List
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -22,7 +21,7 @@ WORTHWHILE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class TokenSequence:
     """One row's tokens.
 
     Attributes:
@@ -32,7 +31,7 @@ class Sequence:
     """
 
     index: int
-    tokens: List[int]
+    tokens: Sequence[int]
     reads: int = 1
 
 
@@ -47,7 +46,7 @@ class Tree:
             it must not be in one batch with rows that share.
     """
 
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[TokenSequence, ...]
     shared: int
     alone: bool = False
 
@@ -62,7 +61,7 @@ class Tree:
         return max(len(sequence.tokens) for sequence in self.sequences)
 
 
-def grow(sequences: Iterable[Sequence], largest: int, widest: int | None = None) -> list[Tree]:
+def grow(sequences: Iterable[TokenSequence], largest: int, widest: int | None = None) -> list[Tree]:
     """Groups sequences into trees. The order of the result depends on nothing but the tokens.
 
     Args:
@@ -71,7 +70,7 @@ def grow(sequences: Iterable[Sequence], largest: int, widest: int | None = None)
         widest: no tree gets more sequences than this; 1 means no sharing.
     """
     trees: list[Tree] = []
-    group: list[Sequence] = []
+    group: list[TokenSequence] = []
     shared = 0
 
     def close() -> None:
@@ -95,5 +94,5 @@ def grow(sequences: Iterable[Sequence], largest: int, widest: int | None = None)
     return trees
 
 
-def _common(a: List[int], b: List[int]) -> int:
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))

@@ -32,7 +32,7 @@ def list_tasks() -> None:
         task = tasks.get(name)
         languages = str(len(task.languages))
         split = task.train_split or "–"
-        table.add_row(name, task.kind, ", ".join(task.fields), languages, split, ", ".join(task.forms))
+        table.add_row(name, task.kind, ", ".join(task.fields), languages, split, ", ".join(task.prompt_templates))
     console().print(table)
 
 
@@ -79,7 +79,7 @@ def _print(found: Findings, model: str | None) -> None:
     shown = console()
     shown.soft_wrap = True
     task = found.task
-    shown.print(Text(f"{task.name}: {task.kind}, template {task.form_name}, scored by {task.metric}", style="bold"))
+    shown.print(Text(f"{task.name}: {task.kind}, template {task.template_name}, scored by {task.metric}", style="bold"))
     for part in found.parts:
         _print_part(shown, part, table.get(part.code).name)
     if model is None:

@@ -23,9 +23,9 @@ class Example:
         id: unique within benchmark, language and split; row-parallel benchmarks give parallel rows the same id.
         language: FLORES-style code, `deu_Latn`.
         fields: the row's texts by name, for natural language inference `premise` and `hypothesis`.
-        label: the gold answer: the class name where classes are chosen from, the first of `answers` where texts are
+        label: the reference answer: the class name where classes are chosen from, the first of `answers` where texts are
             written, the number (`1000`, `3.50`) where one is computed; `None` for an unlabelled row.
-        answers: every accepted gold text, without repetition; empty where classes are chosen from.
+        answers: every accepted reference text, without repetition; empty where classes are chosen from.
     """
 
     id: str

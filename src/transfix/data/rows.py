@@ -1,4 +1,4 @@
-"""Turns the rows of a table into examples of a benchmark: finds its columns, checks its texts, reads its gold."""
+"""Turns the rows of a table into examples of a benchmark: finds its columns, checks its texts, reads its reference answer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from transfix.data.benchmarks import IDENTIFIER, LABEL, LANGUAGE, Benchmark, Values
 from transfix.data.example import BadRowError, BadRows, DataError, Example, Rows
-from transfix.data.golds import Classes, Numbers, Texts, gold_reader
 from transfix.data.lines import shortened
+from transfix.data.references import ReferenceReader, reference_reader
 from transfix.data.tables import Record, Table
 from transfix.errors import Problem
 
@@ -126,7 +126,7 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
     """
     places = Places(table, reading, bad.name)
     labels = {} if reading.benchmark.prepare else reading.labels  # else they are applied before `prepare`
-    gold = gold_reader(reading.benchmark, labels, table.class_names, table.is_typed)
+    reference_of = reference_reader(reading.benchmark, labels, table.class_names, table.is_typed)
     codes = frozenset(reading.benchmark.codes(reading.language))
     other_languages: dict[str, int] = {}
     found: list[Example] = []
@@ -145,7 +145,7 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
         is_wanted = reading.limit is None or len(found) < reading.limit
         if not is_wanted and table.is_typed:
             break
-        example, problems = _example(record, values, index, places, gold, reading)
+        example, problems = _example(record, values, index, places, reference_of, reading)
         if example is not None and example.id in first_with:
             problems = [
                 f"the id {example.id!r} stands on more than one row (first: {bad.place(first_with[example.id])})"
@@ -161,7 +161,7 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
         if is_wanted:
             found.append(example)
     fields = ", ".join(reading.benchmark.fields)
-    expected = f"{fields} (not empty) and label ({gold.allowed}), read as {table.layout}"
+    expected = f"{fields} (not empty) and label ({reference_of.allowed}), read as {table.layout}"
     bad.raise_if_any(expected, reading.skips_bad_rows)
     if not found:
         has_language = index >= 0 or not other_languages
@@ -184,7 +184,7 @@ def _example(
     values: Values,
     index: int,
     places: Places,
-    gold: Numbers | Texts | Classes,
+    reference_of: ReferenceReader,
     reading: Reading,
 ) -> tuple[Example | None, list[str]]:
     """A row as an example, or everything that is wrong with it; neither if its annotators agreed on no label."""
@@ -208,7 +208,7 @@ def _example(
             texts.update({} if text is None else {field: text})
     answer = None
     try:
-        answer = gold(_present(values, LABEL, places), texts)
+        answer = reference_of(_present(values, LABEL, places), texts)
     except BadRowError as error:
         problems.append(str(error))
     identifier = f"{reading.split}-{index:05d}"
@@ -229,7 +229,7 @@ def _text(values: Values, field: str, places: Places, benchmark: Benchmark) -> s
         return None
     value = _present(values, field, places)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and benchmark.gold == "number":
+    if is_number and benchmark.reference == "number":
         return str(value)
     if not isinstance(value, str):
         raise BadRowError(f"{field} is {shortened(repr(value))}, not a text")

@@ -137,7 +137,7 @@ def _examples(rows: Iterator[Values], benchmark: Benchmark, language: str, id_pr
         if benchmark.parallel is not None:
             row.update(pair(benchmark, language, row[ENGLISH], row[TEXT]))
             row[ANSWERS] = [row[TARGET]]
-        elif benchmark.gold == "number":
+        elif benchmark.reference == "number":
             row[ANSWERS] = [row[LABEL]]
         answers = tuple(row.get(ANSWERS, ()))
         yield Example(

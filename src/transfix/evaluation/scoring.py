@@ -1,4 +1,7 @@
-"""Choices scored in one forward an example: the log-probability of each class's label word, or of whole continuations."""
+"""Choices scored in one forward an example: the log-probability of each class's label word, or of whole continuations.
+
+A scorer makes its rows' batches once and scores them as often as is wanted, for example after every epoch of a training.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from transfix import batches
-from transfix.batches import Batch, Encoded
+from transfix.batches import Batch, Encoded, TokenSequence, target_logits, word_logits
 from transfix.errors import NotFiniteError, TransfixError
 
 CHUNK = 64
@@ -22,28 +25,114 @@ TOKENS = 2048
 """Tokens in a forward. More brings nothing on a CPU and little on a GPU, and costs padding."""
 
 
-def word_logits(
-    model: PreTrainedModel, batch: Batch, words: Int[Tensor, " classes"], **options: Any
-) -> Float[Tensor, "reads classes"]:
-    """The logits of the label words at the batch's reads, float32, in the order of `batch.indices`."""
-    return target_logits(model, batch, words, **options).float()
-
-
-def target_logits(
-    model: PreTrainedModel, batch: Batch, words: Int[Tensor, " words"] | None = None, **options: Any
-) -> Float[Tensor, "reads words"]:
-    """The logits at the batch's reads, in the model's dtype, in the order of `batch.indices`.
+class ChoiceScorer:
+    """Log-probabilities over the classes of the same prompts, by label words of one token.
 
     Args:
-        model: with a language-model head.
-        batch: what it reads.
-        words: token ids whose logits are wanted; `None` for the whole vocabulary.
-        options: further arguments of the model.
+        model: what is measured, at each time with the adapter that is active then. Its attention backend must stay.
+        sequences: the prompts, numbered from 0 in their order.
+        words: the token id of each class's label word.
+        pad: the padding token.
+        budget: tokens in a forward.
     """
-    with batches.focused_head(model, batch.reads, words):
-        inputs = batch.inputs(model.device, batches.mask_dtype(model))
-        logits: Tensor = model(**inputs, use_cache=False, **options).logits[0]
-    return logits
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        sequences: Sequence[TokenSequence],
+        words: Int[Tensor, " classes"],
+        pad: int,
+        budget: int = TOKENS,
+    ) -> None:
+        self.model, self.words, self.pad = model, words, pad
+        self._rows = len(sequences)
+        self._forwards = batches.evaluation_batches(batches.shared(model, sequences, budget), budget)
+
+    def score(self, advance: Callable[[int], object] | None = None) -> Float[Tensor, "rows classes"]:
+        """Log-probabilities normalised over the label words, on the CPU. Puts the model into evaluation mode.
+
+        Args:
+            advance: told after each forward how many rows it finished.
+
+        Raises:
+            TransfixError: if a score is no number, as it happens in float16.
+        """
+        self.model.eval()
+        scores = torch.full((self._rows, len(self.words)), float("nan"))
+        with torch.inference_mode():
+            for trees in self._forwards:
+                batch = batches.collate(trees, self.pad)
+                scores[list(batch.indices)] = word_logits(self.model, batch, self.words).log_softmax(-1).cpu()
+                if advance is not None:
+                    advance(len(batch.indices))
+        if not bool(scores.isfinite().all()):
+            row = int((~scores.isfinite().all(-1)).nonzero()[0])
+            what = f"the scores of row {row + 1} are not finite ({scores[row].tolist()})"
+            raise NotFiniteError(what, self.model.dtype)
+        return scores
+
+
+class LikelihoodScorer:
+    """Summed log-probabilities of the same continuations, each of any length.
+
+    Continuations that begin with the same tokens (the options of a row) share them.
+
+    Args:
+        model: what is measured, at each time with the adapter that is active then. Its attention backend must stay.
+        sequences: context and continuation without its last token, numbered from 0 in their order; each reads as many
+            positions as its continuation has tokens.
+        continuations: their tokens, in the same order.
+        pad: the padding token.
+        budget: tokens in a forward.
+
+    Raises:
+        TransfixError: if a continuation is empty.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        sequences: Sequence[TokenSequence],
+        continuations: Sequence[Sequence[int]],
+        pad: int,
+        budget: int = TOKENS // 2,
+    ) -> None:
+        for number, continuation in enumerate(continuations, start=1):
+            if len(continuation) < 1:
+                raise TransfixError(f"continuation {number} has no tokens: nothing of it can be scored.")
+        self.model, self.continuations, self.pad = model, continuations, pad
+        self._forwards = batches.evaluation_batches(batches.shared(model, sequences, budget), budget)
+
+    def score(
+        self, advance: Callable[[int], object] | None = None
+    ) -> tuple[Float[Tensor, " continuations"], Bool[Tensor, " continuations"]]:
+        """The log-probability of each continuation, and whether greedy decoding would write it.
+
+        Both on the CPU, the first in float32. Puts the model into evaluation mode.
+
+        Args:
+            advance: told after each forward how many continuations it finished.
+
+        Raises:
+            TransfixError: if a score is no number, as it happens in float16.
+        """
+        self.model.eval()
+        totals = torch.zeros(len(self.continuations), dtype=torch.float32)
+        greedy = torch.ones(len(self.continuations), dtype=torch.bool)
+        with torch.inference_mode():
+            for trees in self._forwards:
+                batch = batches.collate(trees, self.pad)
+                wanted = [token for index in _runs(batch.indices) for token in self.continuations[index]]
+                rows = torch.tensor(batch.indices)
+                scores, likeliest = _of_targets(self.model, batch, torch.tensor(wanted))
+                totals.index_add_(0, rows, scores)
+                greedy[rows[~likeliest]] = False
+                if advance is not None:
+                    advance(sum(len(tree.sequences) for tree in trees))
+        if not bool(totals.isfinite().all()):
+            row = int((~totals.isfinite()).nonzero()[0])
+            raise NotFiniteError(f"the score of continuation {row + 1} is {totals[row]}", self.model.dtype)
+        return totals, greedy
 
 
 def score_choices(
@@ -54,36 +143,9 @@ def score_choices(
     advance: Callable[[int], object] | None = None,
     budget: int = TOKENS,
 ) -> Float[Tensor, "rows classes"]:
-    """Log-probabilities over the classes, normalised over the label words.
-
-    Args:
-        model: with the adapter to be measured active; put into evaluation mode.
-        prompts: the rows.
-        words: the token id of each class's label word.
-        pad: the padding token.
-        advance: told after each forward how many rows it finished.
-        budget: tokens in a forward.
-
-    Returns:
-        (rows, classes), on the CPU.
-
-    Raises:
-        TransfixError: if a score is no number, as it happens in float16.
-    """
-    model.eval()
-    scores = torch.full((len(prompts), len(words)), float("nan"))
-    sequences = [batches.Sequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
-    trees = batches.shared(model, sequences, budget)
-    with torch.inference_mode():
-        for group in batches.evaluation_batches(trees, budget):
-            batch = batches.collate(group, pad)
-            scores[list(batch.indices)] = word_logits(model, batch, words).log_softmax(-1).cpu()
-            if advance is not None:
-                advance(len(batch.indices))
-    if not bool(scores.isfinite().all()):
-        row = int((~scores.isfinite().all(-1)).nonzero()[0])
-        raise NotFiniteError(f"the scores of row {row + 1} are not finite ({scores[row].tolist()})", model.dtype)
-    return scores
+    """What a `ChoiceScorer` of these prompts gives, once."""
+    sequences = [TokenSequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
+    return ChoiceScorer(model, sequences, words, pad, budget).score(advance)
 
 
 def log_likelihoods(
@@ -92,47 +154,19 @@ def log_likelihoods(
     pad: int,
     advance: Callable[[int], object] | None = None,
     budget: int = TOKENS // 2,
-) -> tuple[Float[Tensor, " continuations"], list[bool]]:
-    """The summed log-probability of continuations of any length, and whether greedy decoding would write each.
-
-    Continuations that begin with the same tokens (the options of a row) share them.
+) -> tuple[Float[Tensor, " continuations"], Bool[Tensor, " continuations"]]:
+    """What a `LikelihoodScorer` gives, once.
 
     Args:
-        model: with the adapter to be measured active; put into evaluation mode.
+        model: with the adapter to be measured active.
         continuations: (tokens of context and continuation, how many of the last belong to the continuation).
         pad: the padding token.
         advance: told after each forward how many continuations it finished.
         budget: tokens in a forward.
-
-    Returns:
-        (continuations,) in float32 on the CPU; and for each whether every token of it is the likeliest one.
-
-    Raises:
-        TransfixError: if a continuation is empty, or a score is no number, as it happens in float16.
     """
-    for number, (_, reads) in enumerate(continuations, start=1):
-        if reads < 1:
-            raise TransfixError(f"continuation {number} has no tokens: nothing of it can be scored.")
-    model.eval()
-    totals = torch.zeros(len(continuations), dtype=torch.float32)
-    greedy = torch.ones(len(continuations), dtype=torch.bool)
-    sequences = [batches.Sequence(index, tokens[:-1], reads) for index, (tokens, reads) in enumerate(continuations)]
-    with torch.inference_mode():
-        for group in batches.evaluation_batches(batches.shared(model, sequences, budget), budget):
-            batch = batches.collate(group, pad)
-            wanted = [
-                token for index in _runs(batch.indices) for token in continuations[index][0][-continuations[index][1] :]
-            ]
-            rows = torch.tensor(batch.indices)
-            scores, likeliest = _of_targets(model, batch, torch.tensor(wanted))
-            totals.index_add_(0, rows, scores)
-            greedy[rows[~likeliest]] = False
-            if advance is not None:
-                advance(sum(len(tree.sequences) for tree in group))
-    if not bool(totals.isfinite().all()):
-        row = int((~totals.isfinite()).nonzero()[0])
-        raise NotFiniteError(f"the score of continuation {row + 1} is {totals[row]}", model.dtype)
-    return totals, greedy.tolist()
+    sequences = [TokenSequence(index, tokens[:-1], reads) for index, (tokens, reads) in enumerate(continuations)]
+    targets = [tokens[len(tokens) - reads :] for tokens, reads in continuations]
+    return LikelihoodScorer(model, sequences, targets, pad, budget).score(advance)
 
 
 def _of_targets(

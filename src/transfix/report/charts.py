@@ -200,8 +200,8 @@ def setting_name(found: Curve) -> str:
 
 def _dot(x: Scale, y: Scale, value: float, entry: Mapping[str, Any], words: str) -> Dot:
     low, high = entry["interval"]
-    text = f"{words}: {labels.estimate(entry['accuracy'], entry['interval'])}"
-    return Dot(x.at(value), y.up(entry["accuracy"]), y.up(low), y.up(high), text)
+    text = f"{words}: {labels.estimate(entry['score'], entry['interval'])}"
+    return Dot(x.at(value), y.up(entry["score"]), y.up(low), y.up(high), text)
 
 
 def curve(found: Curve, chance: float | None = None) -> Chart | None:
@@ -221,8 +221,8 @@ def curve(found: Curve, chance: float | None = None) -> Chart | None:
             _dot(x, y, p.x, entry, f"{series.label}, {setting_name(found).lower()} {short(p.x)}") for p, entry in points
         )
         lines.append(Line(mark(number), series.label, dots, shift=4.0 * (number - (len(known) - 1) / 2)))
-        top_point, top = max(points, key=lambda pair: pair[1]["accuracy"])
-        said.append(f"{series.label} is highest at {short(top_point.x)}, {labels.percent(top['accuracy'])} %")
+        top_point, top = max(points, key=lambda pair: pair[1]["score"])
+        said.append(f"{series.label} is highest at {short(top_point.x)}, {labels.percent(top['score'])} %")
     levels = () if chance is None else ((y.up(chance), "chance", "chance"),)
     name = setting_name(found)
     words = f"{'; '.join(said)}. The numbers are in the table below."
@@ -242,14 +242,14 @@ def parameters(task: TaskReport) -> Chart | None:
         return None
     bases = [(method, entry) for method, _ in drawn if method.run.is_base and (entry := average(method))]
     ends = [end for _, entry, _, _ in sized for end in entry["interval"]]
-    y = Scale.shares(ends + [entry["accuracy"] for _, entry in bases])
+    y = Scale.shares(ends + [entry["score"] for _, entry in bases])
     x = Scale.powers(count for count, _, _, _ in sized)
     lines: dict[Mark, list[Dot]] = {}
     for count, entry, method, drawn_as in sized:
         words = f"{method.label}, {labels.number(int(count))} parameters"
         lines.setdefault(drawn_as, []).append(_dot(x, y, count, entry, words))
     named = dict(legend(task.methods))
-    top = max(sized, key=lambda found: found[1]["accuracy"])
+    top = max(sized, key=lambda found: found[1]["score"])
     said = (
         f"{len(sized)} methods from {short(min(s[0] for s in sized))} to {short(max(s[0] for s in sized))} trained "
         f"parameters; the highest score is that of {top[2].label} with {short(top[0])}. The numbers are in the table above."
@@ -261,5 +261,5 @@ def parameters(task: TaskReport) -> Chart | None:
         x,
         y,
         tuple(Line(drawn_as, named[drawn_as], tuple(dots), joined=False) for drawn_as, dots in lines.items()),
-        tuple((y.up(entry["accuracy"]), method.label, "base") for method, entry in bases[:1]),
+        tuple((y.up(entry["score"]), method.label, "base") for method, entry in bases[:1]),
     )

@@ -9,7 +9,7 @@ from transfix.errors import TransfixError
 from transfix.report import labels
 from transfix.report.contents import Differences, Method, rank_correlation
 from transfix.statistics import one_run
-from transfix.statistics.over_seeds import ALPHA
+from transfix.statistics.tests import ALPHA
 
 RIVALS = 3
 """How many of the other methods the best one is compared with."""
@@ -23,7 +23,7 @@ def best(methods: Sequence[Method]) -> Method | None:
         list(methods),
     ]
     candidates = next((found for found in ranks if any(_main(m) for m in found)), [])
-    return max(candidates, key=lambda m: main["accuracy"] if (main := _main(m)) else -1.0, default=None)
+    return max(candidates, key=lambda m: main["score"] if (main := _main(m)) else -1.0, default=None)
 
 
 def _main(method: Method) -> Mapping[str, Any] | None:
@@ -39,14 +39,14 @@ def claims(
     Args:
         title: the task's name.
         methods: the columns of its table.
-        chance: accuracy of a guess, or None if it is not known.
+        chance: score of a guess, or None if it is not known.
         differences: between them.
     """
     top = best(methods)
     main = _main(top) if top else None
     if top is None or main is None:
         return f"{title}: no rows with a gold answer yet", []
-    headline = f"{top.label}: {labels.estimate(main['accuracy'], main['interval'])} {_scope(top)}"
+    headline = f"{top.label}: {labels.estimate(main['score'], main['interval'])} {_scope(top)}"
     if chance is not None:
         versus = _against(main["interval"], chance)
         level = f"{labels.percent(chance)}{labels.NO_BREAK}%"
@@ -56,7 +56,7 @@ def claims(
     sentences = [sentence for method in methods if (sentence := _method(method, chance))]
     rivals = sorted(
         (method for method in methods if method is not top and not method.run.is_base and _main(method)),
-        key=lambda method: -(_main(method) or {})["accuracy"],
+        key=lambda method: -(_main(method) or {})["score"],
     )
     return headline, sentences + [sentence for other in rivals[:RIVALS] if (sentence := _pair(top, other, differences))]
 
@@ -79,7 +79,7 @@ def _method(method: Method, chance: float | None) -> str:
     main = _main(method)
     if main is None:
         return ""
-    words = [f"{method.label}: {labels.estimate(main['accuracy'], main['interval'])} {_scope(method)}"]
+    words = [f"{method.label}: {labels.estimate(main['score'], main['interval'])} {_scope(method)}"]
     if method.seeds > 1 and main["sd"] is not None:
         words.append(f"the mean of {method.seeds} seeds, standard deviation {labels.points(main['sd'])} points")
     others = [

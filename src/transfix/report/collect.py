@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from transfix.errors import TransfixError
-from transfix.report import claims, columns, labels, settings
+from transfix.report import claims, columns, curves, labels, settings
 from transfix.report.contents import ExampleRow, Method, Report, TaskReport
 from transfix.runs.records import Predictions, RunRecord, find, read
-from transfix.statistics import one_run
+from transfix.statistics import metrics, one_run
 
 EXAMPLES = 30
 """Rows of a language that the page shows: the first ones, so that nobody picked them."""
@@ -62,7 +62,7 @@ def collect(
     reports = [_task(task, methods, examples) for task in tasks]
     reports = [report for report in reports if report.languages]
     reports.sort(key=lambda report: (-len(report.languages) * len(report.methods), report.name))
-    return Report(str(directory), runs, tuple(reports), tuple(notes))
+    return Report(str(directory), runs, tuple(reports), tuple(notes), curves.curves(reports))
 
 
 def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | None) -> TaskReport:
@@ -83,6 +83,7 @@ def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | No
     headline, sentences = claims.claims(title, methods, chance, differences)
     return TaskReport(
         metric=next((str(m["metric_title"]) for _, found in metas for m in found if m.get("metric_title")), "accuracy"),
+        metrics=tuple(map(metrics.get, dict.fromkeys(name for method in methods for name in method.further))),
         further=_further(task, methods, averaged),
         name=task,
         title=title,
@@ -100,7 +101,7 @@ def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | No
 
 
 def _chance(metas: Sequence[Mapping[str, Any]]) -> float | None:
-    """Accuracy of a guess, as the predictions say it; None if they do not, or not alike."""
+    """Score of a guess, as the predictions say it; None if they do not, or not alike."""
     given = [float(meta["chance"]) for meta in metas if isinstance(meta.get("chance"), float)]
     if given:  # rows with fewer options than the task has classes
         return sum(given) / len(given)
@@ -147,13 +148,13 @@ def _in_order(languages: Sequence[labels.Spoken], methods: Sequence[Method]) -> 
 
     def key(language: labels.Spoken) -> tuple[bool, float, str]:
         entry = best.language(language.code) if best else None
-        return language.code != one_run.ENGLISH, -entry["accuracy"] if entry else 1.0, language.name
+        return language.code != one_run.ENGLISH, -entry["score"] if entry else 1.0, language.name
 
     return tuple(sorted(languages, key=key))
 
 
 def _one_answer(method: Method, task: str) -> list[str]:
-    """A note if a method gives one answer nearly always: its accuracy then says how often that class occurs."""
+    """A note if a method gives one answer nearly always: its score then says how often that class occurs."""
     counts, answers, most = [], dict[str, None](), 0
     for run in method.runs:
         of_run = [_overwhelming(predictions) for predictions in run.predictions[task].values()]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from transfix.errors import TransfixError
 from transfix.report import labels
 from transfix.report.contents import Differences, Method, reference
-from transfix.runs.records import RunRecord
+from transfix.runs import metrics
+from transfix.runs.records import Predictions, RunRecord
 from transfix.statistics import over_seeds
+from transfix.statistics.bootstrap import Scored
+from transfix.statistics.metrics import Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +87,48 @@ def _column(task: str, group: Seeds, runs: tuple[RunRecord, ...], averaged: froz
         used, scored = used[:1], scored[:1]
         rows = over_seeds.together(scored)
     own = {code for code, row in rows.items() if len(row)}
-    summary = over_seeds.summary_of(scored)
-    if not own <= averaged and own & averaged:
-        part = over_seeds.summary_of([{c: row for c, row in one.items() if c in averaged} for one in scored])
-        summary |= {"macro": part["macro"], "transfer_gap": part["transfer_gap"]}
+    summary = _summary(scored, averaged)
     if left := summary["unpaired"]:
         notes.append(f"{group.label}: {left:,} rows that not every seed answered are not counted")
     if not own >= averaged:
         notes.append(
             f"{group.label} has {len(own & averaged)} of {len(averaged)} languages: do not compare its averages"
         )
-    return Method(group.label, used, rows, summary, None, own >= averaged)
+    further = _further(task, group.label, used, averaged, notes)
+    return Method(group.label, used, rows, summary, None, own >= averaged, further)
+
+
+def _summary(seeds: Sequence[Mapping[str, Scored]], averaged: frozenset[str]) -> dict[str, Any]:
+    """The scores of a method in all its languages, and its averages over those that averages are over."""
+    summary = over_seeds.summary_of(seeds)
+    own = {code for code, entry in summary["languages"].items() if entry["n"]}
+    if not own <= averaged and own & averaged:
+        part = over_seeds.summary_of([{c: row for c, row in one.items() if c in averaged} for one in seeds])
+        summary |= {"macro": part["macro"], "transfer_gap": part["transfer_gap"]}
+    return summary
+
+
+def _further(
+    task: str, label: str, runs: Sequence[RunRecord], averaged: frozenset[str], notes: list[str]
+) -> dict[str, Mapping[str, Any]]:
+    """The summaries of a method's further metrics, by name; one that cannot be computed is in the notes."""
+    given = [run.predictions[task] for run in runs]
+    wanted: dict[str, tuple[Metric, list[dict[str, Predictions]]]] = {}
+    for number, languages in enumerate(given):
+        for code, predictions in languages.items():
+            for metric in metrics.further(predictions.meta, predictions.columns):
+                seeds = wanted.setdefault(metric.name, (metric, [{} for _ in given]))[1]
+                seeds[number][code] = predictions
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, (metric, seeds) in wanted.items():
+        try:
+            rows = [{c: metrics.rows(metric, p.columns, p.meta, c) for c, p in one.items()} for one in seeds]
+            summary = _summary(rows, averaged)
+        except TransfixError as error:
+            notes.append(f"{metric.title} of {label} is not shown: {str(error).splitlines()[0]}")
+            continue
+        found[name] = {part: summary[part] for part in ("languages", "macro")}
+    return found
 
 
 def _against_base(method: Method, methods: Sequence[Method], differences: Differences, notes: list[str]) -> Method:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from transfix.errors import TransfixError
 from transfix.report import labels
 from transfix.runs.records import RunRecord
-from transfix.statistics import one_run, over_seeds
+from transfix.statistics import one_run, over_seeds, tests
 from transfix.statistics.bootstrap import ENGLISH, Scored
+from transfix.statistics.metrics import Metric
 
 REFERENCES = ("base", "lora")
 """The kinds of method that the others are compared with."""
@@ -27,11 +28,12 @@ class Method:
     Attributes:
         label: its name, distinct within the report.
         runs: one a seed, by seed.
-        rows: the rows that all seeds answered, by language code, see `over_seeds.scored_seeds`.
-        summary: see `over_seeds.summarise_seeds`; averages are over the languages of the task's averages.
-        against_base: this method minus the untrained model, see `over_seeds.difference_seeds`; None for the base or
+        rows: the rows that all seeds answered, by language code, see `over_seeds.together`.
+        summary: see `over_seeds.summary_of`; averages are over the languages of the task's averages.
+        against_base: this method minus the untrained model, see `over_seeds.difference_of`; None for the base or
             without one.
         complete: whether it has every language that the averages are taken over, so that they can be compared.
+        further: the same summaries of its further metrics, by their names; only `languages` and `macro`.
     """
 
     label: str
@@ -40,6 +42,7 @@ class Method:
     summary: Mapping[str, Any]
     against_base: Mapping[str, Any] | None
     complete: bool
+    further: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def run(self) -> RunRecord:
@@ -64,7 +67,7 @@ class Method:
         return sum(values) / len(values) if all(isinstance(value, (int, float)) for value in values) else values[0]
 
     def language(self, code: str) -> Mapping[str, Any] | None:
-        """`n`, `accuracy`, `interval`, `sd` ... of a language; None if it has no row with gold there."""
+        """`n`, `score`, `interval`, `sd` ... of a language; None if it has no row with gold there."""
         found: Mapping[str, Any] | None = self.summary["languages"].get(code)
         return found if found and found["n"] else None
 
@@ -86,7 +89,7 @@ class Differences:
     _found: dict[tuple[str, str], Mapping[str, Any] | TransfixError] = field(default_factory=dict)
 
     def of(self, first: Method, second: Method) -> Mapping[str, Any]:
-        """First minus second, see `over_seeds.difference_seeds`.
+        """First minus second, see `over_seeds.difference_of`.
 
         Raises:
             TransfixError: their gold answers differ.
@@ -113,7 +116,7 @@ class Group:
     Attributes:
         name: `Latin`, `Indo-European`, `class 5`.
         codes: the languages, without English.
-        by_method: `accuracy`, `interval`, `sd`, `languages` of each method; None where it has none of them.
+        by_method: `score`, `interval`, `sd`, `languages` of each method; None where it has none of them.
     """
 
     name: str
@@ -128,7 +131,7 @@ class Point:
     Attributes:
         x: the setting as a number.
         label: of the method in the tables.
-        all, without_english, english: `accuracy` and `interval`; None where it has none.
+        all, without_english, english: `score` and `interval`; None where it has none.
     """
 
     x: float
@@ -205,12 +208,14 @@ class TaskReport:
     """One task: a table of languages by methods.
 
     Attributes:
-        languages: English first, then the others from the highest to the lowest accuracy of the best method.
+        languages: English first, then the others from the highest to the lowest score of the best method.
         averaged: the codes over which averages are taken, those that most methods have.
         methods: the columns.
         metric: what the numbers are: `accuracy`, `F1 (squad normaliser ...)`.
-        further: (name, a text for each method): other metrics, averaged over the languages without English.
-        chance: accuracy of a guess; None where the classes are not known.
+        metrics: the further metrics, those that some method has.
+        further: (name, a text for each method): of answers what is said below the scores, averaged over the languages
+            without English.
+        chance: score of a guess; None where the classes are not known.
         headline: the main result in one line; `claims`: what else the data supports, a sentence each.
         notes: what a reader must know before comparing.
         examples: rows by language code.
@@ -230,11 +235,12 @@ class TaskReport:
     examples: Mapping[str, tuple[ExampleRow, ...]]
     differences: Differences = field(repr=False, compare=False)
     metric: str = "accuracy"
+    metrics: tuple[Metric, ...] = ()
     further: tuple[tuple[str, tuple[str, ...]], ...] = ()
     _groups: dict[Kind, tuple[Group, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def difference(self, first: Method, second: Method) -> Mapping[str, Any] | None:
-        """First minus second on the rows both have, see `over_seeds.difference_seeds`; None where they have none."""
+        """First minus second on the rows both have, see `over_seeds.difference_of`; None where they have none."""
         try:
             found = self.differences.of(first, second)
         except TransfixError:
@@ -301,24 +307,19 @@ class Report:
         runs: every run found, also those without predictions, with its label (`LoRA, seed 1` where there are several).
         tasks: the widest table first.
         notes: what is unfinished or could not be read.
+        curves: where methods differ in one numeric setting only, how the score goes with it.
     """
 
     directory: str
     runs: tuple[tuple[str, RunRecord], ...]
     tasks: tuple[TaskReport, ...]
     notes: tuple[str, ...]
+    curves: tuple[Curve, ...] = ()
 
     @property
     def headline(self) -> str:
         """The main result in one line."""
         return self.tasks[0].headline if self.tasks else "No predictions yet"
-
-    @property
-    def curves(self) -> tuple[Curve, ...]:
-        """Where methods differ in one numeric setting only, how the score goes with it."""
-        from transfix.report import curves
-
-        return curves.curves(self)
 
 
 def reference(methods: Sequence[Method], method: Method, kind: str) -> Method | None:
@@ -329,7 +330,7 @@ def reference(methods: Sequence[Method], method: Method, kind: str) -> Method | 
 
     def score(other: Method) -> tuple[bool, float]:
         main = other.macro("without_english") or other.macro("all")
-        return other.complete, main["accuracy"] if main else -1.0
+        return other.complete, main["score"] if main else -1.0
 
     model = method.run.spec.get("model")
     found = max((m for m in methods if is_one(m) and m.run.spec.get("model") == model), key=score, default=None)
@@ -339,9 +340,7 @@ def reference(methods: Sequence[Method], method: Method, kind: str) -> Method | 
 def rank_correlation(first: Method, second: Method, averaged: frozenset[str]) -> float | None:
     """Spearman's rho between the scores of two methods over some languages without English; None if undefined."""
     codes = sorted(averaged - {ENGLISH})
-    return over_seeds.rank_correlation(
-        *({c: e["accuracy"] for c in codes if (e := m.language(c))} for m in (first, second))
-    )
+    return tests.rank_correlation(*({c: e["score"] for c in codes if (e := m.language(c))} for m in (first, second)))
 
 
 def _grouped(task: TaskReport, kind: Kind) -> tuple[Group, ...]:

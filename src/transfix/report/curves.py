@@ -9,11 +9,10 @@ from typing import Any
 
 from transfix.errors import TransfixError
 from transfix.report import labels
-from transfix.report.contents import Curve, Method, Point, Report, Series, TaskReport
+from transfix.report.contents import Curve, Method, Point, Series, TaskReport
 from transfix.report.settings import COMPARABLE
 from transfix.runs.store.files import read_adapter
-from transfix.statistics import over_seeds
-from transfix.statistics.one_run import ENGLISH, METRIC
+from transfix.statistics.bootstrap import ENGLISH
 
 ASKED = ("temperature", "top_p")
 """Settings of the evaluation: each is a task of its own in a report, as its results have a name of their own."""
@@ -39,9 +38,9 @@ class _Place:
     numbers: Mapping[str, float]
 
 
-def curves(report: Report) -> tuple[Curve, ...]:
+def curves(tasks: Sequence[TaskReport]) -> tuple[Curve, ...]:
     """Every curve with two points or more, in the order of `SETTINGS`."""
-    places = [_place(task, method) for task in report.tasks for method in task.methods]
+    places = [_place(task, method) for task in tasks for method in task.methods]
     found = [curve for setting in SETTINGS for curve in _of_setting(setting, places)]
     return tuple(found)
 
@@ -122,16 +121,10 @@ def _point(place: _Place, path: str, summary: Mapping[str, Any] | None) -> Point
 
 def _exact_match(place: _Place) -> Mapping[str, Any] | None:
     """As a method's own summary, of exact match; None if the task does not have it."""
-    seeds = []
-    for run in place.method.runs:
-        found = {code: p for code, p in run.predictions[place.task.name].items() if code in place.task.averaged}
-        cells = {code: p.columns.get(METRIC + "exact_match") for code, p in found.items()}
-        seeds.append(
-            {c: {"id": p.columns["id"], "gold": p.columns["gold"], "score": cells[c]} for c, p in found.items()}
-        )
-        if any(column is None or None in column for column in cells.values()):
-            return None
-    return over_seeds.summarise_seeds(seeds, None)
+    found = place.method.further.get("exact_match")
+    if found is None or any(not found["languages"].get(code, {}).get("n") for code in place.task.averaged):
+        return None
+    return found
 
 
 def _place(task: TaskReport, method: Method) -> _Place:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv as writing
 import io
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from transfix.report import labels
+from transfix.report import further, labels
 from transfix.report.contents import Kind, Report, TaskReport
 from transfix.report.lines import MARKS, UNFINISHED, Line, against, lines
-from transfix.report.tables import bracket_note, legend_notes, training_rows
+from transfix.report.tables import bracket_note, further_title, legend_notes, training_rows
+from transfix.statistics.one_run import METRIC
 
 # ---- CSV
 
@@ -20,7 +21,10 @@ COLUMNS = (
     *("n", "score", "low", "high", "seeds", "sd"),
     *(f"{kind}_{what}" for kind in MARKS for what in ("difference", "low", "high", "p", "holm")),
 )
-"""`level` is language, average, or what languages are grouped by; `base_` and `lora_` are the differences to those."""
+"""`level` is language, average, or what languages are grouped by; `base_` and `lora_` are the differences to those.
+
+After them come three columns a further metric: `metric_macro_f1`, `metric_macro_f1_low`, `metric_macro_f1_high`.
+"""
 
 
 def csv(report: Report, by: Kind | None = None) -> str:
@@ -31,7 +35,9 @@ def csv(report: Report, by: Kind | None = None) -> str:
         by: also the averages by script, family or resource class.
     """
     text = io.StringIO()
-    writer = writing.DictWriter(text, COLUMNS, lineterminator="\n")
+    names = dict.fromkeys(metric.name for task in report.tasks for metric in task.metrics)
+    columns = (*COLUMNS, *(f"{METRIC}{name}{what}" for name in names for what in ("", "_low", "_high")))
+    writer = writing.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for task in report.tasks:
         for line in lines(task, by):
@@ -53,7 +59,7 @@ def _records(task: TaskReport, line: Line, by: Kind | None) -> Iterator[dict[str
             "key": line.key,
             "name": line.name,
             "n": entry.get("n"),
-            "score": entry["accuracy"],
+            "score": entry["score"],
             "low": entry["interval"][0],
             "high": entry["interval"][1],
             "seeds": method.seeds,
@@ -61,8 +67,11 @@ def _records(task: TaskReport, line: Line, by: Kind | None) -> Iterator[dict[str
         }
         if language:
             record |= {"script": language.script, "family": language.family, "resources": language.resources}
-        for kind in MARKS if line.kind != "group" else ():
-            record |= _compared(kind, against(task, method, kind, line.key))
+        if line.kind != "group":
+            for kind in MARKS:
+                record |= _compared(kind, against(task, method, kind, line.key))
+            for metric in task.metrics:
+                record |= _further(metric.name, further.entry(method, metric.name, line.key))
         yield record
 
 
@@ -76,6 +85,13 @@ def _compared(kind: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
         f"{kind}_p": found["p"],
         f"{kind}_holm": found.get("holm"),
     }
+
+
+def _further(name: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    low, high = found["interval"]
+    return {f"{METRIC}{name}": found["score"], f"{METRIC}{name}_low": low, f"{METRIC}{name}_high": high}
 
 
 # ---- LaTeX
@@ -110,7 +126,9 @@ END = r"\\"
 
 
 def latex(report: Report, by: Kind | None = None) -> str:
-    """The report as LaTeX, a `table` for each task (a `longtable` where it is longer than a page), with booktabs.
+    """The report as LaTeX, with booktabs: for each task a table of scores and one of its further metrics.
+
+    Each is a `table`, or a `longtable` where it is longer than a page.
 
     The first line, a comment, says which packages the preamble needs.
 
@@ -119,39 +137,83 @@ def latex(report: Report, by: Kind | None = None) -> str:
         by: also the averages by script, family or resource class.
     """
     head = r"% Needs in the preamble: \usepackage[T1]{fontenc} \usepackage{booktabs,longtable,graphicx}"
-    return "\n\n".join([head, *(_table(task, by) for task in report.tasks)]) + "\n"
+    tables = [text for task in report.tasks for text in (_table(task, by), _further_table(task)) if text]
+    return "\n\n".join([head, *tables]) + "\n"
 
 
 def _table(task: TaskReport, by: Kind | None) -> str:
     found = list(lines(task, by))
-    columns = "l" + "r" * (len(task.methods) + 1)
-    head = " & ".join(["Language", "$n$", *(escape(method.label) for method in task.methods)])
-    body = [f"{head} {END}", r"\midrule"]
+    head = ["Language", "$n$", *(escape(method.label) for method in task.methods)]
+    body: list[str] = []
     for line, after in zip(found, [*found[1:], None], strict=True):
         n = escape(task.rows(line.key)) if line.kind == "language" else ""
         cells = [_cell(entry, mark) for entry, mark in zip(line.entries, line.marks, strict=True)]
         name = rf"\textbf{{{escape(line.name)}}}" if line.kind == "average" else escape(line.name)
-        body.append(" & ".join([name, n, *cells]) + f" {END}")
+        body.append(_row([name, n, *cells]))
         if after is None or after.kind != line.kind:
             body.append(r"\midrule")
     below = [] if task.chance is None else [("Chance", [labels.percent(task.chance)] * len(task.methods))]
     below += training_rows(task)
-    body += [" & ".join([escape(name), "", *map(escape, values)]) + f" {END}" for name, values in below]
+    body += [_row([escape(name), "", *map(escape, values)]) for name, values in below]
     if body[-1] == r"\midrule":
         body.pop()
-    caption = escape(". ".join(_caption(task)) + ".")
-    label = "tab:" + "".join(char if char.isascii() and char.isalnum() else "-" for char in task.name)
-    wide = len(task.methods) > FIT
-    if len(found) <= PAGE:
-        top = [r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{{label}}}", r"\small"]
-        top += [r"\resizebox{\textwidth}{!}{%"] * wide
+    return _environment(task, "", _caption(task), head, body, long=len(found) > PAGE, wide=len(task.methods) > FIT)
+
+
+def _further_table(task: TaskReport) -> str:
+    """The further metrics: a row a method, a column a metric; empty if there are none."""
+    found = further.columns(task)
+    if not found:
+        return ""
+    head = ["Method", *(escape(column.metric.title) for column in found)]
+    body = [
+        _row([escape(method.label), *(_cell(column.entries[number], column.marks[number]) for column in found)])
+        for number, method in enumerate(task.methods)
+    ]
+    title = further_title(task)
+    signatures = [f"signature of {name}: {signature}" for name, signature in further.signatures(task)]
+    caption = [f"{task.title}: {title[0].lower()}{title[1:]}", bracket_note(task).rstrip("."), *signatures]
+    return _environment(task, "-metrics", caption, head, body, long=len(body) > PAGE, wide=len(found) > FIT)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"{' & '.join(cells)} {END}"
+
+
+def _environment(
+    task: TaskReport,
+    what: str,
+    caption: Sequence[str],
+    head: Sequence[str],
+    body: Sequence[str],
+    long: bool,
+    wide: bool,
+) -> str:
+    """A table with a caption of some sentences.
+
+    Args:
+        task: what it is of, and so its label.
+        what: the end of that label.
+        caption: sentences.
+        head: the names of the columns.
+        body: the lines.
+        long: whether it is longer than a page.
+        wide: whether it is wider than a column of text.
+    """
+    columns = "l" + "r" * (len(head) - 1)
+    said = escape(". ".join(caption) + ".")
+    label = "tab:" + "".join(char if char.isascii() and char.isalnum() else "-" for char in task.name) + what
+    top = [_row(head), r"\midrule"]
+    if not long:
+        begin = [r"\begin{table}", r"\centering", rf"\caption{{{said}}}", rf"\label{{{label}}}", r"\small"]
+        begin += [r"\resizebox{\textwidth}{!}{%"] * wide
         end = [r"\bottomrule", r"\end{tabular}" + "}" * wide, r"\end{table}"]
-        return "\n".join([*top, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, *end])
+        return "\n".join([*begin, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *top, *body, *end])
     # one that goes over pages cannot be scaled
-    top = [rf"{{\{'scriptsize' if wide else 'small'}", rf"\begin{{longtable}}{{{columns}}}"]
-    top += [rf"\caption{{{caption}}}\label{{{label}}}{END}", r"\toprule"]
-    every = [*body[:2], r"\endhead", r"\bottomrule", r"\endfoot"]
-    return "\n".join([*top, *every, *body[2:], r"\end{longtable}}"])
+    begin = [rf"{{\{'scriptsize' if wide else 'small'}", rf"\begin{{longtable}}{{{columns}}}"]
+    begin += [rf"\caption{{{said}}}\label{{{label}}}{END}", r"\toprule"]
+    every = [*top, r"\endhead", r"\bottomrule", r"\endfoot"]
+    return "\n".join([*begin, *every, *body, r"\end{longtable}}"])
 
 
 def _caption(task: TaskReport) -> list[str]:
@@ -168,7 +230,7 @@ def _cell(entry: Mapping[str, Any] | None, mark: str) -> str:
     if entry is None:
         return "--"
     raised = f"$^{{{' '.join(_RAISED[char] for char in mark)}}}$" if mark else ""
-    return rf"{labels.percent(entry['accuracy'])}{raised} {{\scriptsize {escape(labels.bracket(entry['interval']))}}}"
+    return rf"{labels.percent(entry['score'])}{raised} {{\scriptsize {escape(labels.bracket(entry['interval']))}}}"
 
 
 def escape(text: str) -> str:

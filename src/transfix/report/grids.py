@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from transfix.report import labels, tables
+from transfix.report import further, labels, tables
 from transfix.report.charts import FEW, Mark, marks, point_average, setting_name, short
 from transfix.report.contents import Curve, Method, TaskReport
 from transfix.report.lines import MARKS, UNFINISHED, lines
-from transfix.statistics.over_seeds import ALPHA
+from transfix.statistics.tests import ALPHA
 
 SHADES = 4
 """Shades of a heat map on either side of nothing."""
@@ -140,7 +140,7 @@ def results(task: TaskReport) -> Grid:
 def _score(entry: Mapping[str, Any] | None, signs: str = "") -> Cell:
     if entry is None:
         return EMPTY
-    return _signed(Cell(entry["accuracy"], labels.percent(entry["accuracy"]), labels.bracket(entry["interval"])), signs)
+    return _signed(Cell(entry["score"], labels.percent(entry["score"]), labels.bracket(entry["interval"])), signs)
 
 
 def _signed(cell: Cell, signs: str) -> Cell:
@@ -225,6 +225,42 @@ def groups(task: TaskReport) -> list[tuple[str, Grid]]:
 
 def _count(number: int) -> str:
     return f"{number} languages" if number != 1 else "1 language"
+
+
+def further_metrics(task: TaskReport) -> Grid | None:
+    """The further metrics, averaged: a row a method, a column a metric; None where there are none."""
+    found = further.columns(task)
+    if not found:
+        return None
+    cells = [
+        tuple(_score(column.entries[number], column.marks[number]) for column in found)
+        for number in range(len(task.methods))
+    ]
+    heads = tuple(Head(column.metric.title) for column in found)
+    return Grid("Method", "Metric", heads, method_heads(task.methods), tuple(cells))
+
+
+def further_by_language(task: TaskReport) -> list[tuple[str, Grid]]:
+    """Each further metric by language and method."""
+    heads = tuple(_language_heads(task))
+    return [
+        (
+            metric.title,
+            _fit(
+                Grid(
+                    "Language",
+                    "Method",
+                    method_heads(task.methods),
+                    heads,
+                    tuple(
+                        tuple(_score(further.entry(method, metric.name, lang.code)) for method in task.methods)
+                        for lang in task.languages
+                    ),
+                )
+            ),
+        )
+        for metric in task.metrics
+    ]
 
 
 def orders(task: TaskReport) -> Grid | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from transfix.report import charts, examples, grids, labels, tables
+from transfix.report import charts, examples, further, grids, labels, tables
 from transfix.report.contents import Curve, Report, TaskReport
 from transfix.runs.records import RunRecord
 
@@ -67,6 +67,10 @@ def _task(task: TaskReport) -> Mapping[str, Any]:
         "results": grids.results(task),
         "signs": tables.legend_notes(task),
         "heat_maps": heat_maps,
+        "further": grids.further_metrics(task),
+        "further_scope": further.scope(task),
+        "further_by_language": grids.further_by_language(task),
+        "signatures": further.signatures(task),
         "groups": grids.groups(task),
         "parameters": charts.parameters(task),
         "orders": grids.orders(task),

@@ -88,7 +88,7 @@ def _facts(path: Path) -> dict[str, Any]:
         summary = one_run.summarise({code: found.columns for code, found in predictions.items()}, None)
         for code, entry in summary["languages"].items():
             low, high = entry["interval"] or (None, None)
-            numbers = {"n": entry["n"], "score": entry["accuracy"], "low": low, "high": high}
+            numbers = {"n": entry["n"], "score": entry["score"], "low": low, "high": high}
             counts = {"truncated": entry["truncated"], "left_out": entry["left_out"]}
             said = predictions[code].meta
             asked = {f"asked.{key}": _cell(said[key]) for key in _ASKED if said.get(key) is not None}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from transfix.report import labels
 from transfix.report.contents import Kind, Method, TaskReport
 from transfix.statistics import one_run
-from transfix.statistics.over_seeds import ALPHA
+from transfix.statistics.tests import ALPHA
 
 MARKS = {"base": "*", "lora": "°"}
 """What stands behind a number that differs from that of its reference."""
@@ -26,7 +26,7 @@ class Line:
         kind: an average over languages, a group of languages (see `TaskReport.grouped`), or a language.
         key: `without_english`, `all`; the group's name; the language's code.
         name: what it is called.
-        entries: for each method `accuracy`, `interval`, `sd`; None where it has none.
+        entries: for each method `score`, `interval`, `sd`; None where it has none.
         marks: for each method what stands behind its number.
     """
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transfix.report import labels
+from transfix.report import further, labels
 from transfix.report.contents import Curve, Kind, Report, TaskReport
 from transfix.report.lines import UNFINISHED, Line, legend, lines
 from transfix.report.lines import macro_rows as macro_rows
@@ -23,7 +23,7 @@ INTERVALS = (
 
 
 def training_rows(task: TaskReport) -> list[tuple[str, list[str]]]:
-    """Further metrics, seeds, and what the training of each method took: (name, a text for each method)."""
+    """What is said of answers, seeds, and what the training of each method took: (name, a text for each method)."""
     rows = [(name, list(values)) for name, values in task.further]
     if any(method.seeds > 1 for method in task.methods):
         rows.append(("Seeds", [str(method.seeds) for method in task.methods]))
@@ -55,6 +55,7 @@ def footnotes(task: TaskReport) -> list[str]:
     for setting in task.settings:
         values = setting.by_method or (("", setting.value or ""),)
         notes.append(f"{setting.name}: " + "; ".join(f"{name}: {value}" if name else value for name, value in values))
+    notes += [f"Signature of {name}: {signature}" for name, signature in further.signatures(task)]
     truncated, left_out = task.counted("truncated"), task.counted("left_out")
     notes.append(f"Prompts cut to fit: {'; '.join(truncated) or 'none'}")
     if left_out:
@@ -98,6 +99,9 @@ class _Terminal:
         for task in self.report.tasks:
             yield Text(_printable(task.headline), style="bold")
             yield from _tables(task, self.by, console, options.max_width)
+            if task.metrics:
+                yield Text(_printable(further_title(task)))
+                yield from _further_tables(task, console, options.max_width)
             for sentence in task.claims:
                 yield Text(f"• {_printable(sentence)}")
             for note in footnotes(task):
@@ -117,24 +121,38 @@ def _printable(text: str) -> str:
 
 
 def _tables(task: TaskReport, by: Kind | None, console: Console, width: int) -> Iterator[Table]:
-    """One table with intervals beside the numbers or, if narrow, below; several tables if that does not fit either."""
+    """The table of a task, in parts where it is too wide."""
+    found = list(lines(task, by))
+    return _fitting(len(task.methods), lambda shown, beside: _table(task, found, shown, beside), console, width)
+
+
+def _fitting(
+    columns: int, build: Callable[[Sequence[int], bool], Table], console: Console, width: int
+) -> Iterator[Table]:
+    """One table with intervals beside the numbers or, if narrow, below; several tables if that does not fit either.
+
+    Args:
+        columns: how many there are.
+        build: (numbers of the columns shown, whether intervals are beside) -> table.
+        console: where it is printed.
+        width: what it may take.
+    """
     from rich.measure import Measurement
 
     def needs(table: Table) -> Measurement:
         return Measurement.get(console, console.options.update(max_width=10_000), table)
 
-    found = list(lines(task, by))
-    everything = range(len(task.methods))
-    table = _table(task, found, everything, beside=True)
+    everything: Sequence[int] = range(columns)
+    table = build(everything, True)
     if needs(table).maximum <= width:
         yield table
         return
     left = everything
     while left:
         count = len(left)
-        while count > 1 and needs(_table(task, found, left[:count], beside=False)).minimum > width:
+        while count > 1 and needs(build(left[:count], False)).minimum > width:
             count -= 1
-        yield _table(task, found, left[:count], beside=False)
+        yield build(left[:count], False)
         left = left[count:]
 
 
@@ -144,15 +162,10 @@ def _table(task: TaskReport, found: Sequence[Line], shown: Sequence[int], beside
     from rich.table import Table
     from rich.text import Text
 
-    def value(line: Line, column: int) -> Text:
-        entry = line.entries[column]
-        if entry is None:
-            return Text("–", style="dim")
-        text = Text(labels.percent(entry["accuracy"]), style="bold" if line.kind == "average" else "")
-        text.append(line.marks[column], style="yellow")
-        return text.append(" " if beside else "\n").append(labels.bracket(entry["interval"]), style="dim not bold")
-
-    cells = [[value(line, column) for column in shown] for line in found]
+    cells = [
+        [_value(line.entries[column], line.marks[column], line.kind == "average", beside) for column in shown]
+        for line in found
+    ]
     with_n = beside or len({task.rows(language.code) for language in task.languages}) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("Language", min_width=13)
@@ -181,6 +194,47 @@ def _table(task: TaskReport, found: Sequence[Line], shown: Sequence[int], beside
     return table
 
 
+def _value(entry: Mapping[str, Any] | None, mark: str, bold: bool, beside: bool) -> Text:
+    """`45.1* [43.2, 47.0]`, on one line or two."""
+    from rich.text import Text
+
+    if entry is None:
+        return Text("–", style="dim")
+    text = Text(labels.percent(entry["score"]), style="bold" if bold else "")
+    text.append(mark, style="yellow")
+    return text.append(" " if beside else "\n").append(labels.bracket(entry["interval"]), style="dim not bold")
+
+
+def further_title(task: TaskReport) -> str:
+    """What stands above the table of further metrics."""
+    return f"Further metrics in %, {further.scope(task)}"
+
+
+def _further_tables(task: TaskReport, console: Console, width: int) -> Iterator[Table]:
+    """The further metrics: a row a method, a column a metric."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    found = further.columns(task)
+
+    def build(shown: Sequence[int], beside: bool) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+        table.add_column("Method", min_width=13, overflow="fold")
+        cells = [[_value(e, mark, False, beside) for e, mark in zip(found[c].entries, found[c].marks, strict=True)]
+                 for c in shown]  # fmt: skip
+        for column, values in zip(shown, cells, strict=True):
+            parts = [part for value in values for part in value.plain.splitlines()]
+            title = found[column].metric.title
+            longest = max(map(len, [*parts, *(word[:16] for word in title.split())]))
+            table.add_column(Text(labels.plain(title)), justify="right", min_width=longest, overflow="fold")
+        for method, *values in zip(task.methods, *cells, strict=True):
+            table.add_row(Text(labels.plain(method.label)), *values)
+        return table
+
+    return _fitting(len(found), build, console, width)
+
+
 # ---- Markdown
 
 
@@ -207,6 +261,7 @@ def markdown(report: Report, by: Kind | None = None) -> str:
         blocks += [
             f"**{_escape(task.headline)}**",
             _joined(rows),
+            *(_further(task) if task.metrics else ()),
             "\n".join(f"- {_escape(line)}" for line in (*task.claims, *footnotes(task), *task.notes)),
         ]
     blocks += [block for curve in report.curves for block in _curve(curve)]
@@ -215,6 +270,16 @@ def markdown(report: Report, by: Kind | None = None) -> str:
     if report.notes:
         blocks.append("\n".join(f"- {_escape(note)}" for note in report.notes))
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _further(task: TaskReport) -> tuple[str, str]:
+    """The heading and the table of the further metrics."""
+    found = further.columns(task)
+    rows = [["Method", *(_escape(column.metric.title) for column in found)], ["---", *["---:"] * len(found)]]
+    for number, method in enumerate(task.methods):
+        cells = [_cell(column.entries[number], column.marks[number]) for column in found]
+        rows.append([_escape(method.label), *cells])
+    return f"**{_escape(further_title(task))}**", _joined(rows)
 
 
 def _joined(rows: Sequence[Sequence[str]]) -> str:
@@ -237,7 +302,7 @@ def _curve(curve: Curve) -> tuple[str, str]:
 def _cell(entry: Mapping[str, Any] | None, mark: str = "", bold: bool = False) -> str:
     if entry is None:
         return "–"
-    value = labels.percent(entry["accuracy"])
+    value = labels.percent(entry["score"])
     return f"{f'**{value}**' if bold else value}{_escape(mark)} {_escape(labels.bracket(entry['interval']))}"
 
 

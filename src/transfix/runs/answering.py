@@ -1,4 +1,4 @@
-"""Asking a run's model: rows in, answers out, judged where their gold answer is known."""
+"""Asking a run's model: rows in, answers out, judged where their reference answer is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transfix.errors import TransfixError
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run
 from transfix.tasks import Task
-from transfix.tasks.judges import golds
+from transfix.tasks.judges import references
 
 if TYPE_CHECKING:
     from transfix.batches import Encoded
@@ -50,7 +50,7 @@ class Answer:
         scores: for a choice the log-probability of each class, in the task's order; else empty.
         classes: the classes of a choice.
         text: the generated text; empty for a choice.
-        judged: metric -> score from 0 to 1, of a row with a gold answer.
+        judged: metric -> score from 0 to 1, of a row with a reference answer.
         parsed: whether an answer was found in the text.
         finished: how generation ended: `stop`, `end` or `length`; empty for a choice.
     """
@@ -120,7 +120,7 @@ class Session:
         encoded = batches.encode(loaded.tokenizer, prompts, longest)
         if task.kind != "choice":
             return _generated(loaded, task, examples, prompts, encoded, advance, asking)
-        if task.form.scoring == "likelihood":
+        if task.prompt_template.scoring == "likelihood":
             return _likeliest(loaded, task, examples, prompts, advance, longest)
         return _chosen(loaded, task, examples, prompts, encoded, advance)
 
@@ -149,7 +149,7 @@ def _longest(loaded: LoadedModel, task: Task, asking: Asking, ahead: int) -> int
     reads = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     room = None
     if isinstance(reads, int):
-        answer = 0 if task.kind == "choice" else asking.max_new_tokens or task.form.max_new_tokens
+        answer = 0 if task.kind == "choice" else asking.max_new_tokens or task.prompt_template.max_new_tokens
         room = reads - ahead - answer
         if room < 8:
             raise TransfixError(
@@ -260,7 +260,7 @@ def _generated(
         by_stops.setdefault(task.stops(example), []).append(row)
     for stop, rows in by_stops.items():
         decoding = Decoding(
-            max_new_tokens=asking.max_new_tokens or task.form.max_new_tokens,
+            max_new_tokens=asking.max_new_tokens or task.prompt_template.max_new_tokens,
             stop=stop,
             temperature=asking.temperature,
             top_p=asking.top_p,
@@ -281,7 +281,7 @@ def _generated(
                 hash_of(prompt),
                 encoded[row].truncated,
                 text=text,
-                judged=judgement.scores if golds(example) else {},
+                judged=judgement.scores if references(example) else {},
                 parsed=judgement.parsed,
                 finished=finished,
             )

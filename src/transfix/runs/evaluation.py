@@ -1,4 +1,4 @@
-"""Measuring one run on one task: what is missing is asked, language by language, and written; metrics come from the files."""
+"""Measuring one run on one task: what is missing is asked, language by language, and written; see `metrics` for the rest."""
 
 from __future__ import annotations
 
@@ -19,13 +19,10 @@ from transfix.runs.store import Run
 from transfix.runs.training import task_of
 from transfix.statistics.one_run import METRIC
 from transfix.tasks import Task
-from transfix.tasks.judges import JUDGES, answer_language, golds
+from transfix.tasks.judges import answer_language, references
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_OWN = ("skipped_rows", "answer_language")
-"""What predictions say of their own language's rows."""
 
 
 def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
@@ -77,88 +74,9 @@ def _told(bar: Bar, note: str, rows: int) -> None:
     bar.advance(rows, note)
 
 
-def compute_metrics(run: Run) -> dict[str, Any]:
-    """The metrics of every result that has predictions, computed from them.
-
-    Beside the main score (`languages`, `macro` ...): the other metrics of the task, how many answers could not be parsed,
-    and corpus metrics where the task has any.
-    """
-    from transfix.statistics import one_run
-
-    found: dict[str, dict[str, Any]] = {}
-    for name, code in run.predicted():
-        found.setdefault(name, {})[code] = run.predictions(name, code)
-    computed = {}
-    for name, frames in found.items():
-        metas = {code: run.predictions_meta(name, code) or {} for code in frames}
-        meta = _said(metas)
-        chances = [chance for m in metas.values() if (chance := _chance(m)) is not None]
-        summary = one_run.summarise(frames, chance=sum(chances) / len(chances) if chances else None)
-        computed[name] = {**meta, **summary, "metric": meta.get("metric", "accuracy"), **_further(metas, frames)}
-    return computed
-
-
-def _chance(meta: Mapping[str, Any]) -> float | None:
-    """The score of a guess: given with the predictions, or one over the number of classes."""
-    classes = meta.get("classes") or ()
-    chance: float | None = meta.get("chance", 1 / len(classes) if classes else None)
-    return chance
-
-
-def _said(metas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What is said of all languages; what differs between them is said of each, with a note that averages mix it."""
-    keys = dict.fromkeys(key for meta in metas.values() for key in meta if key not in ("chance", *_OWN))
-    said: dict[str, Any] = {}
-    mixed = []
-    for key in keys:
-        values = {code: meta.get(key) for code, meta in metas.items()}
-        first = next(iter(values.values()))
-        if all(value == first for value in values.values()):
-            said[key] = first
-        else:
-            said[key] = values
-            mixed.append(key)
-    if mixed:
-        said["note"] = f"languages were asked in different ways ({', '.join(mixed)}): averages over them mix these"
-    return said
-
-
-def _further(metas: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """What a generated answer has besides its main score."""
-    from transfix.statistics import one_run
-
-    judge = JUDGES.get(str(next(iter(metas.values())).get("judge")))
-    if judge is None:
-        return {}
-    others = {}
-    for metric in judge.metrics[1:]:
-        column = METRIC + metric
-        renamed = {
-            code: {"id": frame["id"], "gold": frame["gold"], "score": frame[column]}
-            for code, frame in frames.items()
-            if column in frame
-        }
-        if renamed:
-            summary = one_run.summarise(renamed, chance=None)
-            others[metric] = {part: summary[part] for part in ("languages", "macro")}
-    unparsed = {code: int((~frame["parsed"]).sum()) for code, frame in frames.items() if "parsed" in frame}
-    too_long = {
-        code: int((frame["finished"] == "length").sum()) for code, frame in frames.items() if "finished" in frame
-    }
-    further: dict[str, Any] = {"metrics": others, "unparsable": unparsed, "cut_answers": too_long}
-    if judge.corpus is not None:
-        further["corpus"] = {
-            code: judge.corpus(
-                frame["answer"].tolist(), frame["golds"].tolist(), metas[code].get("answer_language", code)
-            )
-            for code, frame in frames.items()
-        }
-    return further
-
-
 def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
     """What is asked and how: predictions are kept as long as it stays the same."""
-    form = task.form
+    form = task.prompt_template
     few = evaluation.few_shot
     content = {
         "task": task.name,
@@ -167,7 +85,7 @@ def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> d
         "split": split,
         "data": evaluation.model_dump(mode="json")["data"],
         "classes": list(task.classes),
-        "template": task.form_name if task.form_name not in ("default", "custom") else task.template,
+        "template": task.template_name if task.template_name not in ("default", "custom") else task.default_prompt,
         "form": hash_of(json.dumps(dataclasses.asdict(form), sort_keys=True, ensure_ascii=False)),
         "verbaliser": dict(task.verbaliser),
         "prompt_language": form.prompt_language,
@@ -232,7 +150,7 @@ def _frame(task: Task, rows: Sequence[Example], answers: Sequence[Answer], befor
         columns |= {METRIC + name: [answer.judged.get(name) for answer in answers] for name in task.judge.metrics[1:]}
         columns |= {
             "text": [answer.text for answer in answers],
-            "golds": [list(golds(row)) for row in rows],
+            "golds": [list(references(row)) for row in rows],
             "parsed": [answer.parsed for answer in answers],
             "finished": [answer.finished for answer in answers],
         }
@@ -260,7 +178,7 @@ def _kept(
     if not set(frame["id"]) <= {row.id for row in wanted}:  # measured with a larger limit, or gone since
         split = evaluation.split or task.default_split
         rows = _read(task, evaluation.model_copy(update={"limit": None}), code, split).examples
-    asked = {row.id: (hash_of(before + task.prompt(row)), row.label, list(golds(row))) for row in rows}
+    asked = {row.id: (hash_of(before + task.prompt(row)), row.label, list(references(row))) for row in rows}
     same = []
     for row in frame.to_dict("records"):
         gold = row["gold"] if isinstance(row["gold"], str) else None

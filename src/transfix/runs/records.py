@@ -14,6 +14,7 @@ from transfix.errors import TransfixError
 from transfix.runs.store import files, predictions
 from transfix.statistics import one_run
 from transfix.statistics.bootstrap import Scored
+from transfix.statistics.metrics import METRICS
 
 COLUMNS = ("id", "answer", "gold", "score", "truncated")
 """What is read of predictions, besides their metrics."""
@@ -26,7 +27,8 @@ class Predictions:
     """The answers of one run on one task in one language.
 
     Attributes:
-        columns: `id`, `answer`, `gold`, `score`, `truncated`, each one entry a row, in the order they were written.
+        columns: `id`, `answer`, `gold`, `score`, `truncated` and what further metrics read, each one entry a row, in the
+            order they were written.
         scored: the rows that have gold, see `one_run.scored`.
         meta: what was asked and how: `task`, `split`, `template`, `verbaliser`, `classes`, `data`, `model` ...
     """
@@ -215,7 +217,8 @@ def _predictions(file: Path) -> Predictions:
 
 
 def _is_metric(name: str) -> bool:
-    return name.startswith(one_run.METRIC) or name == "parsed"
+    read = {name for metric in METRICS.values() for name in metric.reads}
+    return name.startswith(one_run.METRIC) or name == "parsed" or name in read
 
 
 def _expected(spec: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -21,8 +21,9 @@ from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.answering import Answer, Session
-from transfix.runs.evaluation import asking_of, compute_metrics, measure
+from transfix.runs.evaluation import asking_of, measure
 from transfix.runs.few_shot import shots
+from transfix.runs.metrics import compute_metrics
 from transfix.runs.progress import Display
 from transfix.runs.settings import Evaluation, Train
 from transfix.runs.specification import RunSpec
@@ -146,10 +147,15 @@ def _unlabelled(task: Task, index: int, row: Mapping[str, object], source: Path)
     """A user's row as an example, in the language it says it is in (only prompts that differ by language need that)."""
     names = [*task.fields, *(name for name in task.benchmark.optional if isinstance(row.get(name), str))]
     code = "und"
-    by_language = [key for part in (task.form.prompt, task.form.labels) if "default" not in part for key in part]
+    by_language = [
+        key
+        for part in (task.prompt_template.prompt, task.prompt_template.labels)
+        if "default" not in part
+        for key in part
+    ]
     if by_language and not isinstance(row.get("language"), str):
         raise TransfixError(
-            f"{source}, row {index + 1}: template {task.form_name!r} asks differently in each language: give the row its "
+            f"{source}, row {index + 1}: template {task.template_name!r} asks differently in each language: give the row its "
             f"`language` ({', '.join(dict.fromkeys(by_language))})."
         )
     if isinstance(said := row.get("language"), str):

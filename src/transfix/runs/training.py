@@ -6,25 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transfix import data, tasks
-from transfix.data import Example, Rows
+from transfix import tasks
+from transfix.data import Example
 from transfix.errors import TransfixError
 from transfix.runs import answering
-from transfix.runs.few_shot import draw, require_alike, require_language, texts_of
 from transfix.runs.progress import Display
+from transfix.runs.rows import exposure_rows, require_unmeasured, training_rows
 from transfix.runs.settings import OnTask, Train
-from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run
 from transfix.tasks import Task
 
 if TYPE_CHECKING:
-    from transfix.batches import Sequence as Row
+    from transfix.batches import TokenSequence
     from transfix.models import LoadedModel
     from transfix.training import Objective, Settings
 
 
 def task_of(on: OnTask) -> Task:
-    """The task of a specification's part, in the form that the part asks for."""
+    """The task of a specification's part, with the prompt template that the part asks for."""
     return tasks.get(on.task).with_options(on.template, on.verbaliser)
 
 
@@ -44,7 +43,7 @@ def learn(run: Run, settings: Train, display: Display) -> None:
     found, skipped = training_rows(settings, task)
     rows, kept = training.split(found, task.fields[0], settings.rows, settings.development_rows, spec.seed)
     exposed, more_skipped = exposure_rows(settings, task, spec.seed)
-    _require_unmeasured(spec, task, exposed)
+    require_unmeasured(spec, task, exposed)
     if settings.rows is not None and 0 < len(rows) < settings.rows:
         display.say(f"{settings.task}: there are {len(rows)} rows to train on, train.rows allows {settings.rows}.")
     rows, skipped = rows + exposed, skipped + more_skipped
@@ -119,7 +118,7 @@ class Teaching:
         truncated: how many rows had to be cut.
     """
 
-    sequences: Sequence[Row]
+    sequences: Sequence[TokenSequence]
     objective: Objective
     truncated: int
 
@@ -138,14 +137,14 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
     pad: int = tokenizer.pad_token_id
     prompts = batches.encode(tokenizer, [task.prompt(row) for row in rows], max_tokens)
     truncated = sum(prompt.truncated for prompt in prompts)
-    if task.kind == "choice" and task.form.scoring == "word":
+    if task.kind == "choice" and task.prompt_template.scoring == "word":
         by_language: dict[str, list[Example]] = {}
         for row in rows:
             by_language.setdefault(row.language, []).append(row)
         words = [tasks.check_verbaliser(task, tokenizer, group[:3]) for group in by_language.values()]
         if all(found == words[0] for found in words):
             classes = torch.tensor([task.classes.index(str(row.label)) for row in rows])
-            sequences = [batches.Sequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
+            sequences = [batches.TokenSequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
             choices = training.Choices(classes, torch.tensor(list(words[0].values())), pad)
             return Teaching(sequences, choices, truncated)
     ends = tokenizer.eos_token_id
@@ -157,84 +156,10 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
     rows_with_targets = zip(prompts, targets, strict=True)
     tokens = batches.rows_of((*prompt.tokens, *target[:-1]) for prompt, target in rows_with_targets)
     sequences = [
-        batches.Sequence(index, row, len(target))
+        batches.TokenSequence(index, row, len(target))
         for index, (row, target) in enumerate(zip(tokens, targets, strict=True))
     ]
     return Teaching(sequences, training.Texts(targets, pad), truncated)
-
-
-def training_rows(settings: Train, task: Task) -> tuple[list[Example], int]:
-    """The rows to train on and to keep for development, and how many bad ones were skipped.
-
-    Raises:
-        DataError: with every bad row, unless `on_bad_rows: skip` is set.
-    """
-    split = settings.split or task.train_split or task.default_split
-    read = [_read(task, settings.data, code, split, settings.on_bad_rows) for code in settings.codes]
-    return [row for rows in read for row in rows.examples], sum(rows.skipped for rows in read)
-
-
-def exposure_rows(settings: Train, task: Task, seed: int) -> tuple[list[Example], int]:
-    """The rows of other languages to train on besides, and how many bad ones were skipped.
-
-    Raises:
-        TransfixError: they would be of the split that is reported, or there are too few.
-    """
-    wanted = settings.exposure
-    if wanted is None:
-        return [], 0
-    other = tasks.get(wanted.task or settings.task)
-    require_alike(task, other, "exposure")
-    split = wanted.split or other.train_split
-    if split is None:
-        raise TransfixError(f"exposure: {other.name} has no training split; name one with split: ...")
-    if other.benchmark.split(split) == other.benchmark.split(other.default_split) and other.train_split != split:
-        raise TransfixError(
-            f"exposure: {split} is the split of {other.name} that is reported; training on it would leave nothing to "
-            "measure. Name another one."
-        )
-    found: list[Example] = []
-    skipped = 0
-    source = wanted.data or other.source("train")
-    require_language(other, source, wanted.languages, "exposure", own=wanted.data is not None)
-    for code in wanted.languages:
-        read = _read(other, source, code, split, settings.on_bad_rows)
-        skipped += read.skipped
-        labelled = [row for row in read.examples if row.label is not None]
-        if len(labelled) < wanted.rows:
-            raise TransfixError(
-                f"exposure: {wanted.rows} rows were asked for, {other.name} has {len(labelled)} in {code}."
-            )
-        found += draw(labelled, wanted.rows, seed, task.classes)
-    return found, skipped
-
-
-def _require_unmeasured(spec: RunSpec, task: Task, exposed: Sequence[Example]) -> None:
-    """Refuses exposure rows that an evaluation of the same specification measures.
-
-    Raises:
-        TransfixError: with how many there are.
-    """
-    for number, evaluation in enumerate(spec.evaluate if exposed else ()):
-        measured = tasks.get(evaluation.task)
-        if set(measured.fields) != set(task.fields):
-            continue
-        for code in dict.fromkeys(row.language for row in exposed):
-            split = evaluation.split or measured.default_split
-            try:
-                rows = data.load(measured.benchmark, evaluation.data, code, split)
-            except TransfixError:
-                continue  # nothing is measured in that language
-            shared = texts_of(task, rows) & texts_of(task, [row for row in exposed if row.language == code])
-            if shared:
-                raise TransfixError(
-                    f"exposure: {len(shared)} of the rows in {code} are rows that evaluate[{number}] ({evaluation.task}, "
-                    f"{split}) measures; training on them would leave nothing to measure. Name other rows."
-                )
-
-
-def _read(task: Task, source: object, code: str, split: str, on_bad_rows: Any) -> Rows:
-    return data.read(task.benchmark, source, code, split, on_bad_rows=on_bad_rows)
 
 
 def _develop(loaded: LoadedModel, kept: Teaching) -> Callable[[], dict[str, float]]:
@@ -242,30 +167,28 @@ def _develop(loaded: LoadedModel, kept: Teaching) -> Callable[[], dict[str, floa
 
     For texts the accuracy is the share of rows whose whole target greedy decoding would write.
     """
-    from transfix import batches, training
-    from transfix.evaluation.scoring import log_likelihoods, score_choices
+    from transfix import training
+    from transfix.evaluation.scoring import ChoiceScorer, LikelihoodScorer
 
-    objective, whole = kept.objective, kept.sequences
+    model, objective, sequences = loaded.model, kept.objective, kept.sequences
     if isinstance(objective, training.Choices):
         import torch
 
-        gold, words, pad = objective.targets, objective.words, objective.pad
-        prompts = [batches.Encoded(row.tokens, truncated=False) for row in whole]
+        right, choice_scorer = objective.targets, ChoiceScorer(model, sequences, objective.words, objective.pad)
 
         def choices() -> dict[str, float]:
-            scores = score_choices(loaded.model, prompts, words, pad)
-            loss = torch.nn.functional.nll_loss(scores, gold)
-            return {"accuracy": float((scores.argmax(-1) == gold).float().mean()), "loss": float(loss)}
+            scores = choice_scorer.score()
+            loss = torch.nn.functional.nll_loss(scores, right)
+            return {"accuracy": float((scores.argmax(-1) == right).float().mean()), "loss": float(loss)}
 
         return choices
     assert isinstance(objective, training.Texts)
-    ended = batches.rows_of((*row.tokens, target[-1]) for row, target in zip(whole, objective.targets, strict=True))
-    rows = [(tokens, row.reads) for tokens, row in zip(ended, whole, strict=True)]
-    tokens = sum(row.reads for row in whole)
+    text_scorer = LikelihoodScorer(model, sequences, objective.targets, objective.pad)
+    tokens = sum(row.reads for row in sequences)
 
     def texts() -> dict[str, float]:
-        totals, greedy = log_likelihoods(loaded.model, rows, objective.pad)
-        return {"accuracy": sum(greedy) / len(greedy), "loss": -float(totals.sum()) / tokens}
+        totals, greedy = text_scorer.score()
+        return {"accuracy": int(greedy.sum()) / len(greedy), "loss": -float(totals.sum()) / tokens}
 
     return texts
 

@@ -1,8 +1,8 @@
 """What several training seeds say together: intervals over examples and seeds, differences corrected for many languages.
 
-`metrics` does this for one run of a method. Here each bootstrap resample draws examples, the same for all seeds, and
+`one_run` does this for one run of a method. Here each bootstrap resample draws examples, the same for all seeds, and
 seeds, both with replacement (a crossed bootstrap; Efron and Tibshirani 1993, chapters 8 and 13). With one seed every
-number is that of `metrics`, to the bit. k seeds drawn from k vary by (k - 1)/k of what k new ones would, so what a draw
+number is that of `one_run`, to the bit. k seeds drawn from k vary by (k - 1)/k of what k new ones would, so what a draw
 of seeds adds to the mean is stretched by √(k/(k - 1)). Still a few seeds show little of how far seeds can move a number:
 with two or three, read the standard deviation too.
 """
@@ -19,27 +19,13 @@ import numpy.typing as npt
 from transfix.errors import TransfixError
 from transfix.statistics import bootstrap, one_run
 from transfix.statistics.bootstrap import ENGLISH, LEVEL, RESAMPLES, SEED, Draws, Floats, Scored
-from transfix.statistics.one_run import Frame
-
-ALPHA = 0.05
-"""The adjusted p below which two methods are said to differ."""
-
-FEW_ROWS = 20
-"""With fewer rows than this on which two methods differ, p is not below that of an exact test."""
-
-FEWEST = 3
-"""Languages that a rank correlation needs."""
+from transfix.statistics.tests import ALPHA, exact_test, holm
 
 Rows = Mapping[str, Scored]
 
 
-def scored_seeds(seeds: Sequence[Mapping[str, Frame]]) -> dict[str, Scored]:
-    """The rows of each language, checked, see `one_run.scored` and `together`."""
-    return together([{code: one_run.scored(frame, code) for code, frame in frames.items()} for frames in seeds])
-
-
 def together(seeds: Sequence[Rows]) -> dict[str, Scored]:
-    """The rows of each language that every seed answered: values are (n, seeds), or (n,) of a single seed.
+    """The rows of each language that every seed answered, with the values of all seeds, see `Scored`.
 
     Raises:
         TransfixError: the seeds differ in the gold answer of one id, or there is no seed.
@@ -61,10 +47,13 @@ def _together(seeds: Sequence[Scored], wanted: int, code: str) -> Scored:
     golds = seeds[0].golds[places[0]]
     for rows, place in zip(seeds, places, strict=True):
         one_run.require_same_golds(ids, golds, rows.golds[place], f"{code}: two seeds")
+    if len({rows.values.shape[1:] for rows in seeds}) > 1:
+        raise TransfixError(f"{code}: two seeds have predictions of different classes; compare runs of the same task")
     values = np.stack([rows.values[place] for rows, place in zip(seeds, places, strict=True)], axis=1)
     # prompts are the same with every seed, so these counts differ only where the rows do
     truncated, left_out = max(rows.truncated for rows in seeds), max(rows.left_out for rows in seeds)
-    return Scored(ids, values, golds, truncated, left_out)
+    signature = ", ".join(dict.fromkeys(rows.signature for rows in seeds if rows.signature))
+    return Scored(ids, values, golds, truncated, left_out, seeds[0].of_sums, signature)
 
 
 @lru_cache(maxsize=16)
@@ -84,14 +73,14 @@ def _weights(seeds: int, resamples: int, seed: int, side: int) -> Floats | None:
 
 def _seeds(rows: Rows) -> int:
     """How many seeds the values are of."""
-    return max((row.values.shape[1] for row in rows.values() if row.values.ndim == 2), default=1)
+    return max((row.seeds for row in rows.values()), default=1)
 
 
 def draws_of(rows: Rows, resamples: int = RESAMPLES, seed: int = SEED, side: int = 0) -> Draws:
-    """Bootstrap means over examples and seeds.
+    """Bootstrap scores over examples and seeds.
 
     Args:
-        rows: what `scored_seeds` gave.
+        rows: what `together` gave.
         resamples: how many.
         seed: of the draws.
         side: draws of seeds with another number are independent of these.
@@ -99,44 +88,25 @@ def draws_of(rows: Rows, resamples: int = RESAMPLES, seed: int = SEED, side: int
     return bootstrap.resample(rows, resamples, seed, _weights(_seeds(rows), resamples, seed, side))
 
 
-def summarise_seeds(
-    seeds: Sequence[Mapping[str, Frame]],
-    chance: float | None = 1 / 3,
-    *,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = SEED,
+def summary_of(
+    seeds: Sequence[Rows], *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = SEED
 ) -> dict[str, Any]:
-    """Accuracy of one method on one task, over the seeds it was trained with.
+    """The score of one method on one task, over the seeds it was trained with.
 
     Args:
-        seeds: for each seed the predictions by language code, see `one_run.Frame`.
-        chance: accuracy of a guess; stated, not used.
+        seeds: for each seed the rows by language code, see `one_run.scored`.
         resamples: bootstrap resamples.
         level: confidence level of the intervals.
         seed: of the resamples.
 
     Returns:
-        What `one_run.summarise` returns, of the mean over seeds, and `"seeds"`: how many; `"sd"` in every language and
-        both averages: the standard deviation over seeds (n - 1), None with one seed; `"unpaired"`: rows that not every
-        seed answered, which no number counts.
+        What `one_run.summarise` returns, of the mean over seeds and without `chance`; and `"seeds"`: how many; `"sd"` in
+        every language and both averages: the standard deviation over seeds (n - 1), None with one seed; `"unpaired"`:
+        rows that not every seed answered, which no number counts.
 
     Raises:
-        TransfixError: see `one_run.scored` and `together`.
+        TransfixError: see `together`.
     """
-    read = [{code: one_run.scored(frame, code) for code, frame in frames.items()} for frames in seeds]
-    return summary_of(read, chance, resamples=resamples, level=level, seed=seed)
-
-
-def summary_of(
-    seeds: Sequence[Rows],
-    chance: float | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = SEED,
-) -> dict[str, Any]:
-    """`summarise_seeds` of rows that `one_run.scored` gave."""
     rows = together(seeds)
     draws = draws_of(rows, resamples, seed)
     summary = one_run.summary_of(rows, draws, level)
@@ -145,62 +115,31 @@ def summary_of(
     for which, members in (("all", list(draws.points)), ("without_english", draws.others)):
         if summary["macro"][which] is not None:
             summary["macro"][which]["sd"] = deviation(rows, members)
-    if (gap := summary["transfer_gap"]) is not None:
+    if (gap := summary["transfer_gap"]) is not None and not any(row.of_sums for row in rows.values()):
         gap["p"] = max(gap["p"], exact_test(_gap_apart(rows, draws.others)))
-    if all(row.values.min() >= 0 and row.values.max() <= 1 for row in rows.values() if len(row)):
+    if all(_on_scale(row) for row in rows.values() if len(row)):
         for entry in (*summary["languages"].values(), *summary["macro"].values()):
             if entry is not None and entry["interval"] is not None:  # stretched draws may leave the scale
                 entry["interval"] = [min(1.0, max(0.0, bound)) for bound in entry["interval"]]
     given = sum(len(row) for one in seeds for row in one.values())
     return summary | {
-        "chance": chance,
         "bootstrap": {"resamples": resamples, "level": level, "seed": seed},
         "seeds": len(seeds),
         "unpaired": given - len(seeds) * sum(len(row) for row in rows.values()),
     }
 
 
+def _on_scale(row: Scored) -> bool:
+    """Whether the score of any rows is from 0 to 1; differences are not."""
+    return row.of_sums is not None or bool(row.values.min() >= 0 and row.values.max() <= 1)
+
+
 def deviation(rows: Rows, members: Sequence[str]) -> float | None:
     """The standard deviation over seeds (n - 1) of the mean over languages; None with one seed or without rows."""
-    found = [rows[code].values for code in members if len(rows[code])]
-    if not found or found[0].ndim == 1:
+    found = [rows[code] for code in members if len(rows[code])]
+    if not found or found[0].seeds == 1:
         return None
-    return float(np.mean([values.mean(axis=0) for values in found], axis=0).std(ddof=1))
-
-
-def difference_seeds(
-    first: Sequence[Mapping[str, Frame]],
-    second: Sequence[Mapping[str, Frame]],
-    *,
-    paired: bool | None = None,
-    resamples: int | None = None,
-    level: float = LEVEL,
-    seed: int = SEED,
-) -> dict[str, Any]:
-    """First minus second method over their seeds, on the rows that all seeds of both answered.
-
-    Args:
-        first: for each seed the predictions by language code.
-        second: the same of the other method.
-        paired: whether the seeds are the same numbers in the same order, so that each resample draws the same for both;
-            None: where there are equally many.
-        resamples: bootstrap resamples; None is 2,000, or 100 a language where that is more: the smallest p must outlive
-            Holm's correction.
-        level: confidence level of the intervals.
-        seed: of the resamples.
-
-    Returns:
-        What `one_run.difference` returns, with no p below that of `exact_test`, and `"holm"` in every language: p
-        adjusted over the languages; `"wins"`, `"ties"`, `"losses"`: languages in which the first is better, not
-        distinguishable, worse at 0.05 after that;
-        `"seeds"`: [of the first, of the second]; `"seeds_paired"`.
-
-    Raises:
-        TransfixError: see `one_run.difference`; or `paired` with unlike numbers of seeds.
-    """
-    return difference_of(
-        scored_seeds(first), scored_seeds(second), paired=paired, resamples=resamples, level=level, seed=seed
-    )
+    return float(np.mean([row.by_seed() for row in found], axis=0).std(ddof=1))
 
 
 def difference_of(
@@ -212,7 +151,28 @@ def difference_of(
     level: float = LEVEL,
     seed: int = SEED,
 ) -> dict[str, Any]:
-    """`difference_seeds` of rows that `scored_seeds` gave."""
+    """First minus second method over their seeds, on the rows that all seeds of both answered.
+
+    Args:
+        first: what `together` gave of the one method, of a score that is a mean over rows.
+        second: the same of the other method.
+        paired: whether the seeds are the same numbers in the same order, so that each resample draws the same for both;
+            None: where there are equally many.
+        resamples: bootstrap resamples; None is 2,000, or 100 a language where that is more: the smallest p must outlive
+            Holm's correction.
+        level: confidence level of the intervals.
+        seed: of the resamples.
+
+    Returns:
+        What `one_run.difference_of` returns, with no p below that of `exact_test`, and `"holm"` in every language: p
+        adjusted over the languages; `"wins"`, `"ties"`, `"losses"`: languages in which the first is better, not
+        distinguishable, worse at 0.05 after that; `"unpaired"`: rows that only one of them answered;
+        `"seeds"`: [of the first, of the second]; `"seeds_paired"`.
+
+    Raises:
+        TransfixError: the two differ in the gold answer of one id, so they are not of one benchmark; or `paired` with
+            unlike numbers of seeds.
+    """
     counts = [_seeds(first), _seeds(second)]
     paired = counts[0] == counts[1] if paired is None else paired
     if paired and counts[0] != counts[1]:
@@ -283,60 +243,3 @@ def _by_id(ids: Sequence[npt.NDArray[np.str_]], shares: Sequence[Floats]) -> Flo
     _, places = np.unique(np.concatenate(ids), return_inverse=True)
     sums: Floats = np.bincount(places, weights=np.concatenate(shares)).astype(np.float64)
     return sums
-
-
-def exact_test(apart: Floats) -> float:
-    """Two-sided p of Fisher's randomisation test over the rows that differ, if they are few; else 0.
-
-    How often a sum as far from 0 comes out if each row's difference could as well have had the other sign, over all 2^n of
-    them. Of a handful of rows a bootstrap says that they would nearly always fall to the same side: 6 of 300, all for one
-    method, give it p = 0.003, and this test 0.03. Of scores of 0 and 1 it is the sign test (Edgington and Onghena 2007,
-    Randomization Tests, chapter 5).
-
-    Args:
-        apart: the differences (n,).
-    """
-    apart = apart[np.abs(apart) > 1e-12]
-    if len(apart) >= FEW_ROWS:
-        return 0.0
-    sums: Floats = np.zeros(1)
-    for size in apart:
-        sums = np.concatenate([sums + size, sums - size])
-    return float(np.mean(np.abs(sums) >= abs(apart.sum()) - 1e-9))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted so that the chance of one false finding among all is kept (Holm 1979), in the order given.
-
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none falls below the one before it, or rises above 1.
-    """
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted
-
-
-def rank_correlation(first: Mapping[str, float | None], second: Mapping[str, float | None]) -> float | None:
-    """Spearman's rho between the scores of languages that both have; equal scores share their rank.
-
-    Returns:
-        From -1 to 1; None under three languages, or where one of them has the same score in all.
-    """
-    pairs = [
-        (mine, theirs) for code, mine in first.items() if mine is not None and (theirs := second.get(code)) is not None
-    ]
-    if len(pairs) < FEWEST:
-        return None
-    ranks = [_ranks(side) for side in zip(*pairs, strict=True)]
-    left, right = (side - side.mean() for side in ranks)
-    scale = float(np.sqrt((left**2).sum() * (right**2).sum()))
-    return float((left * right).sum()) / scale if scale else None
-
-
-def _ranks(scores: Sequence[float]) -> Floats:
-    """The ranks from 1 (n,), the mean rank for equal scores; those that differ in the last bit only are equal."""
-    _, places, counts = np.unique(np.round(scores, 12), return_inverse=True, return_counts=True)
-    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    return ranks

@@ -249,7 +249,8 @@ def measure(spec: RunSpec, root: Path, tell: Tell) -> int:
 def _available(spec: RunSpec) -> tuple[int, dict[str, int]]:
     """How many rows there are: to train on, and of each result in a language."""
     from transfix import data
-    from transfix.runs.training import task_of, training_rows
+    from transfix.runs.rows import training_rows
+    from transfix.runs.training import task_of
 
     asked = {}
     for entry in spec.evaluate:

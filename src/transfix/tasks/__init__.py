@@ -6,12 +6,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from transfix.config.suggestions import nearest
-from transfix.tasks import taskfile
-from transfix.tasks.task import Form, Task, TaskError, UnknownTaskError
+from transfix.tasks import building, taskfile
+from transfix.tasks.task import PromptTemplate, Task, TaskError, UnknownTaskError
 from transfix.tasks.verbaliser import VerbaliserError, check_verbaliser, continuation
 
 __all__ = [
-    "Form",
+    "PromptTemplate",
     "Task",
     "TaskError",
     "UnknownTaskError",
@@ -64,7 +64,7 @@ def get(name: str) -> Task:
 @cache
 def _builtin() -> dict[str, Task]:
     paths = [taskfile.BUILTIN / f"{name}.yaml" for name in FILES]
-    return {name: task for path in paths for name, task in taskfile.tasks_of(taskfile.read(path), path).items()}
+    return {name: task for path in paths for name, task in building.tasks_of(taskfile.read(path), path).items()}
 
 
 @lru_cache(maxsize=64)
@@ -75,4 +75,4 @@ def _from_file(path: Path, modified: int, size: int) -> Task:
         raise TaskError(f"{path}: name is missing: call the task something", [])
     if file.name in _builtin():
         raise TaskError(f"{path}: {file.name} is the name of a built-in task: call yours something else", [])
-    return taskfile.tasks_of(file, path)[file.name]
+    return building.tasks_of(file, path)[file.name]

@@ -65,7 +65,7 @@ class Findings:
         return {
             "task": self.task.name,
             "kind": self.task.kind,
-            "template": self.task.form_name,
+            "template": self.task.template_name,
             "parts": [{name: getattr(part, name) for name in Part.__dataclass_fields__} for part in self.parts],
             "problems": [str(problem) for problem in self.problems],
             "notes": self.notes,
@@ -158,7 +158,7 @@ def _tokens(
             f"{where}: {over:,} of {len(lengths):,} prompts have more than max_tokens ({task.max_tokens}) tokens and "
             "would lose their middle in training"
         )
-    if task.kind == "choice" and task.form.scoring == "word":
+    if task.kind == "choice" and task.prompt_template.scoring == "word":
         try:
             tasks.check_verbaliser(task, tokenizer, examples[:SHOWN])
         except ProblemsError as error:
@@ -168,9 +168,9 @@ def _tokens(
 
 
 def _not_offered(task: Task, examples: Sequence[Example]) -> list[Problem]:
-    """A problem for each of the first rows whose gold answer is not on offer, and one that counts the others."""
+    """A problem for each of the first rows whose reference answer is not on offer, and one that counts the others."""
     bad = [row for row in examples if row.label is not None and not task.offered(row)[task.classes.index(row.label)]]
-    what = "is the gold answer and not on offer: the row lacks a field that the answer needs, or its text is empty"
+    what = "is the reference answer and not on offer: the row lacks a field that the answer needs, or its text is empty"
     problems = [Problem(f"{row.language} {row.id}", f"{row.label!r} {what}") for row in bad[:SHOWN_PROBLEMS]]
     if len(bad) > SHOWN_PROBLEMS:
         problems.append(Problem(bad[0].language, f"{len(bad) - SHOWN_PROBLEMS:,} more such rows"))

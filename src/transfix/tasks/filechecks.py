@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from transfix import languages as language_table
 from transfix.data import benchmarks
@@ -12,9 +11,7 @@ from transfix.data.benchmarks import LABEL
 from transfix.errors import Problem, TransfixError
 from transfix.tasks import templates
 from transfix.tasks.task import ANSWER
-
-if TYPE_CHECKING:
-    from transfix.tasks.taskfile import FormFile, TaskFile
+from transfix.tasks.taskfile import TaskFile, TemplateFields
 
 SPLITS = ("train", "validation", "test")
 NUMBER_JUDGES = ("number", "harness_number")
@@ -33,7 +30,7 @@ def problems(file: TaskFile, path: Path) -> list[Problem]:
     return [
         *_field_problems(file),
         *_answer_problems("", file, file),
-        *(problem for name, form in file.templates.items() for problem in _form_problems(name, form, file)),
+        *(problem for name, said in file.templates.items() for problem in _template_problems(name, said, file)),
         *_language_problems("prompt_language", file),
         *(
             Problem(f"languages[{index}]", what)
@@ -54,7 +51,7 @@ def _field_problems(file: TaskFile) -> list[Problem]:
             if name == file.label:
                 found.append(Problem(key, f"{name!r} is the label's column: the prompt would hold the answer"))
             elif name == LABEL or (name == ANSWER and file.kind != "choice"):
-                what = f"{name!r} means the gold answer here: name the field otherwise"
+                what = f"{name!r} means the reference answer here: name the field otherwise"
                 found.append(Problem(key, f"{what}, and its column with columns: {{NAME: {name}}} in data"))
             if not templates.can_be_placeholder(name):
                 what = f"no template can name {name!r}: a field's name is a plain identifier and no word of Jinja"
@@ -66,33 +63,33 @@ def _repeated(names: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
-def _answer_problems(where: str, form: FormFile, file: TaskFile) -> list[Problem]:
-    gold = file.answer or ("class" if file.kind == "choice" else "texts")
+def _answer_problems(where: str, said: TemplateFields, file: TaskFile) -> list[Problem]:
+    answer = file.answer or ("class" if file.kind == "choice" else "texts")
     found: list[Problem] = []
-    if not where and (gold == "class") != (file.kind == "choice"):
-        found.append(Problem("answer", f"{gold} does not go with kind {file.kind}"))
-    if file.kind == "choice" and form.judge is not None:
+    if not where and (answer == "class") != (file.kind == "choice"):
+        found.append(Problem("answer", f"{answer} does not go with kind {file.kind}"))
+    if file.kind == "choice" and said.judge is not None:
         found.append(Problem(f"{where}judge", "is for written answers: a choice is right or wrong"))
-    elif form.judge in NUMBER_JUDGES and gold == "texts":
-        what = f"{form.judge} compares numbers, and the answers are texts: set answer: number"
+    elif said.judge in NUMBER_JUDGES and answer == "texts":
+        what = f"{said.judge} compares numbers, and the answers are texts: set answer: number"
         found.append(Problem(f"{where}judge", what))
     return found
 
 
-def _form_problems(name: str, form: FormFile, file: TaskFile) -> list[Problem]:
+def _template_problems(name: str, said: TemplateFields, file: TaskFile) -> list[Problem]:
     where = f"templates.{name}"
     if name == "default":
         return [
-            Problem(where, "the default form is what the file itself says: change it there, or name this otherwise")
+            Problem(where, "the default template is what the file itself says: change it there, or name this otherwise")
         ]
-    found = _language_problems(f"{where}.prompt_language", form)
-    if "labels" in form.model_fields_set and file.kind != "choice":
+    found = _language_problems(f"{where}.prompt_language", said)
+    if "labels" in said.model_fields_set and file.kind != "choice":
         found.append(Problem(f"{where}.labels", f"are for choices, kind is {file.kind}"))
-    return found + _answer_problems(f"{where}.", form, file)
+    return found + _answer_problems(f"{where}.", said, file)
 
 
-def _language_problems(where: str, form: FormFile) -> list[Problem]:
-    name = form.prompt_language
+def _language_problems(where: str, said: TemplateFields) -> list[Problem]:
+    name = said.prompt_language
     if name in ("english", "native") or not _unknown(name):
         return []
     return [Problem(where, f"unknown language {name!r}", PROMPT_LANGUAGES)]

@@ -1,4 +1,4 @@
-"""How generated answers are judged: each judge takes the answer out of a text and scores it against the gold.
+"""How generated answers are judged: each judge takes the answer out of a text and scores it against the reference.
 
 A judge's first metric is the score of its tasks; the others are kept beside it. All scores are from 0 to 1 and higher is
 better, so that every table, interval and test treats them alike.
@@ -9,10 +9,15 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from transfix.data.example import Example
+
+if TYPE_CHECKING:
+    from transfix.statistics.metrics import Counted
+
+CorpusCount = Callable[[Sequence[str], Sequence[Sequence[str]], str], "Counted"]
 
 UNKNOWN, ENGLISH = "und", "eng_Latn"
 """A row that does not say its language is read as an English one where that matters (1,234 is a thousand and more)."""
@@ -43,8 +48,8 @@ class Judge:
         judge: (generated text, row) -> judgement.
         by_prompt: whether the answer is read in the prompt's language rather than the row's (an English prompt gets English
             reasoning with English separators).
-        corpus: metrics over a whole language, which are no averages over rows: (answers, accepted answers of each, language
-            of the answers) -> name -> score from 0 to 100 or the metric's signature.
+        corpus: the metrics of a whole language, which are no means over rows, and what counts for them: (answers, accepted
+            answers of each, language of the answers) -> what is added up over rows.
         modules: of the extra `generation`, without which it cannot judge.
     """
 
@@ -52,7 +57,7 @@ class Judge:
     title: str
     judge: Callable[[str, Example], Judgement]
     by_prompt: bool = False
-    corpus: Callable[[Sequence[str], Sequence[Sequence[str]], str], dict[str, Any]] | None = None
+    corpus: Mapping[str, CorpusCount] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
 
     def require(self) -> None:
@@ -67,7 +72,7 @@ class Judge:
             extra.load(module)
 
 
-def golds(example: Example) -> tuple[str, ...]:
+def references(example: Example) -> tuple[str, ...]:
     """All accepted answers of a row."""
     return example.answers or ((example.label,) if example.label is not None else ())
 
@@ -75,7 +80,7 @@ def golds(example: Example) -> tuple[str, ...]:
 def _spans(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import spans
 
-    answer, accepted = text.strip(), golds(example)
+    answer, accepted = text.strip(), references(example)
     scores: dict[str, float] = {}
     if not accepted:
         return Judgement(answer, scores, bool(answer))
@@ -89,7 +94,7 @@ def _number(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import numbers
 
     found = numbers.extract_number(text, ENGLISH if example.language == UNKNOWN else example.language)
-    right = found.number is not None and any(numbers.same_number(found.number, gold) for gold in golds(example))
+    right = found.number is not None and any(numbers.same_number(found.number, one) for one in references(example))
     answer = "" if found.number is None else f"{found.number:f}"
     return Judgement(answer, {"exact_match": float(right)}, found.number is not None)
 
@@ -97,7 +102,7 @@ def _number(text: str, example: Example) -> Judgement:
 def _text(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import spans
 
-    answer, accepted = text.strip(), golds(example)
+    answer, accepted = text.strip(), references(example)
     if not accepted:
         return Judgement(answer, {}, bool(answer))
     scores = {
@@ -110,21 +115,21 @@ def _text(text: str, example: Example) -> Judgement:
 def _translation(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import texts
 
-    answer, accepted = text.strip(), golds(example)
+    answer, accepted = text.strip(), references(example)
     scores = {"chrf": texts.sentence_chrf(answer, accepted)} if accepted else {}
     return Judgement(answer, scores, bool(answer))
 
 
-def _translations(answers: Sequence[str], accepted: Sequence[Sequence[str]], language: str) -> dict[str, Any]:
+def _bleu(answers: Sequence[str], accepted: Sequence[Sequence[str]], language: str) -> Counted:
     from transfix.tasks.judging import texts
 
-    bleu, chrf = texts.bleu(answers, accepted, language), texts.chrf(answers, accepted)
-    return {
-        "bleu": bleu.score,
-        "bleu_signature": bleu.signature,
-        "chrf": chrf.score,
-        "chrf_signature": chrf.signature,
-    }
+    return texts.bleu_counts(answers, accepted, language)
+
+
+def _chrf(answers: Sequence[str], accepted: Sequence[Sequence[str]], language: str) -> Counted:
+    from transfix.tasks.judging import texts
+
+    return texts.chrf_counts(answers, accepted)
 
 
 def answer_language(example: Example) -> str:
@@ -138,7 +143,7 @@ def answer_language(example: Example) -> str:
 def _summary(text: str, example: Example) -> Judgement:
     from transfix.tasks.judging import texts
 
-    answer, accepted = text.strip(), golds(example)
+    answer, accepted = text.strip(), references(example)
     if not accepted:
         return Judgement(answer, {}, bool(answer))
     scores = texts.rouge(answer, accepted, example.language)
@@ -153,14 +158,14 @@ def _harness_number(text: str, example: Example) -> Judgement:
     """lm-evaluation-harness' mgsm: its `flexible-extract` filter and its exact match without case and punctuation."""
     found = _HARNESS_NUMBER.findall(text)
     last = next((group for group in found[-1] if group), "[invalid]").strip() if found else "[invalid]"
-    if not (accepted := golds(example)):
+    if not (accepted := references(example)):
         return Judgement(last, {}, bool(found))
     scores = {"exact_match": _same(last, accepted[0]), "exact_match_whole": _same(text.strip(), accepted[0])}
     return Judgement(last, scores, bool(found))
 
 
-def _same(answer: str, gold: str) -> float:
-    return float(answer.lower().translate(_PUNCTUATION) == gold.lower().translate(_PUNCTUATION))
+def _same(answer: str, reference: str) -> float:
+    return float(answer.lower().translate(_PUNCTUATION) == reference.lower().translate(_PUNCTUATION))
 
 
 JUDGES: Mapping[str, Judge] = {
@@ -169,7 +174,13 @@ JUDGES: Mapping[str, Judge] = {
     ),
     "number": Judge(("exact_match",), "exact match of the number", _number, by_prompt=True),
     "text": Judge(("exact_match", "f1"), "exact match (mlqa normaliser)", _text),
-    "translation": Judge(("chrf",), "chrF++ of sentences", _translation, corpus=_translations, modules=("sacrebleu",)),
+    "translation": Judge(
+        ("chrf",),
+        "chrF++ of sentences",
+        _translation,
+        corpus={"corpus_bleu": _bleu, "corpus_chrf": _chrf},
+        modules=("sacrebleu",),
+    ),
     "summary": Judge(("rougeL", "rouge1", "rouge2"), "ROUGE-L F1", _summary, modules=("rouge_score",)),
     "harness_number": Judge(
         ("exact_match", "exact_match_whole"), "exact match, as lm-evaluation-harness extracts it", _harness_number

@@ -1,4 +1,4 @@
-"""What a task asks and how an answer is judged: the benchmark's facts, and the forms in which its rows are put to a model."""
+"""What a task asks and how an answer is judged: the benchmark's facts, and the prompt templates its rows are put into."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANY = "default"
 """The key of what holds in every language that has no entry of its own."""
 
 ANSWER = "answer"
-"""In a target: the gold answer (for a choice the class, for a text the first accepted one)."""
+"""In a target: the reference answer (for a choice the class, for a text the first accepted one)."""
 
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -36,8 +36,8 @@ class UnknownTaskError(TransfixError):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """One way of putting a task's rows to a model.
+class PromptTemplate:
+    """One way of putting a task's rows to a model: the prompt, what follows it, and how an answer is taken from that.
 
     Attributes:
         prompt: template by language (FLORES-style code, or `default`); the answer follows it directly.
@@ -76,7 +76,7 @@ class Exemplars:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A benchmark's rows, asked in one of several forms.
+    """A benchmark's rows, put into one of several prompt templates.
 
     Attributes:
         name: `xnli`.
@@ -86,8 +86,8 @@ class Task:
         benchmark: what is fixed about the rows.
         train_split: the split to train on; `None` if the benchmark has none.
         default_split: the split to report.
-        forms: by name; `default` is the project's own.
-        form_name: the form in use.
+        prompt_templates: by name; `default` is the project's own.
+        template_name: the one in use.
         sources: where rows come from if a specification does not say: `train` and `test`.
         exemplars: of few-shot prompts.
         max_tokens: longer prompts are cut when training; generous for the benchmark.
@@ -104,8 +104,8 @@ class Task:
     benchmark: Benchmark
     train_split: str | None
     default_split: str
-    forms: Mapping[str, Form]
-    form_name: str = "default"
+    prompt_templates: Mapping[str, PromptTemplate]
+    template_name: str = "default"
     sources: Mapping[str, AnySource] = field(default_factory=dict)
     exemplars: Exemplars | None = None
     max_tokens: int = 256
@@ -113,14 +113,18 @@ class Task:
     origin: str | None = None
 
     def __post_init__(self) -> None:
-        problems = [problem for name, form in self.forms.items() for problem in self._form_problems(name, form)]
+        problems = [
+            problem
+            for name, prompt_template in self.prompt_templates.items()
+            for problem in self._prompt_template_problems(name, prompt_template)
+        ]
         if problems:
             raise TaskError(f"task {self.name} does not fit together", problems)
 
     @property
-    def form(self) -> Form:
-        """The form in use."""
-        return self.forms[self.form_name]
+    def prompt_template(self) -> PromptTemplate:
+        """The one in use."""
+        return self.prompt_templates[self.template_name]
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -143,19 +147,19 @@ class Task:
         return self.benchmark.splits
 
     @property
-    def template(self) -> str:
+    def default_prompt(self) -> str:
         """The prompt of languages without one of their own."""
-        return self.form.prompt.get(ANY, "")
+        return self.prompt_template.prompt.get(ANY, "")
 
     @property
     def verbaliser(self) -> Mapping[str, str]:
         """Class -> label word, in languages without label words of their own."""
-        return self.form.labels.get(ANY, {})
+        return self.prompt_template.labels.get(ANY, {})
 
     @property
     def judge(self) -> Judge:
         """What judges a generated text."""
-        return JUDGES[self.form.judge]
+        return JUDGES[self.prompt_template.judge]
 
     @property
     def metric(self) -> str:
@@ -173,7 +177,9 @@ class Task:
             TaskError: if the row lacks a field, or there is no prompt for its language.
         """
         self._has_fields(example)
-        return templates.render(self._of(self.form.prompt, example, "prompt"), example.fields, self.benchmark.optional)
+        return templates.render(
+            self._of(self.prompt_template.prompt, example, "prompt"), example.fields, self.benchmark.optional
+        )
 
     def options(self, example: Example) -> list[str]:
         """The continuation that stands for each class, in the order of `classes`.
@@ -181,79 +187,83 @@ class Task:
         Raises:
             TaskError: if there are no label words for the row's language.
         """
-        words = self._of(self.form.labels, example, "label words")
+        words = self._of(self.prompt_template.labels, example, "label words")
         optional = self.benchmark.optional
         return [templates.render(words[name], example.fields, optional) for name in self.classes]
 
     def offered(self, example: Example) -> tuple[bool, ...]:
         """Which classes are on offer for a row, in the order of `classes`: only these may be compared.
 
-        A class is not on offer if the row lacks the optional field that the form says it `needs`, or one that its label
-        template holds; or if its option is empty or blank for the row.
+        A class is not on offer if the row lacks the optional field that the prompt template says it `needs`, or one that its
+        label template holds; or if its option is empty or blank for the row.
 
         Raises:
             TaskError: if there are no label words for the row's language.
         """
-        words, optional = self._of(self.form.labels, example, "label words"), self.benchmark.optional
+        words, optional = self._of(self.prompt_template.labels, example, "label words"), self.benchmark.optional
         absent = {name for name in optional if not example.fields.get(name, "").strip()}
         return tuple(
-            self.form.needs.get(name) not in absent
+            self.prompt_template.needs.get(name) not in absent
             and not (absent & templates.names(words[name]))
             and bool(option.strip())
             for name, option in zip(self.classes, self.options(example), strict=True)
         )
 
     def target(self, example: Example) -> str:
-        """What follows the prompt of a row with a gold answer.
+        """What follows the prompt of a row with a reference answer.
 
         Raises:
-            TaskError: if the row has no gold answer, or there is no target for its language.
+            TaskError: if the row has no reference answer, or there is no target for its language.
         """
         if example.label is None:
-            raise TaskError(f"task {self.name}", [Problem(example.id, "has no gold answer")])
+            raise TaskError(f"task {self.name}", [Problem(example.id, "has no reference answer")])
         if self.kind == "choice":
             return self.options(example)[self.classes.index(example.label)]
         fields = {**example.fields, ANSWER: example.label}
-        text = self._of(self.form.target, example, "target")
+        text = self._of(self.prompt_template.target, example, "target")
         return templates.render(text, fields, self.benchmark.optional)
 
     def judged(self, text: str, example: Example) -> Judgement:
         """What was found in a generated text, and how good it is."""
-        if self.judge.by_prompt and self.form.prompt_language == ENGLISH:
+        if self.judge.by_prompt and self.prompt_template.prompt_language == ENGLISH:
             example = dataclasses.replace(example, language=ENGLISH)
         return self.judge.judge(text, example)
 
     def stops(self, example: Example) -> tuple[str, ...]:
         """The texts that end a generated answer to a row."""
-        return self.form.stop.get(example.language, self.form.stop.get(ANY, ()))
+        return self.prompt_template.stop.get(example.language, self.prompt_template.stop.get(ANY, ()))
 
     def with_options(self, template: str | None = None, verbaliser: Mapping[str, str] | None = None) -> Task:
-        """The same task in another form.
+        """The same task with another prompt template; the task itself if nothing else is asked for.
 
         Args:
-            template: the name of a form (`lm-eval`), or a prompt for all languages; `None` keeps the form.
+            template: the name of one (`lm-eval`), or a prompt for all languages; `None` keeps the one in use.
             verbaliser: label words for all languages; `None` keeps them.
 
         Raises:
             TaskError: with everything that is wrong with both.
         """
+        if template in (None, self.template_name) and verbaliser is None:
+            return self
         if found := self.problems(template, verbaliser):
             raise TaskError(f"the options of task {self.name} do not fit it", found)
-        name, form = self.form_name, self.form
-        if template is not None and template in self.forms:
-            name, form = template, self.forms[template]
+        name, chosen = self.template_name, self.prompt_template
+        if template is not None and template in self.prompt_templates:
+            name, chosen = template, self.prompt_templates[template]
         elif template is not None:
-            name, form = "custom", dataclasses.replace(form, prompt={ANY: template})
+            name, chosen = "custom", dataclasses.replace(chosen, prompt={ANY: template})
         if verbaliser is not None:
-            name, form = "custom", dataclasses.replace(form, labels={ANY: dict(verbaliser)})
-        return dataclasses.replace(self, forms={**self.forms, name: form}, form_name=name)
+            name, chosen = "custom", dataclasses.replace(chosen, labels={ANY: dict(verbaliser)})
+        return dataclasses.replace(self, prompt_templates={**self.prompt_templates, name: chosen}, template_name=name)
 
     def problems(self, template: str | None = None, verbaliser: Mapping[str, str] | None = None) -> list[Problem]:
         """What is wrong with a template and a verbaliser here (with a tokenizer `check_verbaliser` finds more)."""
         found: list[Problem] = []
-        if template is not None and template not in self.forms:
+        if template is not None and template not in self.prompt_templates:
             if _NAME.fullmatch(template):
-                found.append(Problem("template", f"{self.name} has no template {template!r}", ", ".join(self.forms)))
+                found.append(
+                    Problem("template", f"{self.name} has no template {template!r}", ", ".join(self.prompt_templates))
+                )
             else:
                 found += self._template_problems("template", template)
         if verbaliser is not None and self.kind != "choice":
@@ -273,34 +283,39 @@ class Task:
             return by_language[example.language]
         if ANY in by_language:
             return by_language[ANY]
-        problem = Problem(example.language, f"template {self.form_name!r} has no {what}", ", ".join(by_language))
+        problem = Problem(example.language, f"template {self.template_name!r} has no {what}", ", ".join(by_language))
         raise TaskError(f"task {self.name} cannot ask in this language", [problem])
 
-    def _form_problems(self, name: str, form: Form) -> list[Problem]:
+    def _prompt_template_problems(self, name: str, prompt_template: PromptTemplate) -> list[Problem]:
 
         def where(*parts: str) -> str:
-            # the default form and what holds in all languages stand at the top of a task file
+            # the default template and what holds in all languages stand at the top of a task file
             keys = [*([] if name == "default" else ["templates", name]), *(part for part in parts if part != ANY)]
             return ".".join(keys)
 
         found = [
             problem
-            for language, text in form.prompt.items()
-            for problem in self._template_problems(where("prompt", language), text, form.scoring == "word")
+            for language, text in prompt_template.prompt.items()
+            for problem in self._template_problems(where("prompt", language), text, prompt_template.scoring == "word")
         ]
         if self.kind == "choice":
-            if not form.labels:
+            if not prompt_template.labels:
                 found.append(Problem(where("labels"), "are missing", "a label word for each class"))
-            found += self._needs_problems(where("needs"), form.needs)
-            for language, words in form.labels.items():
+            found += self._needs_problems(where("needs"), prompt_template.needs)
+            for language, words in prompt_template.labels.items():
                 found += self._label_problems(where("labels", language), words)
         else:
-            for language, text in form.target.items():
+            for language, text in prompt_template.target.items():
                 what = templates.problems(text, (*self.fields, *self.benchmark.optional, ANSWER))
                 found += [Problem(where("target", language), line) for line in what]
-            if form.judge not in JUDGES:
-                found.append(Problem(where("judge"), f"{form.judge!r} is unknown", ", ".join(JUDGES)))
-        codes = {code for by in (form.prompt, form.labels, form.target, form.stop) for code in by if code != ANY}
+            if prompt_template.judge not in JUDGES:
+                found.append(Problem(where("judge"), f"{prompt_template.judge!r} is unknown", ", ".join(JUDGES)))
+        codes = {
+            code
+            for by in (prompt_template.prompt, prompt_template.labels, prompt_template.target, prompt_template.stop)
+            for code in by
+            if code != ANY
+        }
         for code in sorted(codes):
             try:
                 language_table.get(code)

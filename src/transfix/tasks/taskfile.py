@@ -9,7 +9,8 @@ r"""A task from a YAML file: the built-in ones in `builtin/`, and a user's own.
     languages: [en, de, sw]
     data: {train: {files: train.csv}, test: {files: "test-{lang}.csv"}}
 
-`TaskFile` is the file checked; `tasks_of` makes the tasks that it declares.
+`TaskFile` is the file, each value checked by itself; `filechecks` finds what does not fit together, `building` makes the
+tasks that it declares.
 """
 
 from __future__ import annotations
@@ -20,18 +21,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from transfix import languages as language_table
 from transfix.config import validation, yaml_dialect
-from transfix.data import benchmarks
-from transfix.data.benchmarks import Benchmark
-from transfix.data.sources import AnySource, DataSource, FilesSource, HubSource
-from transfix.errors import Problem, ProblemsError, TransfixError
-from transfix.tasks import filechecks
-from transfix.tasks.filechecks import SPLITS
-from transfix.tasks.task import ANY, Exemplars, Form, Kind, Task, TaskError, by_language
+from transfix.data.sources import DataSource, FilesSource, HubSource
+from transfix.errors import Problem, TransfixError
+from transfix.tasks.task import ANY, Kind, TaskError
 
 BUILTIN = Path(__file__).parent / "builtin"
-_JUDGE = {"choice": "", "extraction": "spans", "generation": "text"}
 
 
 def _listed(value: Any) -> Any:
@@ -62,8 +57,11 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FormFile(_Frozen):
-    """One form: see `task.Form`. Every text may be one for all languages, or a mapping language -> text."""
+class TemplateFields(_Frozen):
+    """One prompt template: see `task.PromptTemplate`.
+
+    Every text may be one for all languages, or a mapping language -> text.
+    """
 
     prompt: Annotated[Texts, Field(description=TEXT)]
     labels: Annotated[Labels, Field(description="a mapping from class to label word, or from language to such")] = {}
@@ -79,8 +77,8 @@ class FormFile(_Frozen):
     needs: Annotated[dict[str, str], Field(description="a mapping from class to optional field")] = {}
 
 
-class TemplateFile(FormFile):
-    """A further form: what it leaves out is that of the default form."""
+class TemplateFile(TemplateFields):
+    """A further prompt template: what it leaves out is that of the default one."""
 
     prompt: Annotated[Texts, Field(description=TEXT)] = {}
 
@@ -108,7 +106,7 @@ class DataOf(_Frozen):
     test: DataSource | None = None
 
 
-class TaskFile(FormFile):
+class TaskFile(TemplateFields):
     """The content of a task file.
 
     Attributes:
@@ -117,11 +115,11 @@ class TaskFile(FormFile):
         description: for people.
         fields: the texts of a row, by the names of their columns.
         optional: texts that a row may have.
-        label: the column with the gold answer.
-        answer: what a gold answer is: `class`, `texts` (one text or a list) or `number`.
+        label: the column with the reference answer.
+        answer: what a reference answer is: `class`, `texts` (one text or a list) or `number`.
         languages: of the test rows.
         data: where rows lie; paths start at the file's own directory.
-        templates: further forms by name; what they leave out is that of the default form.
+        templates: further prompt templates by name; what they leave out is that of the default one.
         exemplars: of few-shot prompts.
         max_tokens: longer prompts lose their middle when training, and are counted.
         alternatives: further label words, for suggestions.
@@ -202,131 +200,3 @@ def _model_at(where: validation.Path, given: Mapping[str, Any]) -> type[BaseMode
         case ("tasks", str()):
             return BuiltinTask
     return None
-
-
-def tasks_of(file: TaskFile, path: Path) -> dict[str, Task]:
-    """The tasks that a file declares, by name.
-
-    Raises:
-        TaskError: with everything that does not fit together.
-    """
-    problems = filechecks.problems(file, path)
-    made: dict[str, Task] = {}
-    try:
-        made = _made(file, path)
-    except ProblemsError as error:
-        problems += error.problems
-    if problems:
-        raise TaskError(f"{path} has problems:", list(dict.fromkeys(problems)))
-    return made
-
-
-def _made(file: TaskFile, path: Path) -> dict[str, Task]:
-    if file.tasks is not None:
-        family, shown = path.stem, None
-        facts = {
-            name: (benchmarks.get(name), splits.train_split, splits.test_split) for name, splits in file.tasks.items()
-        }
-        sources: dict[str, AnySource] = {}
-    else:
-        assert file.name is not None
-        family, shown = f"{file.name} ({path})", str(path)
-        sources = {name: _beside(source, path) for name, source in file.data if source is not None}
-        train = "train" if "train" in sources else None
-        facts = {file.name: (_benchmark(file), train, "test" if "test" in sources else "train")}
-    forms = _forms(file)
-    return {
-        name: Task(
-            name=name,
-            kind=file.kind,
-            family=family,
-            benchmark=benchmark,
-            train_split=train_split,
-            default_split=test_split,
-            forms=forms,
-            sources=sources,
-            exemplars=_exemplars(file, path),
-            max_tokens=file.max_tokens,
-            alternatives=file.alternatives,
-            origin=shown,
-        )
-        for name, (benchmark, train_split, test_split) in facts.items()
-    }
-
-
-def _exemplars(file: TaskFile, path: Path) -> Exemplars | None:
-    wanted = file.exemplars
-    if wanted is None:
-        return None
-    task = wanted.task
-    if task == file.name:
-        task = str(path)
-    elif task.endswith((".yaml", ".yml")):
-        task = str(filechecks.exemplar_file(task, path))
-    return Exemplars(task, wanted.split, wanted.language)
-
-
-def _forms(file: TaskFile) -> dict[str, Form]:
-    own = {name: getattr(file, name) for name in FormFile.model_fields}
-    forms = {"default": _form(FormFile.model_construct(**own), file)}
-    for name, changes in file.templates.items():
-        if name != "default":
-            changed = {key: getattr(changes, key) for key in changes.model_fields_set}
-            forms[name] = _form(FormFile.model_construct(**{**own, **changed}), file)
-    return forms
-
-
-def _form(form: FormFile, file: TaskFile) -> Form:
-    is_choice = file.kind == "choice"
-    judge = form.judge or ("number" if file.answer == "number" else _JUDGE[file.kind])
-    return Form(
-        prompt=by_language(form.prompt),
-        labels=by_language(form.labels),
-        target={} if is_choice else by_language(form.target),
-        scoring=form.scoring,
-        judge="" if is_choice else judge,
-        stop={} if is_choice else by_language(form.stop),
-        max_new_tokens=form.max_new_tokens,
-        separator=form.separator,
-        prompt_language=_prompt_language(form.prompt_language),
-        needs=form.needs,
-    )
-
-
-def _prompt_language(name: str) -> str:
-    """The code of the language of the prompts; `native` and what is unknown (see `filechecks`) as it is."""
-    try:
-        return language_table.get(name).code if name != "native" else name
-    except TransfixError:
-        return name
-
-
-def _benchmark(file: TaskFile) -> Benchmark:
-    assert file.name is not None
-    codes: list[str] = []
-    for name in file.languages or ("eng_Latn",):
-        try:
-            codes.append(language_table.get(name).code)
-        except TransfixError:
-            continue  # `filechecks` reports it
-    is_choice = file.kind == "choice"
-    columns = {name: (name,) for name in (*file.fields, *file.optional)}
-    return Benchmark(
-        name=file.name,
-        fields=tuple(dict.fromkeys(file.fields)),
-        optional=file.optional,
-        classes=tuple(next(iter(file.labels.values()))) if is_choice else (),
-        label_aliases={},
-        columns={**columns, "label": (file.label,)},
-        splits=SPLITS,
-        gold="class" if is_choice else "number" if file.answer == "number" else "texts",
-        languages_given=tuple(dict.fromkeys(codes)) or ("eng_Latn",),
-        numbered_labels=False,
-    )
-
-
-def _beside(source: AnySource, path: Path) -> AnySource:
-    """A source whose path starts at the task file's directory."""
-    if isinstance(source, FilesSource) and not Path(source.files).expanduser().is_absolute():
-        return source.model_copy(update={"files": str(path.parent / source.files)})
-    return source

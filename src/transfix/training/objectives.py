@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from transfix.batches import Batch, Tree
-from transfix.evaluation.scoring import target_logits, word_logits
+from transfix.batches import Batch, Tree, target_logits, word_logits
 from transfix.training.head_loss import frozen_head_loss
 
 CHUNK = 256

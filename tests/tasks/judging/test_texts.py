@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from transfix.errors import TransfixError
-from transfix.tasks.judging import bleu, bleu_tokenizer, chrf, extra, rouge, sentence_chrf
+from transfix.statistics.metrics import CORPUS_BLEU, CORPUS_CHRF, Counted, Metric
+from transfix.tasks.judging import bleu_counts, bleu_tokenizer, chrf_counts, extra, rouge, sentence_chrf
 from transfix.tasks.judging.texts import _common_subsequence
 from transfix.tasks.judging.words import words
 
@@ -130,24 +131,88 @@ HYPOTHESES = ["Die Katze sitzt auf der Matte.", "Es regnet heute sehr stark."]
 REFERENCES = ["Die Katze sitzt auf einer Matte.", "Heute regnet es sehr stark."]
 
 
+_VOCABULARY = "der die das Haus Katze sitzt auf einer Matte und regnet heute sehr stark nicht ein Apfel (rot), 3,5 %"
+VOCABULARY = _VOCABULARY.split()
+
+
+def several(references: Sequence[str | Sequence[str]]) -> list[list[str]]:
+    return [[one] if isinstance(one, str) else list(one) for one in references]
+
+
+def percent(metric: Metric, counted: Counted) -> float:
+    """The score of the whole corpus, 0 to 100 as sacrebleu has it."""
+    assert metric.of_sums is not None
+    return 100 * float(metric.of_sums(counted.values.sum(axis=0)))
+
+
+def bleu(answers: Sequence[str], references: Sequence[str | Sequence[str]], language: str = "deu_Latn") -> float:
+    return percent(CORPUS_BLEU, bleu_counts(answers, several(references), language))
+
+
+def chrf(answers: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
+    return percent(CORPUS_CHRF, chrf_counts(answers, several(references)))
+
+
 def test_bleu_and_chrf_are_sacrebleus() -> None:
     import sacrebleu
 
-    found = bleu(HYPOTHESES, REFERENCES, "deu_Latn")
-    assert found.score == pytest.approx(sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score)
-    assert 10 < found.score < 90
-    assert found.signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
+    found = bleu(HYPOTHESES, REFERENCES)
+    assert found == pytest.approx(sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score, rel=1e-12)
+    assert 10 < found < 90
+    signature = bleu_counts(HYPOTHESES, several(REFERENCES), "deu_Latn").signature
+    assert signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
     found = chrf(HYPOTHESES, REFERENCES)
-    assert found.score == pytest.approx(sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES], word_order=2).score)
-    assert found.signature == f"nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no|version:{sacrebleu.__version__}"
+    assert found == pytest.approx(sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES], word_order=2).score, rel=1e-12)
+    signature = chrf_counts(HYPOTHESES, several(REFERENCES)).signature
+    assert signature == f"nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no|version:{sacrebleu.__version__}"
     sentence = sentence_chrf(HYPOTHESES[0], REFERENCES[0])
     assert sentence == pytest.approx(sacrebleu.sentence_chrf(HYPOTHESES[0], REFERENCES[:1], word_order=2).score / 100)
 
 
+def translations(generator: random.Random, rows: int, kept: float) -> tuple[list[str], list[str]]:
+    """Answers that share about a part of their words with the references; some are empty, short or much longer."""
+    references = [" ".join(generator.choices(VOCABULARY, k=generator.randrange(1, 20))) + "." for _ in range(rows)]
+    answers = []
+    for reference in references:
+        cut = [word for word in reference.split() if generator.random() < kept]
+        answers.append(" ".join(cut + generator.choices(VOCABULARY, k=generator.choice((0, 0, 1, 12)))))
+    return answers, references
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.95])
+@pytest.mark.parametrize("rows", [1, 2, 3, 40])
+def test_every_corpus_scores_as_with_sacrebleu(rows: int, kept: float) -> None:
+    """Also where no n-gram of some length matches (it is smoothed), or the texts have none of that length."""
+    import sacrebleu
+
+    generator = random.Random(rows + 100 * kept)
+    smoothed = 0
+    for _ in range(20):
+        answers, references = translations(generator, rows, kept)
+        theirs = sacrebleu.corpus_bleu(answers, [references], force=True)
+        smoothed += 0 in theirs.counts and theirs.score > 0
+        assert bleu(answers, references) == pytest.approx(theirs.score, rel=1e-12, abs=1e-12)
+        theirs = sacrebleu.corpus_chrf(answers, [references], word_order=2)
+        assert chrf(answers, references) == pytest.approx(theirs.score, rel=1e-12, abs=1e-12)
+    assert smoothed or rows > 3 or kept > 0.9
+
+
+@pytest.mark.parametrize(("language", "texts"), [
+    ("zho_Hans", (["我来到北京清华大学。", "今天下雨"], ["我到北京清华大学去。", "今天下大雨了"])),
+    ("tha_Thai", (["ผมรักประเทศไทย", "ฝนตก"], ["ผมรักไทย", "วันนี้ฝนตก"])),
+])  # fmt: skip
+def test_scores_by_the_tokenizer_of_the_language(language: str, texts: tuple[list[str], list[str]]) -> None:
+    import sacrebleu
+
+    theirs = sacrebleu.corpus_bleu(texts[0], [texts[1]], tokenize=bleu_tokenizer(language))
+    assert bleu(*texts, language) == pytest.approx(theirs.score, rel=1e-12)
+    assert theirs.score > 0
+
+
 def test_perfect_and_empty_translations() -> None:
-    assert bleu(REFERENCES, REFERENCES, "deu_Latn").score == 100
-    assert chrf(REFERENCES, REFERENCES).score == 100
-    assert bleu(["", ""], REFERENCES, "deu_Latn").score == chrf(["", ""], REFERENCES).score == 0
+    assert bleu(REFERENCES, REFERENCES) == 100
+    assert chrf(REFERENCES, REFERENCES) == 100
+    assert bleu(["", ""], REFERENCES) == chrf(["", ""], REFERENCES) == 0
     assert sentence_chrf("", "x") == 0
     for reference in REFERENCES:
         assert sentence_chrf(reference, reference) == 1
@@ -156,14 +221,14 @@ def test_perfect_and_empty_translations() -> None:
 def test_several_references_need_not_be_as_many_everywhere() -> None:
     import sacrebleu
 
-    several = [[REFERENCES[0], HYPOTHESES[0]], [REFERENCES[1]]]
-    found = bleu(HYPOTHESES, several, "deu_Latn")
+    unlike = [[REFERENCES[0], HYPOTHESES[0]], [REFERENCES[1]]]
+    found = bleu(HYPOTHESES, unlike)
     columns = [REFERENCES, [HYPOTHESES[0], None]]
-    assert found.score == pytest.approx(sacrebleu.corpus_bleu(HYPOTHESES, columns).score)
-    assert found.score > bleu(HYPOTHESES, REFERENCES, "deu_Latn").score
-    assert found.signature.startswith("nrefs:var|")
-    assert chrf(HYPOTHESES, several).score > chrf(HYPOTHESES, REFERENCES).score
-    assert sentence_chrf(HYPOTHESES[0], several[0]) == 1
+    assert found == pytest.approx(sacrebleu.corpus_bleu(HYPOTHESES, columns).score)
+    assert found > bleu(HYPOTHESES, REFERENCES)
+    assert bleu_counts(HYPOTHESES, unlike, "deu_Latn").signature.startswith("nrefs:var|")
+    assert chrf(HYPOTHESES, unlike) > chrf(HYPOTHESES, REFERENCES)
+    assert sentence_chrf(HYPOTHESES[0], unlike[0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -182,7 +247,7 @@ def test_several_references_need_not_be_as_many_everywhere() -> None:
 )
 def test_tokenizers(language: str, tokenizer: str) -> None:
     assert bleu_tokenizer(language) == tokenizer
-    assert f"|tok:{tokenizer}|" in bleu(["กขคงจ 北京大学"], ["กขคงจ 北京大学"], language).signature
+    assert f"|tok:{tokenizer}|" in bleu_counts(["กขคงจ 北京大学"], [["กขคงจ 北京大学"]], language).signature
 
 
 @pytest.mark.parametrize(
@@ -203,13 +268,12 @@ def test_mecab_where_it_is_installed(
 
 def test_numbers_of_texts_must_fit() -> None:
     with pytest.raises(TransfixError, match="1 translations and 2 references"):
-        bleu(["x"], REFERENCES, "de")
-    with pytest.raises(TransfixError, match="0 translations"):
-        chrf([], [])
-    with pytest.raises(TransfixError, match="give one reference"):
-        chrf(["x"], "y")
+        bleu_counts(["x"], several(REFERENCES), "de")
+    with pytest.raises(TransfixError, match="give a list of one reference"):
+        chrf_counts(["x"], "y")
     with pytest.raises(TransfixError, match="no reference"):
-        chrf(["x"], [[]])
+        chrf_counts(["x"], [[]])
+    assert len(chrf_counts([], []).values) == 0
     with pytest.raises(TransfixError, match="no reference"):
         sentence_chrf("x", [])
 
@@ -217,7 +281,7 @@ def test_numbers_of_texts_must_fit() -> None:
 @pytest.mark.parametrize(
     ("module", "package", "call"),
     [
-        ("sacrebleu.metrics", "sacrebleu", lambda: chrf(["x"], ["x"])),
+        ("sacrebleu.metrics", "sacrebleu", lambda: chrf_counts(["x"], [["x"]])),
         ("rouge_score.rouge_scorer", "rouge-score", lambda: rouge("x", "x", "de")),
         ("jieba", "jieba", lambda: words("北京", "zh")),
         ("pythainlp.tokenize.newmm", "pythainlp", lambda: words("ไทย", "th")),

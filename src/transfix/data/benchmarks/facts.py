@@ -1,4 +1,4 @@
-"""What can be said about a benchmark's rows: their fields, gold, splits, languages, layouts and homes on the hub."""
+"""What can be said about a benchmark's rows: fields, reference answers, splits, languages, layouts and homes on the hub."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class HubHome:
 class Benchmark:
     """The fixed facts about a benchmark's rows, or about the rows of a user's own task.
 
-    A task of one's own needs the first six, `gold`, and `languages_given`; the others describe official distributions.
+    A task of one's own needs the first six, `reference`, and `languages_given`; the others describe official distributions.
 
     Attributes:
         name: `xnli`.
         fields: the texts every row has.
-        classes: the gold labels, in the order of their integer form; empty where `gold` is not `class`.
+        classes: their names, in the order of their integer form; empty where `reference` is not `class`.
         label_aliases: other spellings of a class in official files.
         columns: for every field and `label`, the column names its distributions use, the preferred one first. `id` may
             be among them (without it, an example's id is its split and row number), and further columns that `packed`
@@ -61,9 +61,9 @@ class Benchmark:
         numbered_labels: sources may write a class as its number, counted from 0 in the order of `classes`; not so for a
             user's own task, whose classes may be numbers themselves.
         optional: fields a row may have; a row without one has no such key in its `fields`.
-        gold: `class`, one of `classes`; `texts`, one or more accepted answers (a text, a list of texts, or SQuAD's
+        reference: `class`, one of `classes`; `texts`, one or more accepted answers (a text, a list of texts, or SQuAD's
             `{text: [...], answer_start: [...]}`); `number`, kept as text without thousands separators.
-        spans_in: the field in which gold texts must stand at their `answer_start`, where the source gives one.
+        spans_in: the field in which reference answers must stand at their `answer_start`, where the source gives one.
         packed: a column from which `prepare` fills several fields -> these fields; their own columns may be missing.
         headerless: the columns of a tab-separated file without header; empty is the fields and `label`.
         quoted_tsv: tab-separated files quote cells with line breaks; else quotation marks are part of the text.
@@ -84,7 +84,8 @@ class Benchmark:
         hub: hub name -> its layout.
 
     Raises:
-        DataError: if a field or the label has no column, or if there are classes but no gold of that kind, or none.
+        DataError: if a field or the label has no column, or if there are classes but `reference` is not `class`, or none
+            though it is.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Benchmark:
     splits: tuple[str, ...]
     optional: tuple[str, ...] = ()
     numbered_labels: bool = True
-    gold: Literal["class", "texts", "number"] = "class"
+    reference: Literal["class", "texts", "number"] = "class"
     spans_in: str | None = None
     packed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     headerless: tuple[str, ...] = ()
@@ -120,8 +121,10 @@ class Benchmark:
             for field in (*self.fields, LABEL)
             if not self.columns.get(field)
         ]
-        if bool(self.classes) != (self.gold == "class"):
-            problems.append(Problem("classes", f"{', '.join(self.classes) or 'none'}, where gold is {self.gold}"))
+        if bool(self.classes) != (self.reference == "class"):
+            problems.append(
+                Problem("classes", f"{', '.join(self.classes) or 'none'}, where reference is {self.reference}")
+            )
         if problems:
             raise DataError(f"the rows of {self.name} are not described correctly", problems)
 

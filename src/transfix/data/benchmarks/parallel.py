@@ -33,7 +33,7 @@ def _translation(
             "label": ("target",),
         },
         splits=splits,
-        gold="texts",
+        reference="texts",
         parallel=direction,
         row_parallel=True,
         listed_as=listed_as,

@@ -100,7 +100,7 @@ def _qa(name: str, splits: tuple[str, ...], hub: Mapping[str, HubHome], **facts:
         label_aliases={},
         columns=columns,
         splits=splits,
-        gold="texts",
+        reference="texts",
         spans_in="context",
         prepare=_answerable,
         document=squad_document,

@@ -11,20 +11,6 @@ Nothing else knows these names. `Run` is strict and raises at what is damaged; `
 same functions (`files`, `predictions`) and notes it.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from transfix._lazy import lazy
-
-if TYPE_CHECKING:
-    from transfix.runs.store.predictions import COLUMNS as COLUMNS
-    from transfix.runs.store.run import Run as Run
-    from transfix.runs.store.run_store import RunStore as RunStore
-
-_WHERE = {
-    "COLUMNS": "transfix.runs.store.predictions",
-    "Run": "transfix.runs.store.run",
-    "RunStore": "transfix.runs.store.run_store",
-}
-__getattr__, __dir__ = lazy(__name__, _WHERE)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,7 +13,7 @@ from transfix.config.suggestions import nearest
 from transfix.errors import ProblemsError, TransfixError
 from transfix.runs.environment import version
 from transfix.runs.specification import RunSpec
-from transfix.runs.store import files, predictions
+from transfix.runs.store import files, metrics_json, predictions
 from transfix.runs.store.files import DEFAULT_ROOT, UnreadableError
 from transfix.storage import atomic, lock
 
@@ -96,12 +96,13 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """The content of `metrics.json`, or None before it is written."""
-        return self.read_json(files.METRICS)
+        """The results by task, from `metrics.json`; None before it is written."""
+        found = self.read_json(files.METRICS)
+        return None if found is None else metrics_json.results(found, self.path / files.METRICS)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Writes `metrics.json`."""
-        self.write_json(files.METRICS, metrics)
+        """Writes `metrics.json`: the results by task."""
+        self.write_json(files.METRICS, metrics_json.content(metrics))
 
     def lock(self, wait: bool = True) -> AbstractContextManager[None]:
         """Holds the run for this process: `with run.lock(): ...`. Re-entrant.

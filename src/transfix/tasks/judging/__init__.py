@@ -12,15 +12,14 @@ extra `generation` and imports its packages when a function is first called.
 
 from transfix.tasks.judging.numbers import Extracted, extract_number, same_number
 from transfix.tasks.judging.spans import NORMALISERS, exact_match, f1, normalise_mlqa, normalise_squad
-from transfix.tasks.judging.texts import CorpusScore, bleu, bleu_tokenizer, chrf, rouge, sentence_chrf
+from transfix.tasks.judging.texts import bleu_counts, bleu_tokenizer, chrf_counts, rouge, sentence_chrf
 
 __all__ = [
     "NORMALISERS",
-    "CorpusScore",
     "Extracted",
-    "bleu",
+    "bleu_counts",
     "bleu_tokenizer",
-    "chrf",
+    "chrf_counts",
     "exact_match",
     "extract_number",
     "f1",

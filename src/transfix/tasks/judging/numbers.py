@@ -125,7 +125,7 @@ def same_number(a: Decimal | str | None, b: Decimal | str | None) -> bool:
     """Whether two answers are the same number: 42, 42.0 and "42.00" are.
 
     Args:
-        a: a number; or a text with exactly one, written as in English, as gold answers are in every language of MGSM
+        a: a number; or a text with exactly one, written as in English, as reference answers are in every language of MGSM
             (`2,125`, `$4.50`); or None.
         b: the same.
 

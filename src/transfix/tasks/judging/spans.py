@@ -1,11 +1,12 @@
 """Exact match and F1 of short answers, by the rules of SQuAD v1.1 and of MLQA, each under its name.
 
-Both rules normalise prediction and gold answer, cut them into tokens and compare:
+Both rules normalise prediction and reference answer, cut them into tokens and compare:
 
     EM = 1 if the tokens are the same, in order, else 0
     F1 = 2 p r / (p + r),  p = n / (tokens of the prediction),  r = n / (tokens of the answer)
 
-n counts the tokens in common, as multisets; F1 is 0 where n is 0. A row's score is the maximum over its gold answers.
+n counts the tokens in common, as multisets; F1 is 0 where n is 0. A row's score is the maximum over its reference
+answers.
 So that composed and decomposed characters are equal, every text is first brought to Unicode NFC: the only addition to the
 published scripts. As in both scripts, two answers that are empty after normalising have EM 1 and F1 0.
 
@@ -86,40 +87,40 @@ NORMALISERS: Mapping[str, Normaliser] = {"squad": _squad, "mlqa": normalise_mlqa
 
 
 def exact_match(prediction: str, answers: Sequence[str], normaliser: str, language: str) -> float:
-    """Whether a prediction equals one of the gold answers after normalising: 1.0 or 0.0.
+    """Whether a prediction equals one of the reference answers after normalising: 1.0 or 0.0.
 
     Args:
         prediction: what the model answered.
-        answers: the gold answers, at least one.
+        answers: the reference answers, at least one.
         normaliser: `squad` or `mlqa`.
         language: the language of the answers, as for `normalise_mlqa`.
 
     Raises:
-        TransfixError: if the normaliser is unknown or there is no gold answer.
+        TransfixError: if the normaliser is unknown or there is no reference answer.
         UnknownLanguageError: if `mlqa` does not know the language.
     """
-    predicted, golds = _tokens(prediction, answers, normaliser, language)
-    return float(any(predicted == gold for gold in golds))
+    predicted, references = _tokens(prediction, answers, normaliser, language)
+    return float(any(predicted == reference for reference in references))
 
 
 def f1(prediction: str, answers: Sequence[str], normaliser: str, language: str) -> float:
-    """The F1 of a prediction's tokens against the gold answer it fits best: 0 to 1. Arguments and errors as `exact_match`."""
-    predicted, golds = _tokens(prediction, answers, normaliser, language)
-    return max(_f1(predicted, gold) for gold in golds)
+    """The F1 of a prediction's tokens against the reference answer it fits best, 0 to 1. See `exact_match`."""
+    predicted, references = _tokens(prediction, answers, normaliser, language)
+    return max(_f1(predicted, reference) for reference in references)
 
 
 def _tokens(prediction: str, answers: Sequence[str], name: str, language: str) -> tuple[list[str], list[list[str]]]:
     if name not in NORMALISERS:
         raise TransfixError(f"unknown normaliser {name!r} (allowed: {', '.join(NORMALISERS)})")
     if isinstance(answers, str) or not answers:
-        raise TransfixError(f"the gold answers of a row are {answers!r}; give a list with at least one text")
+        raise TransfixError(f"the reference answers of a row are {answers!r}; give a list with at least one text")
     normalise = NORMALISERS[name]
     return normalise(prediction, language), [normalise(answer, language) for answer in answers]
 
 
-def _f1(predicted: list[str], gold: list[str]) -> float:
-    common = sum((Counter(predicted) & Counter(gold)).values())
+def _f1(predicted: list[str], reference: list[str]) -> float:
+    common = sum((Counter(predicted) & Counter(reference)).values())
     if common == 0:
         return 0.0
-    precision, recall = common / len(predicted), common / len(gold)
+    precision, recall = common / len(predicted), common / len(reference)
     return 2 * precision * recall / (precision + recall)

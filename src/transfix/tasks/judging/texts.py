@@ -1,8 +1,9 @@
 """ROUGE of summaries, BLEU and chrF++ of translations: the usual packages' numbers, with the words of the language.
 
-ROUGE is Lin 2004's, F1 of each measure; words are cut as `words` says. BLEU and chrF++ are sacrebleu's, of a whole corpus,
-with its signature, by which others can check that they compute the same. sacrebleu sees the texts as they are: it does
-not bring them to NFC, and neither do published scores. All packages are those of the extra `generation`.
+ROUGE is Lin 2004's, F1 of each measure; words are cut as `words` says. BLEU and chrF++ are sacrebleu's. Those of a whole
+corpus are no mean over its rows: sacrebleu counts in each row, `statistics.metrics` makes the score of the sums. Its
+signature is that by which others can check that they compute the same. sacrebleu sees the texts as they are: it does not
+bring them to NFC, and neither do published scores. All packages are those of the extra `generation`.
 """
 
 from __future__ import annotations
@@ -10,26 +11,15 @@ from __future__ import annotations
 import importlib.util
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from transfix import languages
 from transfix.errors import TransfixError
+from transfix.statistics.metrics import Counted
 from transfix.tasks.judging import extra
 from transfix.tasks.judging.words import words
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusScore:
-    """A score of a whole corpus.
-
-    Attributes:
-        score: 0 to 100.
-        signature: sacrebleu's, with tokenizer and version: `nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0`.
-    """
-
-    score: float
-    signature: str
 
 
 class _Words:
@@ -46,7 +36,7 @@ def rouge(prediction: str, references: str | Sequence[str], language: str) -> di
 
     Args:
         prediction: the summary that is judged. Without a word it has 0 in every measure.
-        references: the gold summary, or several: each measure is the one of the reference that fits best.
+        references: the reference summary, or several: each measure is the one of the reference that fits best.
         language: their language: a FLORES code (`tha_Thai`) or anything else `languages.get` understands.
 
     Returns:
@@ -58,13 +48,13 @@ def rouge(prediction: str, references: str | Sequence[str], language: str) -> di
     """
     rouge_scorer, scoring = extra.load("rouge_score.rouge_scorer"), extra.load("rouge_score.scoring")
     predicted = words(prediction, language)
-    golds = [words(reference, language) for reference in _several(references)]
-    ngrams = rouge_scorer.RougeScorer(["rouge1", "rouge2"], tokenizer=_Words()).score_multi(golds, predicted)
+    tokenised = [words(reference, language) for reference in _several(references)]
+    ngrams = rouge_scorer.RougeScorer(["rouge1", "rouge2"], tokenizer=_Words()).score_multi(tokenised, predicted)
     longest = 0.0
-    for gold in golds:
-        if predicted and gold:
-            common = _common_subsequence(gold, predicted)
-            longest = max(longest, scoring.fmeasure(common / len(predicted), common / len(gold)))
+    for reference in tokenised:
+        if predicted and reference:
+            common = _common_subsequence(reference, predicted)
+            longest = max(longest, scoring.fmeasure(common / len(predicted), common / len(reference)))
     return {**{name: float(score.fmeasure) for name, score in ngrams.items()}, "rougeL": longest}
 
 
@@ -85,36 +75,37 @@ def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
     return len(first) - row.bit_count()
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], target_language: str) -> CorpusScore:
-    """BLEU of a corpus (Papineni et al. 2002), by sacrebleu, with the tokenizer for the language.
+def bleu_counts(answers: Sequence[str], references: Sequence[Sequence[str]], target_language: str) -> Counted:
+    """What BLEU of a corpus counts in each translation (n, 10), see `metrics.corpus_bleu`.
 
     The tokenizer is `13a`; `zh` for Chinese; `ja-mecab` and `ko-mecab` for Japanese and Korean where sacrebleu's own
     extras for them are installed, else `char`; `char` for Thai, Lao, Khmer, Burmese and Tibetan script, which write no
     spaces between words. Scores by different tokenizers must not be compared: the signature tells.
 
     Args:
-        hypotheses: the translations, at least one.
+        answers: the translations.
         references: for each the reference translation, or several.
         target_language: the language translated into: a FLORES code or anything else `languages.get` understands.
 
     Raises:
-        TransfixError: if the numbers of hypotheses and references differ or are 0, or sacrebleu is not installed.
+        TransfixError: if the numbers of answers and references differ, or sacrebleu is not installed.
         UnknownLanguageError: if the language is unknown.
     """
     metric = extra.load("sacrebleu.metrics").BLEU(tokenize=bleu_tokenizer(target_language), force=True)
-    return _corpus_score(metric, hypotheses, references)
+    return _counts(metric, answers, references)
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -> CorpusScore:
-    """chrF++ of a corpus (Popović 2017): character n-grams to 6, word n-grams to 2. Arguments and errors as `bleu`.
+def chrf_counts(answers: Sequence[str], references: Sequence[Sequence[str]]) -> Counted:
+    """What chrF++ of a corpus counts in each translation (n, 24), see `metrics.corpus_chrf`.
 
-    It needs no tokenizer, and so no language.
+    Character n-grams to 6, word n-grams to 2. Arguments and errors as `bleu_counts`; it needs no tokenizer, and so no
+    language.
     """
-    return _corpus_score(_chrf(), hypotheses, references)
+    return _counts(_chrf(), answers, references)
 
 
 def sentence_chrf(hypothesis: str, references: str | Sequence[str]) -> float:
-    """chrF++ of one translation, 0 to 1: for the record of an example. Its mean is not the corpus's `chrf`.
+    """chrF++ of one translation, 0 to 1: for the record of an example. Its mean is not the corpus's chrF++.
 
     Args:
         hypothesis: the translation. An empty one has 0.
@@ -151,16 +142,17 @@ def _chrf() -> Any:
     return extra.load("sacrebleu.metrics").CHRF(word_order=2)
 
 
-def _corpus_score(metric: Any, hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -> CorpusScore:
-    if not hypotheses or len(hypotheses) != len(references) or isinstance(references, str):
+def _counts(metric: Any, answers: Sequence[str], references: Sequence[Sequence[str]]) -> Counted:
+    if len(answers) != len(references) or isinstance(references, str):
         raise TransfixError(
-            f"there are {len(hypotheses)} translations and {len(references)} references; "
-            "give one reference, or a list of several, for each of at least one translation"
+            f"there are {len(answers)} translations and {len(references)} references; "
+            "give a list of one reference or several for each translation"
         )
+    if not answers:
+        return Counted(np.zeros((0, 0)))
     rows = [_several(reference) for reference in references]
-    score = metric.corpus_score(list(hypotheses), list(_columns(rows))).score
-    # Rounding takes a perfect score a little over 100.
-    return CorpusScore(min(100.0, float(score)), str(metric.get_signature()))
+    counts = metric._extract_corpus_statistics(list(answers), list(_columns(rows)))  # sacrebleu's own bootstrap's too
+    return Counted(np.array(counts, dtype=np.float64), str(metric.get_signature()))
 
 
 def _several(references: str | Sequence[str]) -> list[str]:

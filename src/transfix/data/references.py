@@ -1,23 +1,35 @@
-"""Reads the gold of a row, of one of three kinds: a class, the accepted texts, or a number."""
+"""Reads the reference answer of a row, of one of three kinds: a class, the accepted texts, or a number."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from transfix.data.benchmarks import Benchmark
 from transfix.data.example import BadRowError
 
-Gold = tuple[str, tuple[str, ...]]
+Reference = tuple[str, tuple[str, ...]]
 """An example's `label` and `answers`."""
 
-GoldReader = Callable[[object, Mapping[str, str]], Gold | None]
-"""From the value in the label's column and the row's texts to its gold; `None` if its annotators agreed on none.
 
-Raises `BadRowError`.
-"""
+class ReferenceReader(Protocol):
+    """From the value in the label's column and the row's texts to its reference answer."""
+
+    @property
+    def allowed(self) -> str:
+        """What the value may be, for messages."""
+        ...
+
+    def __call__(self, value: object, texts: Mapping[str, str]) -> Reference | None:
+        """The reference answer; `None` if its annotators agreed on none.
+
+        Raises:
+            BadRowError: if the value is none.
+        """
+        ...
+
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
 
@@ -41,18 +53,18 @@ def number(value: object) -> str:
 
 
 class Numbers:
-    """The gold of word problems."""
+    """The reference answer of word problems."""
 
     allowed = "a number"
 
-    def __call__(self, value: object, texts: Mapping[str, str]) -> Gold:
+    def __call__(self, value: object, texts: Mapping[str, str]) -> Reference:
         """The number as label and only answer."""
         label = number(value)
         return label, (label,)
 
 
 class Texts:
-    """The gold of tasks whose answers are written: one text, a list of texts, or SQuAD's texts and their places.
+    """The reference answer of tasks whose answers are written: one text, a list of texts, or SQuAD's texts and their places.
 
     Args:
         spans_in: the field in which the texts stand.
@@ -63,7 +75,7 @@ class Texts:
     def __init__(self, spans_in: str | None = None) -> None:
         self._spans_in = spans_in
 
-    def __call__(self, value: object, texts: Mapping[str, str]) -> Gold:
+    def __call__(self, value: object, texts: Mapping[str, str]) -> Reference:
         """The first text as label, all distinct ones as answers."""
         answers, starts = _texts_and_starts(value)
         if not answers:
@@ -81,7 +93,7 @@ class Texts:
 
 
 def _texts_and_starts(value: object) -> tuple[list[Any], list[Any] | None]:
-    """The texts of a gold value, and where they stand if it says so."""
+    """The texts of a reference answer, and where they stand if it says so."""
     if isinstance(value, str):
         return [value], None
     if isinstance(value, Mapping):
@@ -122,7 +134,9 @@ def _shown(value: object) -> str:
 
 
 class Classes:
-    """The gold of tasks whose classes are chosen from. A mapping given by the user replaces usual spellings and integers.
+    """The reference answer of tasks whose classes are chosen from.
+
+    A mapping given by the user replaces usual spellings and integers.
 
     Args:
         benchmark: which has the classes.
@@ -142,26 +156,26 @@ class Classes:
         elif not labels and benchmark.numbered_labels:
             by_number = {str(number): cls for number, cls in enumerate(benchmark.classes)}
         self._classes = {**by_number, **by_name}
-        self._no_gold = {"-", "-1"} if is_typed else {"-"}
+        self._none = {"-", "-1"} if is_typed else {"-"}
         self.allowed = ", ".join([*by_name, *by_number])
 
-    def __call__(self, value: object, texts: Mapping[str, str]) -> Gold | None:
+    def __call__(self, value: object, texts: Mapping[str, str]) -> Reference | None:
         """The class as label, no answers; `None` if the annotators agreed on none."""
         is_label = isinstance(value, str | int) and not isinstance(value, bool)
         name = str(value)
         if is_label and name in self._classes:
             return self._classes[name], ()
-        if is_label and name in self._no_gold:
+        if is_label and name in self._none:
             return None
         raise BadRowError(f"label {_shown(value)} is not one of the classes")
 
 
-def gold_reader(
+def reference_reader(
     benchmark: Benchmark, labels: Mapping[str, str], class_names: tuple[str, ...] | None, is_typed: bool
-) -> Numbers | Texts | Classes:
-    """The reader of a benchmark's kind of gold; the arguments are those of `Classes`."""
-    if benchmark.gold == "number":
+) -> ReferenceReader:
+    """The reader of a benchmark's kind of reference answer; the arguments are those of `Classes`."""
+    if benchmark.reference == "number":
         return Numbers()
-    if benchmark.gold == "texts":
+    if benchmark.reference == "texts":
         return Texts(benchmark.spans_in)
     return Classes(benchmark, labels, class_names, is_typed)

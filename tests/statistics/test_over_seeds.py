@@ -1,14 +1,15 @@
-"""Intervals over examples and seeds, Holm's correction and rank correlation: against scipy, statsmodels and slow loops."""
+"""Intervals and differences over examples and seeds: against scipy, statsmodels and slow loops."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
 from transfix.errors import TransfixError
-from transfix.statistics import one_run, over_seeds
+from transfix.statistics import bootstrap, one_run, over_seeds
 
 CODES = ["eng_Latn", "deu_Latn", "arb_Arab", "zho_Hans"]
 Frames = dict[str, dict[str, Any]]
@@ -29,6 +30,18 @@ def frames(rows: int, seed: int, skill: float = 0.0, ease: int = 0, codes: list[
     return found
 
 
+def scored(seeds: list[Frames]) -> list[dict[str, bootstrap.Scored]]:
+    return [{code: one_run.scored(frame, code) for code, frame in one.items()} for one in seeds]
+
+
+def summary(seeds: list[Frames], **options: Any) -> dict[str, Any]:
+    return over_seeds.summary_of(scored(seeds), **options)
+
+
+def difference(first: list[Frames], second: list[Frames], **options: Any) -> dict[str, Any]:
+    return over_seeds.difference_of(*(over_seeds.together(scored(side)) for side in (first, second)), **options)
+
+
 def tensor(seeds: list[Frames]) -> np.ndarray[Any, Any]:
     """(seeds, languages, rows)."""
     return np.array([[frame["score"] for frame in one.values()] for one in seeds])
@@ -41,15 +54,21 @@ def without(entry: Any, *names: str) -> Any:
     return entry
 
 
-def test_one_seed_is_what_metrics_says_to_the_bit() -> None:
+def test_one_seed_is_what_one_run_says_to_the_bit() -> None:
     first, second = frames(157, 1), frames(157, 2, 0.2)
     first["arb_Arab"] = {name: column[:50] for name, column in first["arb_Arab"].items()}
-    mine = over_seeds.summarise_seeds([first], 0.5)
+    mine = summary([first])
     assert (mine["seeds"], mine["unpaired"], mine["macro"]["all"]["sd"]) == (1, 0, None)
-    assert without(mine, "sd", "seeds", "unpaired") == one_run.summarise(first, 0.5)
-    mine = over_seeds.difference_seeds([first], [second])
-    new = ("holm", "wins", "ties", "losses", "seeds", "seeds_paired")
-    expected = one_run.difference(first, second)
+    assert without(mine, "sd", "seeds", "unpaired") == without(one_run.summarise(first, 0.5), "chance")
+    mine = difference([first], [second])
+    new = ("holm", "wins", "ties", "losses", "seeds", "seeds_paired", "unpaired")
+    assert mine["unpaired"] == 157 - 50
+    second["arb_Arab"] = {name: column[:50] for name, column in second["arb_Arab"].items()}
+    apart = {
+        code: dataclasses.replace(a, values=a.values - b.values)
+        for (code, a), b in zip(scored([first])[0].items(), scored([second])[0].values(), strict=True)
+    }
+    expected = one_run.difference_of(apart, bootstrap.resample(apart), bootstrap.LEVEL)
     few, by_rows = (found["languages"]["arb_Arab"] for found in (mine, expected))
     assert few["p"] >= by_rows["p"]
     by_rows["p"] = few["p"]  # few rows differ there: see `exact_test`
@@ -59,7 +78,7 @@ def test_one_seed_is_what_metrics_says_to_the_bit() -> None:
 def test_equal_seeds_are_one_seed() -> None:
     """Seeds that answer alike add nothing: the numbers are those of one."""
     one = frames(80, 1)
-    mine, alone = over_seeds.summarise_seeds([one, one, one]), one_run.summarise(one)
+    mine, alone = summary([one, one, one]), one_run.summarise(one)
     assert mine["macro"]["all"]["sd"] == pytest.approx(0)
     assert mine["macro"]["all"]["interval"] == pytest.approx(alone["macro"]["all"]["interval"])
     assert mine["transfer_gap"]["interval"] == pytest.approx(alone["transfer_gap"]["interval"])
@@ -67,11 +86,11 @@ def test_equal_seeds_are_one_seed() -> None:
 
 def test_means_and_deviations() -> None:
     seeds = [frames(60, seed, 0.1 * seed) for seed in (1, 2, 3)]
-    found, scores = over_seeds.summarise_seeds(seeds), tensor(seeds)
+    found, scores = summary(seeds), tensor(seeds)
     assert found["seeds"] == 3
-    assert found["languages"]["deu_Latn"]["accuracy"] == pytest.approx(scores[:, 1].mean())
+    assert found["languages"]["deu_Latn"]["score"] == pytest.approx(scores[:, 1].mean())
     assert found["languages"]["deu_Latn"]["sd"] == pytest.approx(np.std(scores[:, 1].mean(axis=1), ddof=1))
-    assert found["macro"]["without_english"]["accuracy"] == pytest.approx(scores[:, 1:].mean())
+    assert found["macro"]["without_english"]["score"] == pytest.approx(scores[:, 1:].mean())
     assert found["macro"]["without_english"]["sd"] == pytest.approx(np.std(scores[:, 1:].mean(axis=(1, 2)), ddof=1))
     gap = scores[:, 0].mean() - scores[:, 1:].mean()
     assert found["transfer_gap"]["difference"] == pytest.approx(gap)
@@ -103,13 +122,13 @@ def test_equal_methods_differ_by_chance_about_as_often_as_p_says() -> None:
                     for shift in shifts
                 ]
             )
-        found += over_seeds.difference_seeds(*methods, resamples=500)["macro"]["all"]["p"] < 0.05
+        found += difference(*methods, resamples=500)["macro"]["all"]["p"] < 0.05
     assert found <= 60 * 0.15
 
 
 def test_intervals_equal_a_slow_loop_over_examples_and_seeds() -> None:
     seeds = [frames(90, seed, skill) for seed, skill in ((1, 0.0), (2, 0.5), (3, 0.9), (4, 0.2))]
-    found, scores = over_seeds.summarise_seeds(seeds, resamples=8000), tensor(seeds)
+    found, scores = summary(seeds, resamples=8000), tensor(seeds)
     generator = np.random.default_rng(42)
     draws = []
     for _ in range(8000):
@@ -126,7 +145,7 @@ def test_paired_difference_equals_scipys_bootstrap_over_examples() -> None:
     """Seeds that are alike leave the examples: scipy's own paired bootstrap must give the interval and the p."""
     stats = pytest.importorskip("scipy.stats")
     first, second = frames(200, 1, 0.12), frames(200, 2)
-    found = over_seeds.difference_seeds([first, first], [second, second], resamples=8000)
+    found = difference([first, first], [second, second], resamples=8000)
     a, b = tensor([first])[0], tensor([second])[0]
 
     def mean(*languages: Any, axis: int) -> Any:
@@ -147,7 +166,7 @@ def test_paired_difference_equals_scipys_bootstrap_over_examples() -> None:
 def test_difference_over_seeds_equals_a_slow_loop(paired: bool) -> None:
     first = [frames(70, seed, skill) for seed, skill in ((1, 0.6), (2, 0.0), (3, 0.3))]
     second = [frames(70, 10 + seed, skill) for seed, skill in ((1, 0.3), (2, -0.3), (3, 0.0))]
-    found = over_seeds.difference_seeds(first, second, paired=paired, resamples=8000)
+    found = difference(first, second, paired=paired, resamples=8000)
     assert (found["seeds"], found["seeds_paired"]) == ([3, 3], paired)
     a, b = tensor(first).mean(axis=1), tensor(second).mean(axis=1)
     generator = np.random.default_rng(9)
@@ -170,12 +189,12 @@ def test_few_rows_that_differ_are_judged_by_an_exact_test(better: int, worse: in
     first, second = (same | {"score": np.zeros(300)} for _ in range(2))
     first["score"][:better] = 1
     second["score"][better : better + worse] = 1
-    found = over_seeds.difference_seeds([{"deu_Latn": first}], [{"deu_Latn": second}])
+    found = difference([{"deu_Latn": first}], [{"deu_Latn": second}])
     (entry,) = found["languages"].values()
     exact = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
     assert entry["p"] == found["macro"]["all"]["p"] == pytest.approx(exact)
     first["score"][:25] = 1
-    (entry,) = over_seeds.difference_seeds([{"deu_Latn": first}], [{"deu_Latn": same}])["languages"].values()
+    (entry,) = difference([{"deu_Latn": first}], [{"deu_Latn": same}])["languages"].values()
     assert entry["p"] < 0.001
 
 
@@ -192,27 +211,22 @@ def test_averages_and_the_gap_over_few_rows_equal_scipys_permutation_test() -> N
         )
         return float(found.pvalue)
 
-    found = over_seeds.difference_seeds([first], [second])["macro"]
+    found = difference([first], [second])["macro"]
     assert found["all"]["p"] == pytest.approx(exact((a - b).mean(axis=0)))
     assert found["without_english"]["p"] == pytest.approx(exact((a - b)[1:].mean(axis=0)))
-    gap = over_seeds.summarise_seeds([first])["transfer_gap"]
+    gap = summary([first])["transfer_gap"]
     assert gap["p"] >= exact(a[0] - a[1:].mean(axis=0)) - 1e-9
 
 
-def test_holm_equals_statsmodels_and_counts_wins_by_it() -> None:
+def test_wins_are_counted_by_what_holm_says() -> None:
     multitest = pytest.importorskip("statsmodels.stats.multitest")
-    generator = np.random.default_rng(0)
-    for size in (1, 2, 15, 122):
-        p = np.round(generator.random(size) ** 3, 3)  # some equal ones
-        assert over_seeds.holm(p.tolist()) == pytest.approx(multitest.multipletests(p, method="holm")[1].tolist())
-    assert over_seeds.holm([]) == []
     codes = [f"aa{letter}_Latn" for letter in "abcdefghijkl"]
     first = [frames(150, seed, 0.35, codes=codes) for seed in (1, 2)]
     second = [frames(150, seed, codes=codes) for seed in (3, 4)]
     for code in codes[:3]:
         first[0][code], second[0][code] = second[0][code], first[0][code]
         first[1][code], second[1][code] = second[1][code], first[1][code]
-    found = over_seeds.difference_seeds(first, second)
+    found = difference(first, second)
     entries = found["languages"].values()
     adjusted = multitest.multipletests([entry["p"] for entry in entries], method="holm")[1]
     assert [entry["holm"] for entry in entries] == pytest.approx(adjusted.tolist())
@@ -221,51 +235,37 @@ def test_holm_equals_statsmodels_and_counts_wins_by_it() -> None:
     assert counts == (signs.count(1), signs.count(-1), len(codes) - len(signs))
     assert len(signs) < sum(entry["p"] < 0.05 for entry in entries)  # the correction does something here
     assert 0 < found["wins"] < len(codes)
-    turned = over_seeds.difference_seeds(second, first)
+    turned = difference(second, first)
     assert (turned["losses"], turned["wins"], turned["ties"]) == counts
 
 
 def test_many_languages_can_still_differ() -> None:
     """The smallest possible p must outlive the correction over the 122 languages of Belebele."""
     codes = [f"{first}{second}a_Latn" for first in "abcdefghijk" for second in "abcdefghijk"]
-    found = over_seeds.difference_seeds([frames(40, 1, 3.0, codes=codes)], [frames(40, 2, -1.0, codes=codes)])
+    found = difference([frames(40, 1, 3.0, codes=codes)], [frames(40, 2, -1.0, codes=codes)])
     assert found["wins"] == len(codes) == 121
-
-
-def test_rank_correlation_equals_scipys() -> None:
-    spearmanr = pytest.importorskip("scipy.stats").spearmanr
-    generator = np.random.default_rng(2)
-    codes = [f"aa{letter}_Latn" for letter in "abcdefghijklmn"]
-    scored = [dict(zip(codes, np.round(generator.random(14), 1).tolist(), strict=True)) for _ in range(3)]
-    for first in scored:
-        for second in scored:
-            rho = over_seeds.rank_correlation(first, second)
-            assert rho == pytest.approx(spearmanr(list(first.values()), list(second.values())).statistic)
-    assert over_seeds.rank_correlation({"a": 1, "b": 2, "c": None, "d": 3}, {"a": 1, "c": 5, "b": 3, "d": 9}) == 1
-    assert over_seeds.rank_correlation({"a": 1, "b": 2}, {"a": 1, "b": 3}) is None
-    assert over_seeds.rank_correlation(dict.fromkeys("abc", 0.5), {"a": 1, "b": 2, "c": 3}) is None
 
 
 def test_only_rows_that_every_seed_answered_count() -> None:
     one, two = frames(50, 1), frames(50, 2)
     two["deu_Latn"] = {name: column[:20] for name, column in two["deu_Latn"].items()}
     del two["zho_Hans"]
-    found = over_seeds.summarise_seeds([one, two])
+    found = summary([one, two])
     assert found["languages"]["deu_Latn"]["n"] == 20
-    assert found["languages"]["zho_Hans"]["accuracy"] is None
+    assert found["languages"]["zho_Hans"]["score"] is None
     assert found["macro"]["all"]["languages"] == 3
     assert found["unpaired"] == 30 + 50
-    difference = over_seeds.difference_seeds([one, two], [frames(50, 3)])
-    assert list(difference["languages"]) == ["eng_Latn", "deu_Latn", "arb_Arab"]
-    assert difference["unpaired"] == 30 + 50
+    against = difference([one, two], [frames(50, 3)])
+    assert list(against["languages"]) == ["eng_Latn", "deu_Latn", "arb_Arab"]
+    assert against["unpaired"] == 30 + 50
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
     one, other = frames(5, 1), frames(5, 2)
     other["deu_Latn"]["gold"] = ["no"] * 5
     with pytest.raises(TransfixError, match="deu_Latn: two seeds have different gold answers for row 'row-0'"):
-        over_seeds.summarise_seeds([one, other])
+        summary([one, other])
     with pytest.raises(TransfixError, match="2 and 1 seeds cannot be paired"):
-        over_seeds.difference_seeds([one, one], [one], paired=True)
+        difference([one, one], [one], paired=True)
     with pytest.raises(TransfixError, match="at least one seed"):
-        over_seeds.summarise_seeds([])
+        summary([])
