@@ -9,6 +9,8 @@ nothing trained anew. Exits with 1 if anything differs.
 Of `metrics.json` and `training.json` the values are compared, in the layout of either side, without seconds and rates; the
 machine and the commit (`environment.json`) and tensorboard's logs are not compared. Results stay in `--work`, and those of
 BEFORE are used again as long as its files are the same.
+
+AFTER may say more: other metrics of a result, other lines and columns of a table. What BEFORE says has to be there.
 """
 
 from __future__ import annotations
@@ -22,16 +24,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+from checkout_differences import STORES, Findings, compare, runs_in, unsaid
 from checkout_runs import Content, provide, specifications
 
 ENVIRONMENT = {
@@ -53,13 +53,7 @@ TABLES = {
 }
 """Commands that print what is there, by the directory that they print of."""
 
-STORES = ("runs", "studies/grid/runs", "quickstart/runs")
 PARTS = ("runs", "study", "quickstart")
-UNCOMPARED = (".lock", "environment.json", "logs")
-"""What lies in a run's directory and tells of the machine and the time."""
-
-
-# ---- the work
 
 
 @dataclass(frozen=True)
@@ -84,27 +78,6 @@ class Told:
     def write(self, path: Path) -> None:
         """Keeps it."""
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1), encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Comparisons: how many of each kind there were, and what differs."""
-
-    made: Counter[str] = field(default_factory=Counter)
-    differences: list[tuple[str, str]] = field(default_factory=list)
-
-    def note(self, kind: str, where: str, difference: str | None) -> None:
-        """Takes one comparison down; `difference` is None where there is none."""
-        self.made[kind] += 1
-        if difference is not None:
-            self.differences.append((kind, f"{where}: {difference}"))
-
-    def table(self) -> str:
-        """How many comparisons of each kind, and how many of them differ."""
-        other = Counter(kind for kind, _ in self.differences)
-        rows = [(kind, str(count), str(other[kind] or "–")) for kind, count in self.made.items()]
-        lines = [("what", "compared", "differ"), *rows]
-        return "\n".join(f"{kind:16}{count:>10}{differ:>8}" for kind, count, differ in lines)
 
 
 class Side:
@@ -185,8 +158,8 @@ class Side:
         """Does what another checkout did in this directory once more: nothing may be trained, asked or printed otherwise."""
         before = self._written()
         for command, printed in told.printed.items():
-            difference = _first_line(printed, self.transfix(*command.split()))
-            findings.note("tables", f"transfix {command}", difference)
+            out = self.transfix(*command.split())
+            findings.note("tables", f"transfix {command}", unsaid(printed, out, csv="--csv" in command))
         for name in told.runs:
             self.transfix("train", f"specs/{name}.yaml")
         if (self.directory / "studies").is_dir():
@@ -204,111 +177,6 @@ class Side:
         files = sorted(file for run in runs for pattern in patterns for file in run.glob(pattern))
         states = {file.relative_to(self.directory).as_posix(): file.stat() for file in files}
         return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}
-
-
-# ---- what is compared
-
-
-def runs_in(store: Path) -> list[Path]:
-    """The run directories of a store."""
-    return sorted(path for path in store.iterdir() if path.is_dir()) if store.is_dir() else []
-
-
-def compare(before: Path, after: Path, findings: Findings) -> None:
-    """Compares everything that two sides have written."""
-    for store in STORES:
-        names = [{run.name for run in runs_in(side / store)} for side in (before, after)]
-        for name in sorted(names[0] | names[1]):
-            run = f"{store}/{name}"
-            findings.note("names of runs", run, _one_side((before / run).is_dir(), (after / run).is_dir()))
-            if name in names[0] & names[1]:
-                files = {file for side in (before, after) for file in _files(side / run)}
-                for file in sorted(files):
-                    compare_files(before, after, f"{run}/{file}", findings)
-    for file in ("answers.jsonl", "studies/grid/plan.json", "studies/grid/resolved.yaml"):
-        if (before / file).exists():
-            compare_files(before, after, file, findings)
-
-
-def compare_files(before: Path, after: Path, file: str, findings: Findings) -> None:
-    """Compares one file of two directories."""
-    one, other = before / file, after / file
-    kind = {"adapter": "adapters", ".parquet": "predictions"}
-    named = kind.get(one.parent.name) or kind.get(one.suffix) or one.name
-    findings.note(named, file, _one_side(one.exists(), other.exists()) or difference(one, other))
-
-
-def difference(before: Path, after: Path) -> str | None:
-    """How the contents of two files differ."""
-    if before.name in ("metrics.json", "training.json"):
-        return apart(*(plain(json.loads(path.read_text(encoding="utf-8"))) for path in (before, after)))
-    if before.read_bytes() == after.read_bytes():
-        return None
-    if before.suffix == ".parquet":
-        return _columns(before, after)
-    if before.suffix == ".safetensors":
-        return "other bytes"
-    return _first_line(before.read_text(encoding="utf-8"), after.read_text(encoding="utf-8"))
-
-
-def plain(content: Any) -> Any:
-    """The values of a JSON file in either layout: without the format's number, seconds and rates; accuracies are scores."""
-    if isinstance(content, dict):
-        if "format" in content and "results" in content:
-            return plain(content["results"])
-        timed = ("seconds", "examples_per_second")
-        values = {key: plain(value) for key, value in content.items() if key not in timed}
-        return {("score" if key == "accuracy" else key): value for key, value in values.items()}
-    return [plain(item) for item in content] if isinstance(content, list) else content
-
-
-def apart(before: Any, after: Any, where: str = "") -> str | None:
-    """Where two plain values first differ. `metrics` may be there, or have more, on the later side only."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        if where.rpartition(".")[2] == "metrics":
-            after = {key: value for key, value in after.items() if key in before}
-        elif "metrics" in after:
-            before = {"metrics": {}, **before}
-        if before.keys() != after.keys():
-            return f"{where}: {', '.join(sorted(before.keys() ^ after.keys()))} on one side only"
-        pairs = [(before[key], after[key], f"{where}.{key}".lstrip(".")) for key in before]
-    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = [(*pair, f"{where}[{index}]") for index, pair in enumerate(zip(before, after, strict=True))]
-    else:
-        return None if type(before) is type(after) and before == after else f"{where}: {before!r} was, {after!r} is"
-    return next((found for pair in pairs if (found := apart(*pair)) is not None), None)
-
-
-def _one_side(before: bool, after: bool) -> str | None:
-    return None if before and after else "is there before only" if before else "is there after only"
-
-
-def _files(run: Path) -> list[str]:
-    paths = [path.relative_to(run) for path in run.rglob("*") if path.is_file()]
-    return [path.as_posix() for path in paths if path.parts[0] not in UNCOMPARED]
-
-
-def _columns(before: Path, after: Path) -> str:
-    """What differs between two files of predictions."""
-    first, second = pq.read_table(before), pq.read_table(after)
-    asked = [json.loads((table.schema.metadata or {}).get(b"transfix", b"null")) for table in (first, second)]
-    if asked[0] != asked[1]:
-        return f"what was asked: {apart(*asked)}"
-    if first.column_names != second.column_names:
-        return f"columns {first.column_names} were, {second.column_names} are"
-    other = [name for name in first.column_names if not first[name].equals(second[name])]
-    return f"columns {', '.join(other)}" if other else "other bytes, the same rows"
-
-
-def _first_line(before: str, after: str) -> str | None:
-    """The first line that differs between two texts."""
-    if before == after:
-        return None
-    lines = zip_longest(before.splitlines(), after.splitlines(), fillvalue="(nothing)")
-    return next((f"{one!r} was, {other!r} is" for one, other in lines if one != other), "line ends")
-
-
-# ---- the command
 
 
 def main() -> int:
@@ -368,7 +236,10 @@ def _stamp(given: argparse.Namespace) -> str:
     options = (given.rows, given.limit, given.languages, given.only, str(given.before.resolve()), sys.version)
     sources = [path for path in (given.before / "src").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     digest = hashlib.sha256(repr(options).encode())
-    for file in sorted([*sources, *Path(__file__).parent.glob("c*.py")]):
+    scripts = [
+        Path(__file__).with_name(name) for name in ("compare_checkouts.py", "checkout_runs.py", "call_commands.py")
+    ]
+    for file in [*sorted(sources), *scripts]:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -19,14 +19,24 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 RUN = "runs/prefix-tiny-0123456789ab"
 METRICS: dict[str, Any] = {
     "xnli": {"languages": {"deu_Latn": {"n": 3, "accuracy": 0.5}}, "metric": "accuracy"},
-    "xquad": {"languages": {"deu_Latn": {"n": 3, "accuracy": 0.25}}, "metrics": {"exact": {"deu_Latn": 0.0}}},
+    "xquad": {
+        "languages": {"deu_Latn": {"n": 3, "accuracy": 0.25}},
+        "metrics": {"exact": {"deu_Latn": {"accuracy": 0.0}}},
+        "corpus": {"deu_Latn": {"bleu": 0.0, "bleu_signature": "a", "chrf": 42.3, "chrf_signature": "b"}},
+    },
 }
+BLEU: dict[str, Any] = {"languages": {"deu_Latn": {"score": 0.0, "signature": "a"}}}
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(SCRIPTS)
     return importlib.import_module("compare_checkouts")
+
+
+@pytest.fixture
+def differing(script: Any) -> Any:
+    return importlib.import_module("checkout_differences")
 
 
 def write_predictions(path: Path, scores: list[float], asked: str = "xnli") -> None:
@@ -123,11 +133,11 @@ def test_other_predictions(sides: tuple[Path, Path], differences: Callable[[], l
 def test_metrics_in_a_newer_layout(sides: tuple[Path, Path], differences: Callable[[], list[str]]) -> None:
     path = sides[1] / RUN / "metrics.json"
 
-    def write(score: float = 0.25, exact: float = 0.0) -> None:
-        xquad = {
-            "languages": {"deu_Latn": {"n": 3, "score": score}},
-            "metrics": {"exact": {"deu_Latn": exact}, "f1": {}},
-        }
+    def write(score: float = 0.25, exact: float = 0.0, chrf: float = 0.423) -> None:
+        exacts = {"deu_Latn": {"score": exact, "interval": [0.0, 0.0]}}
+        corpus = {"languages": {"deu_Latn": {"score": chrf, "signature": "b", "n": 3}}, "macro": {}}
+        metrics = {"exact": exacts, "corpus_chrf": corpus, "corpus_bleu": BLEU, "f1": {}}
+        xquad = {"languages": {"deu_Latn": {"n": 3, "score": score}}, "metrics": metrics}
         xnli = {"languages": {"deu_Latn": {"n": 3, "score": 0.5}}, "metric": "accuracy", "metrics": {"accuracy": {}}}
         path.write_text(json.dumps({"format": 2, "results": {"xnli": xnli, "xquad": xquad}}))
 
@@ -136,9 +146,30 @@ def test_metrics_in_a_newer_layout(sides: tuple[Path, Path], differences: Callab
     write(score=0.26)
     assert differences() == [f"{RUN}/metrics.json: xquad.languages.deu_Latn.score: 0.25 was, 0.26 is"]
     write(exact=1.0)
-    assert differences() == [f"{RUN}/metrics.json: xquad.metrics.exact.deu_Latn: 0.0 was, 1.0 is"]
+    assert differences() == [f"{RUN}/metrics.json: xquad.metrics.exact.deu_Latn.score: 0.0 was, 1.0 is"]
+    write(chrf=0.424)
+    (found,) = differences()
+    assert found.endswith("xquad.metrics.corpus_chrf.languages.deu_Latn.score: 0.423 was, 0.424 is")
     path.write_text(json.dumps({**METRICS, "xquad": {"languages": METRICS["xquad"]["languages"]}}))
     assert differences() == [f"{RUN}/metrics.json: xquad: metrics on one side only"]
+
+
+def test_a_table_may_say_more(differing: Any) -> None:
+    before = "German 33.3\nSwahili 66.7\n"
+    assert differing.unsaid(before, before, csv=False) is None
+    assert differing.unsaid(before, "German 33.3\nmacro-F1\nSwahili 66.7\nend\n", csv=False) is None
+    assert "'Swahili 66.7' is not there" in differing.unsaid(before, "German 33.3\nSwahili 66.8\n", csv=False)
+    assert "or not in its place" in differing.unsaid(before, "Swahili 66.7\nGerman 33.3\n", csv=False)
+
+
+def test_a_table_of_cells_may_have_more_columns(differing: Any) -> None:
+    before = "task,score\nxnli,0.5\nmgsm,0.25\n"
+    assert differing.unsaid(before, "task,f1,score\nxnli,,0.5\nmgsm,0.1,0.25\n", csv=True) is None
+    assert (
+        differing.unsaid(before, "task,score\nxnli,0.5\nmgsm,0.26\n", csv=True) == "row 2, score: '0.25' was, '0.26' is"
+    )
+    assert differing.unsaid(before, "task\nxnli\nmgsm\n", csv=True) == "row 1, score: '0.5' was, None is"
+    assert differing.unsaid(before, "task,score\nxnli,0.5\n", csv=True) == "2 rows were, 1 are"
 
 
 def test_what_is_written_again_is_noticed(
@@ -158,7 +189,7 @@ def test_what_is_written_again_is_noticed(
     findings = script.Findings()
     side.go_on(script.Told(printed=said), findings)
     assert [text for _, text in findings.differences] == [
-        "transfix evaluate x: 'b' was, 'c' is",
+        "transfix evaluate x: 'b' is not there, or not in its place",
         f"{RUN}/predictions/xnli/deu_Latn.parquet: was written again",
     ]
     assert findings.made["kept"] == 4
