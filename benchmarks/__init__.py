@@ -9,6 +9,7 @@
     python -m benchmarks.packing       what it is worth to lay weights out once for generation
     python -m benchmarks.threads       how long threads should wait before they sleep
     python -m benchmarks.step          where the time of a training step goes
+    python -m benchmarks.checkouts     training and evaluation of two checkouts of transfix: is the second as fast?
     python -m benchmarks.shapes        scoring and generation at the size of an 8B model, on a GPU
 
 Each runs both sides in turn, every time in a new process (packing and step: in one), on the same rows, model, dtype and rows
