@@ -14,8 +14,10 @@ BEFORE are used again as long as its files are the same.
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -185,7 +187,7 @@ class Side:
         """Does what another checkout did in this directory once more: nothing may be trained, asked or printed otherwise."""
         before = self._written()
         for command, printed in told.printed.items():
-            difference = _first_line(printed, self.transfix(*command.split()))
+            difference = missing_line(printed, self.transfix(*command.split()))
             findings.note("tables", f"transfix {command}", difference)
         for name in told.runs:
             self.transfix("train", f"specs/{name}.yaml")
@@ -263,20 +265,38 @@ def plain(content: Any) -> Any:
 
 
 def apart(before: Any, after: Any, where: str = "") -> str | None:
-    """Where two plain values first differ. `metrics` may be there, or have more, on the later side only."""
+    """Where two plain values first differ. `metrics` may be there, or have more, on the later side only.
+
+    The scores of whole corpora, once in percent beside the metrics, are among them.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
         if where.rpartition(".")[2] == "metrics":
             after = {key: value for key, value in after.items() if key in before}
         elif "metrics" in after:
-            before = {"metrics": {}, **before}
+            before = {"metrics": {}, **_corpus_among_metrics(before)}
+        if ".metrics.corpus_" in where:
+            after = {key: value for key, value in after.items() if key in before}
         if before.keys() != after.keys():
             return f"{where}: {', '.join(sorted(before.keys() ^ after.keys()))} on one side only"
         pairs = [(before[key], after[key], f"{where}.{key}".lstrip(".")) for key in before]
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         pairs = [(*pair, f"{where}[{index}]") for index, pair in enumerate(zip(before, after, strict=True))]
     else:
-        return None if type(before) is type(after) and before == after else f"{where}: {before!r} was, {after!r} is"
+        same = type(before) is type(after) and (before == after or ("corpus_" in where and abs(before - after) < 1e-12))
+        return None if same else f"{where}: {before!r} was, {after!r} is"
     return next((found for pair in pairs if (found := apart(*pair)) is not None), None)
+
+
+def _corpus_among_metrics(task: dict[str, Any]) -> dict[str, Any]:
+    """A task's results with `corpus` where it stands today: a share, without its interval, which there was not."""
+    corpus = task.get("corpus")
+    if corpus is None:
+        return task
+    moved = {
+        f"corpus_{name}": {"languages": {code: {"score": found[name] / 100} for code, found in corpus.items()}}
+        for name in ("bleu", "chrf")
+    }
+    return {key: value for key, value in task.items() if key != "corpus"} | {"metrics": {**task["metrics"], **moved}}
 
 
 def _one_side(before: bool, after: bool) -> str | None:
@@ -298,6 +318,25 @@ def _columns(before: Path, after: Path) -> str:
         return f"columns {first.column_names} were, {second.column_names} are"
     other = [name for name in first.column_names if not first[name].equals(second[name])]
     return f"columns {', '.join(other)}" if other else "other bytes, the same rows"
+
+
+def missing_line(before: str, after: str) -> str | None:
+    """The first line of a printed table that is not there any more, in its order; of CSV the columns that there were.
+
+    Further lines and columns (of metrics beside the main one) may have come.
+    """
+    was, there = before.splitlines(), after.splitlines()
+    if was and there and there[0].startswith(f"{was[0]},"):  # CSV with more columns
+        names = was[0].split(",")
+        rows = csv.DictReader(io.StringIO(after))
+        written = io.StringIO()
+        writer = csv.DictWriter(written, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return _first_line(before, written.getvalue())
+    left = iter(there)
+    missing = next((line for line in was if line.strip() and line not in left), None)
+    return None if missing is None else f"the line {missing!r} is not there"
 
 
 def _first_line(before: str, after: str) -> str | None:

@@ -158,7 +158,7 @@ def test_what_is_written_again_is_noticed(
     findings = script.Findings()
     side.go_on(script.Told(printed=said), findings)
     assert [text for _, text in findings.differences] == [
-        "transfix evaluate x: 'b' was, 'c' is",
+        "transfix evaluate x: the line 'b' is not there",
         f"{RUN}/predictions/xnli/deu_Latn.parquet: was written again",
     ]
     assert findings.made["kept"] == 4
@@ -174,3 +174,26 @@ def test_commands_in_one_interpreter() -> None:
     assert answers[0]["out"] == answers[2]["out"]
     assert answers[0]["out"].startswith("transfix ")
     assert "no.yaml" in answers[1]["err"]
+
+
+def test_tables_may_grow(script: Any) -> None:
+    """Further lines and columns may come; none may go, change or move."""
+    before = "title\n| a | 1 |\n| b | 2 |\n"
+    assert script.missing_line(before, "title\n\nmore\n| a | 1 |\n| b | 2 |\nand more\n") is None
+    assert "| b | 2 |" in script.missing_line(before, "title\n| a | 1 |\n| b | 3 |\n")
+    assert "| b | 2 |" in script.missing_line(before, "title\n| b | 2 |\n| a | 1 |\n")
+    assert script.missing_line("x,y\n1,2\n", "x,y,z\n1,2,3\n") is None
+    assert "1,2" in script.missing_line("x,y\n1,2\n", "x,y,z\n1,4,3\n")
+    assert script.missing_line("x,y\n1,2\n", "x,y,z\n1,2,3\n4,5,6\n") is not None
+
+
+def test_corpus_scores_are_metrics_today(script: Any) -> None:
+    before = {"flores": {"corpus": {"deu_Latn": {"bleu": 12.5, "chrf": 40.0, "bleu_signature": "x"}}, "metrics": {}}}
+    languages = {"corpus_bleu": 0.125, "corpus_chrf": 0.4}
+    now = {
+        name: {"languages": {"deu_Latn": {"score": score, "interval": [0, 1]}}, "macro": {}}
+        for name, score in languages.items()
+    }
+    assert script.apart(before, {"flores": {"metrics": now}}) is None
+    now["corpus_chrf"]["languages"]["deu_Latn"]["score"] = 0.41
+    assert "corpus_chrf" in script.apart(before, {"flores": {"metrics": now}})
