@@ -7,7 +7,9 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -104,3 +106,15 @@ def test_the_command_is_listed_and_answers(tmp_path: Path) -> None:
     assert "unknown language" in refused.output
     listing = (ROOT / "src" / "transfix" / "cli" / "app.py").read_text(encoding="utf-8")
     assert re.search(r"for command in \(.*?\n\):\n    app\.command\(\)\(command\)", listing, flags=re.DOTALL)
+
+
+def test_the_metric_is_what_it_says() -> None:
+    """`tests/report/test_further.py` follows one from its registration to the page."""
+    spaces: dict[str, Any] = {}
+    exec(block("python", "src/transfix/statistics/metrics/balanced_accuracy.py"), spaces)
+    metric = spaces["BALANCED_ACCURACY"]
+    columns = {"gold": list("aaab"), "answer": list("aacb")}
+    counts = metric.count(columns, {"classes": ["a", "b", "c"]}).values
+    assert metric.of_sums(counts.sum(axis=0)) == pytest.approx((2 / 3 + 1) / 2)  # no row is of class c
+    several = np.stack([counts[[0, 1]].sum(axis=0), counts[[2, 3]].sum(axis=0)])
+    assert metric.of_sums(several).tolist() == pytest.approx([1.0, 0.5])

@@ -119,10 +119,14 @@ def _further(
             for metric in metrics.further(predictions.meta, predictions.columns):
                 seeds = wanted.setdefault(metric.name, (metric, [{} for _ in given]))[1]
                 seeds[number][code] = predictions
+    folders = [run.path / "predictions" / task for run in runs]
     found: dict[str, Mapping[str, Any]] = {}
     for name, (metric, seeds) in wanted.items():
         try:
-            rows = [{c: metrics.rows(metric, p.columns, p.meta, c) for c, p in one.items()} for one in seeds]
+            rows = [
+                {c: metrics.rows(metric, p.columns, p.meta, folder / f"{c}.parquet") for c, p in one.items()}
+                for one, folder in zip(seeds, folders, strict=True)
+            ]
             summary = _summary(rows, averaged)
         except TransfixError as error:
             notes.append(f"{metric.title} of {label} is not shown: {str(error).splitlines()[0]}")
