@@ -57,8 +57,8 @@ TABLES = {
 
 STORES = ("runs", "studies/grid/runs", "quickstart/runs")
 PARTS = ("runs", "study", "quickstart")
-UNCOMPARED = (".lock", "environment.json", "logs")
-"""What lies in a run's directory and tells of the machine and the time."""
+UNCOMPARED = ("environment.json", "logs")
+"""What lies in a run's directory and tells of the machine and the time. Hidden files are not compared either."""
 
 
 # ---- the work
@@ -305,7 +305,7 @@ def _one_side(before: bool, after: bool) -> str | None:
 
 def _files(run: Path) -> list[str]:
     paths = [path.relative_to(run) for path in run.rglob("*") if path.is_file()]
-    return [path.as_posix() for path in paths if path.parts[0] not in UNCOMPARED]
+    return [path.as_posix() for path in paths if path.parts[0] not in UNCOMPARED and not path.name.startswith(".")]
 
 
 def _columns(before: Path, after: Path) -> str:

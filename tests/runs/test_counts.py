@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfix.runs.counts import kept
+from transfix.runs.store.counts import kept
 from transfix.statistics.metrics import Counted
 
 

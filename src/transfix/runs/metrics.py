@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfix.runs import counts
 from transfix.runs.environment import version
-from transfix.runs.store import Run
+from transfix.runs.store import Run, counts
 from transfix.statistics import bootstrap, metrics, one_run
 from transfix.statistics.bootstrap import Scored
 from transfix.statistics.metrics import Counted, Metric
