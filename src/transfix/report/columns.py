@@ -12,6 +12,7 @@ from transfix.report import labels
 from transfix.report.contents import Differences, Method, reference
 from transfix.runs import metrics
 from transfix.runs.records import Predictions, RunRecord
+from transfix.runs.store.files import predictions_path
 from transfix.statistics import over_seeds
 from transfix.statistics.bootstrap import Scored
 from transfix.statistics.metrics import Metric
@@ -119,13 +120,15 @@ def _further(
             for metric in metrics.further(predictions.meta, predictions.columns):
                 seeds = wanted.setdefault(metric.name, (metric, [{} for _ in given]))[1]
                 seeds[number][code] = predictions
-    folders = [run.path / "predictions" / task for run in runs]
     found: dict[str, Mapping[str, Any]] = {}
     for name, (metric, seeds) in wanted.items():
         try:
             rows = [
-                {c: metrics.rows(metric, p.columns, p.meta, folder / f"{c}.parquet") for c, p in one.items()}
-                for one, folder in zip(seeds, folders, strict=True)
+                {
+                    c: metrics.rows(metric, p.columns, p.meta, predictions_path(run.path, task, c))
+                    for c, p in one.items()
+                }
+                for one, run in zip(seeds, runs, strict=True)
             ]
             summary = _summary(rows, averaged)
         except TransfixError as error:
