@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 STORES = ("runs", "studies/grid/runs", "quickstart/runs")
-UNCOMPARED = (".lock", "environment.json", "logs")
-"""What lies in a run's directory and tells of the machine and the time."""
+UNCOMPARED = ("environment.json", "logs")
+"""What lies in a run's directory and tells of the machine and the time. Hidden files are not compared either."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def unsaid(before: str, after: str, csv: bool) -> str | None:
                     return f"row {number}, {name}: {cell!r} was, {other.get(name)!r} is"
         return None
     said = iter(after.splitlines())
-    missing = next((line for line in before.splitlines() if line not in said), None)
+    missing = next((line for line in before.splitlines() if line.strip() and line not in said), None)
     return None if missing is None else f"{missing!r} is not there, or not in its place"
 
 
@@ -142,7 +142,7 @@ def _one_side(before: bool, after: bool) -> str | None:
 
 def _files(run: Path) -> list[str]:
     paths = [path.relative_to(run) for path in run.rglob("*") if path.is_file()]
-    return [path.as_posix() for path in paths if path.parts[0] not in UNCOMPARED]
+    return [path.as_posix() for path in paths if path.parts[0] not in UNCOMPARED and not path.name.startswith(".")]
 
 
 def _columns(before: Path, after: Path) -> str:

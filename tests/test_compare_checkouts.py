@@ -86,6 +86,7 @@ def test_time_and_machine_are_not_compared(sides: tuple[Path, Path], differences
     (run / "environment.json").write_text('{"started": "2027"}')
     (run / "logs" / "events").write_text("x")
     (run / ".lock").touch()
+    (run / "predictions" / "xnli" / ".deu_Latn.counts").touch()
     (run / "training.json").write_text('{"steps": 8, "seconds": 9.5, "examples_per_second": 0.5}')
     assert differences() == []
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from transfix.batches import Encoded, encode
 
@@ -56,11 +57,9 @@ def test_exactly_as_long_as_allowed_is_not_cut(tokenizer: Any) -> None:
 def test_an_end_token_is_dropped() -> None:
     """Some tokenizers close every text; the answer would then follow an end."""
 
-    class Closing:
-        eos_token_id = 2
+    def closing(prompts: list[str]) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[1, *map(ord, prompt), 2] for prompt in prompts]}
 
-        def __call__(self, prompts: list[str]) -> dict[str, list[list[int]]]:
-            return {"input_ids": [[1, *map(ord, prompt), 2] for prompt in prompts]}
-
-    assert encode(Closing(), ["ab", "c"], None) == [Encoded((1, 97, 98), False), Encoded((1, 99), False)]  # type: ignore[arg-type]
-    assert encode(Closing(), ["abcdefgh"], 9) == [Encoded((1, *map(ord, "abcdefgh")), False)]  # type: ignore[arg-type]
+    tokenizer = Mock(spec=PreTrainedTokenizerBase, eos_token_id=2, side_effect=closing)
+    assert encode(tokenizer, ["ab", "c"], None) == [Encoded((1, 97, 98), False), Encoded((1, 99), False)]
+    assert encode(tokenizer, ["abcdefgh"], 9) == [Encoded((1, *map(ord, "abcdefgh")), False)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel
 
 from transfix import models
 from transfix.adapters import attach
@@ -22,12 +23,13 @@ from transfix.evaluation.generation.endings import Endings
 from transfix.evaluation.generation.head import _highest, precise_head
 
 
-def test_settings_out_of_range_are_named_together() -> None:
+def test_settings_out_of_range_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ProblemsError) as caught:
         Decoding(max_new_tokens=0, stop=("a", ""), temperature=-1.0, top_p=0.0, batch_rows=0)
     assert [problem.where for problem in caught.value.problems] == [
         *("max_new_tokens", "stop", "temperature", "top_p", "batch_rows")
     ]
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as without the checks of the tests
     with pytest.raises(ProblemsError, match=r"stop: '###' \(allowed: a tuple of texts"):
         Decoding(stop="###")  # type: ignore[arg-type]
 
@@ -125,7 +127,7 @@ def test_logits_that_bfloat16_cannot_tell_apart() -> None:
         head.weight.copy_(torch.randn(500, 64, generator=generator))
         head.bias.copy_(torch.randn(500, generator=generator))
     hidden = torch.randn(200, 1, 64, generator=generator).bfloat16()
-    model: Any = SimpleNamespace(get_output_embeddings=lambda: head)
+    model = Mock(spec=PreTrainedModel, get_output_embeddings=lambda: head)
     exact = hidden.float() @ head.weight.float().T + head.bias.float()
     with torch.no_grad(), precise_head(model):
         logits = head(hidden)
@@ -227,7 +229,7 @@ def tokenizer(tiny_model: Path) -> Any:
 
 def _ended(tokenizer: Any, tokens: list[int], **settings: Any) -> tuple[Generated | None, int]:
     """The text, and after how many tokens it ended."""
-    endings = Endings(SimpleNamespace(generation_config=None), tokenizer, Decoding(**settings))  # type: ignore[arg-type]
+    endings = Endings(Mock(spec=PreTrainedModel, generation_config=None), tokenizer, Decoding(**settings))
     for length in range(1, len(tokens) + 1):
         if (found := endings(tokens[:length])) is not None:
             return found, length

@@ -132,7 +132,8 @@ class Support:
         supported: True if every prefix method works.
         reason: why not, and what still works; empty if supported.
         key_value: the names of the key and value projections, or `unknown`.
-        free_prefixes: True if prefixes that need no projections work: the model's attention functions can be chosen.
+        free_prefixes: True if prefixes that need no projections work: the model's attention function can be chosen, and the
+            projections of some of its layers are known.
     """
 
     supported: bool
@@ -228,7 +229,7 @@ def support(model: PreTrainedModel) -> Support:
             f"the key and value projections of {', '.join(names)} are not known; `projection: none`, soft prompts, "
             "LoRA and full fine-tuning still work."
         )
-        return Support(False, reason, "+".join(forms))
+        return Support(False, reason, "+".join(forms), free_prefixes=forms != ["unknown"])
     return Support(True, "", "+".join(forms))
 
 

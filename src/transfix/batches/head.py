@@ -35,7 +35,7 @@ def focused_head(
     assert isinstance(head, nn.Module)
     whole = head.forward
 
-    def focused(hidden: Tensor) -> Tensor:
+    def focused(hidden: Float[Tensor, "... hidden"]) -> Float[Tensor, "1 reads words"]:
         wanted = hidden.flatten(0, -2)[reads.to(hidden.device)][None]
         if words is None:
             return torch.as_tensor(whole(wanted))
@@ -63,7 +63,7 @@ def head_input(
     """
     caught: list[Tensor] = []
 
-    def catch(states: Tensor) -> Tensor:
+    def catch(states: Float[Tensor, "... hidden"]) -> Float[Tensor, "1 1 1"]:
         caught.append(states.flatten(0, -2)[reads.to(states.device)])
         return states.new_full((1, 1, 1), _MARK)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from transfix.batches.trees import Tree
@@ -35,7 +35,9 @@ class Batch:
         """Tokens computed, padding included."""
         return self.input_ids.numel()
 
-    def inputs(self, device: torch.device | str, mask_dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    def inputs(
+        self, device: torch.device | str, mask_dtype: torch.dtype | None = None
+    ) -> dict[str, Shaped[Tensor, "batch ..."]]:
         """The model's keyword arguments on `device`; `mask_dtype` makes a (B, 1, T, T) mask additive, as eager needs it."""
         mask: Tensor = self.attention_mask
         if mask_dtype is not None and mask.ndim == 4:

@@ -11,6 +11,7 @@ from itertools import islice, pairwise
 from typing import overload
 
 import numpy as np
+from jaxtyping import Int32
 
 ROWS = 1000
 """Rows that are Python objects at a time."""
@@ -20,12 +21,12 @@ class Tokens(Sequence[int]):
     """One row's token ids; equal to the tuple of them, and hashed as that is.
 
     Args:
-        ids: (tokens,) of int32, a part of a larger array.
+        ids: a part of a larger array.
     """
 
     __slots__ = ("_ids",)
 
-    def __init__(self, ids: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
+    def __init__(self, ids: Int32[np.ndarray, " tokens"]) -> None:
         self._ids = ids
 
     def __len__(self) -> int:

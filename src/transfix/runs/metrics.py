@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfix.runs.store import Run
+from transfix.runs.environment import version
+from transfix.runs.store import Run, counts
 from transfix.statistics import bootstrap, metrics, one_run
 from transfix.statistics.bootstrap import Scored
 from transfix.statistics.metrics import Counted, Metric
@@ -40,7 +42,8 @@ def compute_metrics(run: Run) -> dict[str, Any]:
         chances = [chance for m in metas.values() if (chance := _chance(m)) is not None]
         summary = one_run.summarise(frames, chance=sum(chances) / len(chances) if chances else None)
         main = {"metric": meta.get("metric", "accuracy")}
-        computed[name] = {**meta, **summary, **main, "metrics": _further(metas, frames), **_failed(frames)}
+        files = {code: run.predictions_path(name, code) for code in frames}
+        computed[name] = {**meta, **summary, **main, "metrics": _further(metas, frames, files), **_failed(frames)}
     return computed
 
 
@@ -59,35 +62,40 @@ def further(meta: Mapping[str, Any], columns: Iterable[str]) -> list[Metric]:
     return [metrics.get(name) for name in dict.fromkeys(names) if name != meta.get("metric", "accuracy")]
 
 
-def rows(metric: Metric, frame: one_run.Frame, meta: Mapping[str, Any], code: str) -> Scored:
+def rows(metric: Metric, frame: one_run.Frame, meta: Mapping[str, Any], file: Path) -> Scored:
     """The rows of one language as a metric sees them.
 
     Args:
         metric: one of `further`.
         frame: the predictions.
         meta: what they say of themselves.
-        code: of the language.
+        file: where they are, `LANGUAGE.parquet`; what a judge counts is kept beside it.
 
     Raises:
         TransfixError: see `Metric.of`; or a package that the judge needs is not installed.
     """
     judge = JUDGES.get(str(meta.get("judge")))
     if judge and (count := judge.corpus.get(metric.name)):
-        language = meta.get("answer_language", code)
+        language = str(meta.get("answer_language", file.stem))
+        versions = {module: version(module) for module in judge.modules}
 
         def counted(columns: metrics.Columns, meta: Mapping[str, Any]) -> Counted:
-            return count(columns["answer"], columns["golds"], language)
+            answers, accepted = list(columns["answer"]), [list(golds) for golds in columns["golds"]]
+            key = [versions, language, answers, accepted]
+            return counts.kept(file, metric.name, key, lambda: count(answers, accepted, language))
 
-        metric = dataclasses.replace(metric, count=counted)
-    return metric.of(frame, meta, code)
+        return dataclasses.replace(metric, count=counted).of(frame, meta, file.stem)
+    return metric.of(frame, meta, file.stem)
 
 
-def _further(metas: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def _further(
+    metas: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame], files: Mapping[str, Path]
+) -> dict[str, Any]:
     """`languages` and `macro` of every further metric, by its name."""
     found: dict[str, dict[str, Scored]] = {}
     for code, frame in frames.items():
         for metric in further(metas[code], frame.columns):
-            found.setdefault(metric.name, {})[code] = rows(metric, frame, metas[code], code)
+            found.setdefault(metric.name, {})[code] = rows(metric, frame, metas[code], files[code])
     summaries = {
         name: one_run.summary_of(of_metric, bootstrap.resample(of_metric), bootstrap.LEVEL)
         for name, of_metric in found.items()
@@ -98,9 +106,9 @@ def _further(metas: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.Dat
 def _failed(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """How many generated answers hold no result, and how many were cut, by language."""
     return {
-        name: counts
+        name: numbers
         for name, column, wrong in (("unparsable", "parsed", False), ("cut_answers", "finished", "length"))
-        if (counts := {code: int((frame[column] == wrong).sum()) for code, frame in frames.items() if column in frame})
+        if (numbers := {code: int((frame[column] == wrong).sum()) for code, frame in frames.items() if column in frame})
     }
 
 

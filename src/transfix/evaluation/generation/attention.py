@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, PreTrainedModel
@@ -78,13 +78,13 @@ def row_attention(
     module: nn.Module,
     query: Float[Tensor, "batch heads tokens head"],
     key: Float[Tensor, "batch kv_heads keys head"],
-    value: Float[Tensor, "batch kv_heads keys head"],
-    attention_mask: Bool[Tensor, "batch 1 tokens keys"] | None,
+    value: Float[Tensor, "batch kv_heads keys value_head"],
+    attention_mask: Shaped[Tensor, "batch _ tokens keys"] | None,
     scaling: float | None = None,
     softcap: float | None = None,
     prefix: Columns | None = None,
     **kwargs: Any,
-) -> tuple[Float[Tensor, "batch tokens heads head"], None]:
+) -> tuple[Float[Tensor, "batch tokens heads value_head"], None]:
     """softmax(q Kᵀ·s + M) V in float32, block by block (see the module's description).
 
     Args:
@@ -92,7 +92,7 @@ def row_attention(
         query: q.
         key: K; blocks begin at the first, and the last may be shorter.
         value: V.
-        attention_mask: true where a query sees a key; `None` where it sees all.
+        attention_mask: (batch, 1, tokens, keys), true where a query sees a key; `None` where it sees all.
         scaling: s; by default 1/√h.
         prefix: keys and values of a prefix, which come first, and who sees them.
         softcap: c of Gemma 2, whose scores are c·tanh(x / c).
@@ -140,7 +140,7 @@ def row_attention(
     return output.transpose(1, 2).to(query.dtype).contiguous(), None
 
 
-def refuse_unknown(module: nn.Module, mask: Tensor | None, given: Mapping[str, object]) -> None:
+def refuse_unknown(module: nn.Module, mask: Shaped[Tensor, "..."] | None, given: Mapping[str, object]) -> None:
     """Stops where a layer's attention has terms that the formula lacks.
 
     Raises:
@@ -155,7 +155,9 @@ def refuse_unknown(module: nn.Module, mask: Tensor | None, given: Mapping[str, o
         )
 
 
-def _fused_can(query: Tensor, value: Tensor) -> bool:
+def _fused_can(
+    query: Float[Tensor, "batch heads tokens head"], value: Float[Tensor, "batch kv_heads keys value_head"]
+) -> bool:
     """Whether the kernel below takes these: 16-bit numbers, heads of a multiple of 8, a GPU since Ampere."""
     fits = query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] % 8 == 0 and value.shape[-1] % 8 == 0
     return query.is_cuda and fits and torch.cuda.get_device_capability(query.device) >= (8, 0)
@@ -164,10 +166,10 @@ def _fused_can(query: Tensor, value: Tensor) -> bool:
 def _fused(
     query: Float[Tensor, "batch heads 1 head"],
     key: Float[Tensor, "batch kv_heads keys head"],
-    value: Float[Tensor, "batch kv_heads keys head"],
+    value: Float[Tensor, "batch kv_heads keys value_head"],
     mask: Bool[Tensor, "batch 1 1 keys"] | None,
     scale: float,
-) -> Float[Tensor, "batch 1 heads head"]:
+) -> Float[Tensor, "batch 1 heads value_head"]:
     """The same by torch's memory-efficient kernel on a GPU, whose sums over a row's keys go one way, whatever is beside it.
 
     The query heads of a key/value head are its rows.
@@ -181,7 +183,7 @@ def _fused(
     return output.reshape(query.shape[0], 1, query.shape[1], -1)
 
 
-def _matrices(block: Tensor) -> Float[Tensor, "batch_kv_heads block head"]:
+def _matrices(block: Float[Tensor, "batch kv_heads block head"]) -> Float[Tensor, "batch*kv_heads block head"]:
     """A block of keys or values in float32, one matrix a row and head."""
     return block.float().flatten(0, 1)
 

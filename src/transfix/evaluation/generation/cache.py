@@ -13,7 +13,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, Dynam
 
 from transfix.errors import TransfixError
 
-States = list[tuple[Float[Tensor, "1 kv_heads tokens head"], Float[Tensor, "1 kv_heads tokens head"]]]
+States = list[tuple[Float[Tensor, "1 kv_heads tokens head"], Float[Tensor, "1 kv_heads tokens value_head"]]]
 """Keys and values of one row, a pair a layer."""
 
 
@@ -29,15 +29,24 @@ class RowLayer(CacheLayerMixin):
         self.slots = slots
         self.is_sliding = sliding
 
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+    def lazy_initialization(
+        self,
+        key_states: Float[Tensor, "batch kv_heads tokens head"],
+        value_states: Float[Tensor, "batch kv_heads tokens value_head"],
+    ) -> None:
         """Buffers like the states given, for every row."""
         rows, groups = len(self.cache.positions), key_states.shape[1]
         self.keys = key_states.new_zeros(rows, groups, self.slots, key_states.shape[-1])
         self.values = value_states.new_zeros(rows, groups, self.slots, value_states.shape[-1])
         self.is_initialized = True
 
-    def fill(self, row: int, keys: Tensor, values: Tensor) -> None:
-        """Puts a prompt's keys and values (1, G, T, h) into a row."""
+    def fill(
+        self,
+        row: int,
+        keys: Float[Tensor, "1 kv_heads tokens head"],
+        values: Float[Tensor, "1 kv_heads tokens value_head"],
+    ) -> None:
+        """Puts a prompt's keys and values into a row."""
         if not self.is_initialized:
             self.lazy_initialization(keys, values)
         assert self.keys is not None
@@ -47,7 +56,13 @@ class RowLayer(CacheLayerMixin):
         self.keys[row].index_copy_(1, positions % self.slots, keys[0, :, positions])
         self.values[row].index_copy_(1, positions % self.slots, values[0, :, positions])
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self,
+        key_states: Float[Tensor, "rows kv_heads 1 head"],
+        value_states: Float[Tensor, "rows kv_heads 1 value_head"],
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Float[Tensor, "rows kv_heads slots head"], Float[Tensor, "rows kv_heads slots value_head"]]:
         """Writes the new token of every row; returns the slots in use."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)

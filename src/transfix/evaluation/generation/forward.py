@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -34,8 +34,8 @@ class Recorded:
     """
 
     graph: torch.cuda.CUDAGraph
-    logits: Tensor
-    candidates: Tensor | None
+    logits: Float[Tensor, "rows words"]
+    candidates: Int[Tensor, "rows 1 words"] | None
     held: list[object]
 
 
@@ -74,7 +74,7 @@ class Forward:
         self.words.candidates = step.candidates
         return step.logits
 
-    def _run(self) -> Tensor:
+    def _run(self) -> Float[Tensor, "rows words"]:
         inputs: dict[str, Any] = {"input_ids": self._tokens, "position_ids": self.cache.positions[:, None]}
         logits: Tensor = self.model(**inputs, past_key_values=self.cache, use_cache=True).logits
         return logits[:, -1]

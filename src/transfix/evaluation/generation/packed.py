@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -61,7 +61,11 @@ def _plain(module: nn.Linear) -> bool:
     return type(module) is nn.Linear and place and "forward" not in vars(module)
 
 
-def _product(weight: Tensor, bias: Tensor | None, states: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
-    """`x Wᵀ + b`."""
+def _product(
+    weight: Shaped[Tensor, "..."],
+    bias: Float[Tensor, " outputs"] | None,
+    states: Float[Tensor, "... inputs"],
+) -> Float[Tensor, "... outputs"]:
+    """`x Wᵀ + b`; `weight` is in a layout of its own."""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
     return product

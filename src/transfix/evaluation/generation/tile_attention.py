@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function
@@ -22,6 +22,12 @@ from transfix.evaluation.generation.tile_cache import TILE, TileCache
 
 TILES = PREFIXED + "tiles"
 """The name under which transformers knows this attention function and its mask."""
+
+
+OneTile = tuple[
+    Float[Tensor, "1 kv_heads prefix head"], Float[Tensor, "1 kv_heads prefix head"], Bool[Tensor, "..."] | None
+]
+"""A prefix as one tile sees it, see `Columns`."""
 
 
 class ChangedKeysError(Exception):
@@ -48,23 +54,23 @@ def reading_tiles(model: PreTrainedModel, cache: TileCache) -> Iterator[None]:
 
 def tile_attention(
     module: nn.Module,
-    query: Float[Tensor, "tiles heads 16 head"],
-    key: Float[Tensor, "tiles kv_heads 16 head"],
-    value: Float[Tensor, "tiles kv_heads 16 head"],
-    attention_mask: Bool[Tensor, "tiles 1 16 keys"] | None,
+    query: Float[Tensor, "tiles heads tokens head"],
+    key: Float[Tensor, "tiles kv_heads tokens head"],
+    value: Float[Tensor, "tiles kv_heads tokens value_head"],
+    attention_mask: Shaped[Tensor, "tiles _ tokens keys"] | None,
     scaling: float | None = None,
     softcap: float | None = None,
     prefix: Columns | None = None,
     **kwargs: Any,
-) -> tuple[Float[Tensor, "tiles 16 heads head"], None]:
-    """softmax(q Kᵀ·s + M) V of each tile over its prompt so far.
+) -> tuple[Float[Tensor, "tiles tokens heads value_head"], None]:
+    """softmax(q Kᵀ·s + M) V of each tile, 16 tokens, over its prompt so far. A soft prompt is one row of any length.
 
     Args:
         module: the attention layer.
         query: q.
         key: the tiles' own keys; they are in their prompts' places already (`TileLayer.update`).
         value: the same of values.
-        attention_mask: true where a query sees a key of its prompt.
+        attention_mask: (tiles, 1, tokens, keys), true where a query sees a key of its prompt.
         scaling: s; by default 1/√h.
         softcap: as for `row_attention`.
         prefix: keys and values of a prefix, which come first, and who sees them.
@@ -97,7 +103,12 @@ def tile_attention(
     return torch.cat(outputs), None
 
 
-def _added(cache: TileCache, mask: Tensor, query: Tensor, key: Tensor) -> Float[Tensor, "tiles 1 rows keys"]:
+def _added(
+    cache: TileCache,
+    mask: Bool[Tensor, "tiles 1 16 keys"],
+    query: Float[Tensor, "tiles heads 16 head"],
+    key: Float[Tensor, "tiles kv_heads 16 head"],
+) -> Float[Tensor, "tiles 1 rows keys"]:
     """A mask that is added, a row for each query head of a key/value head and token; made once a forward."""
     name = id(mask), query.shape[1] // key.shape[1], query.dtype
     if name not in cache.masks:
@@ -106,7 +117,8 @@ def _added(cache: TileCache, mask: Tensor, query: Tensor, key: Tensor) -> Float[
     return cache.masks[name][1]
 
 
-def _of_tile(prefix: Columns, own: slice) -> Columns:
+def _of_tile(prefix: Columns, own: slice) -> OneTile:
+    """What a prefix is for one of the tiles."""
     keys, values, visible = prefix
     return keys[own], values[own], visible if visible is None or len(visible) == 1 else visible[own]
 
@@ -114,11 +126,11 @@ def _of_tile(prefix: Columns, own: slice) -> Columns:
 def _torch(
     query: Float[Tensor, "1 heads tokens head"],
     key: Float[Tensor, "1 kv_heads keys head"],
-    value: Float[Tensor, "1 kv_heads keys head"],
+    value: Float[Tensor, "1 kv_heads keys value_head"],
     mask: Float[Tensor, "1 1 rows keys"],
     scaling: float | None,
-    prefix: Columns | None,
-) -> Float[Tensor, "1 tokens heads head"]:
+    prefix: OneTile | None,
+) -> Float[Tensor, "1 tokens heads value_head"]:
     """The attention of torch; the query heads of a key/value head, and their tokens, are the rows of one matrix."""
     _, heads, tokens, size = query.shape
     groups = key.shape[1]
@@ -141,7 +153,7 @@ def tile_mask(
     q_offset: int | Tensor = 0,
     mask_function: Callable[..., Any] = causal_mask_function,
     **kwargs: Any,
-) -> Bool[Tensor, "tiles 1 16 keys"] | None:
+) -> Bool[Tensor, "tiles 1 tokens keys"] | None:
     """The mask of a `TileCache`: transformers' own mask function, asked about each tile's positions."""
     if not isinstance(q_offset, Tensor):  # no `TileCache`: a soft prompt is run
         return row_mask(batch_size, q_length, kv_length, q_offset, mask_function, **kwargs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import Cache, CacheLayerMixin
@@ -39,8 +39,8 @@ class Prompt:
         return -(-len(self.tokens) // TILE) * TILE
 
     def place(
-        self, layer: int, keys: Float[Tensor, "kv_heads 16 head"], values: Float[Tensor, "kv_heads 16 head"]
-    ) -> tuple[Tensor, Tensor]:
+        self, layer: int, keys: Float[Tensor, "kv_heads 16 head"], values: Float[Tensor, "kv_heads 16 value_head"]
+    ) -> tuple[Float[Tensor, "1 kv_heads room head"], Float[Tensor, "1 kv_heads room value_head"]]:
         """Where a layer's keys and values go, which are like these. What is shared with `before` is there already."""
         if layer not in self.states:
             pair = tuple(part.new_empty(1, len(part), self.room, part.shape[-1]) for part in (keys, values))
@@ -65,11 +65,17 @@ class TileLayer(CacheLayerMixin):
         self.index = index
         self.is_sliding = sliding
 
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+    def lazy_initialization(self, key_states: Shaped[Tensor, "..."], value_states: Shaped[Tensor, "..."]) -> None:
         """Nothing: a prompt's first tile makes its place."""
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Puts the tiles' keys and values (tiles, G, 16, h) into their places; returns them, see `tile_attention`."""
+    def update(
+        self,
+        key_states: Float[Tensor, "tiles kv_heads 16 head"],
+        value_states: Float[Tensor, "tiles kv_heads 16 value_head"],
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Float[Tensor, "tiles kv_heads 16 head"], Float[Tensor, "tiles kv_heads 16 value_head"]]:
+        """Puts the tiles' keys and values into their places; returns them, see `tile_attention`."""
         for (prompt, start), key, value in zip(self.cache.tiles, key_states, value_states, strict=True):
             keys, values = prompt.place(self.index, key, value)
             keys[0, :, start : start + TILE] = key
