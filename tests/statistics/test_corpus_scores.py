@@ -75,3 +75,13 @@ def test_the_signature_goes_along() -> None:
     seeds[1] = {code: replace(row, signature="v2") for code, row in seeds[1].items()}
     assert over_seeds.summary_of(seeds)["languages"]["deu_Latn"]["signature"] == "v1, v2"
     assert "signature" not in over_seeds.summary_of([scored(1, (9,) * 4)])["languages"]["deu_Latn"]
+
+
+def test_a_seed_without_rows_leaves_none() -> None:
+    whole = {code: counted(row) for code, row in scored(1, (9,) * 4).items()}
+    none = {
+        code: replace(row, ids=row.ids[:0], values=np.zeros((0, 0)), golds=row.golds[:0]) for code, row in whole.items()
+    }
+    found = over_seeds.summary_of([whole, whole | {"deu_Latn": none["deu_Latn"]}])
+    assert (found["languages"]["deu_Latn"]["n"], found["languages"]["deu_Latn"]["score"]) == (0, None)
+    assert found["macro"]["all"]["languages"] == 3

@@ -59,7 +59,7 @@ def further(meta: Mapping[str, Any], columns: Iterable[str]) -> list[Metric]:
     names = [column.removeprefix(one_run.METRIC) for column in columns if column.startswith(one_run.METRIC)]
     names += [metric.name for metric in metrics.METRICS.values() if kind in metric.kinds]
     names += judge.corpus if judge else ()
-    return [metrics.get(name) for name in dict.fromkeys(names) if name != meta.get("metric", "accuracy")]
+    return [metrics.get(name) for name in dict.fromkeys(names)]
 
 
 def rows(metric: Metric, frame: one_run.Frame, meta: Mapping[str, Any], file: Path) -> Scored:

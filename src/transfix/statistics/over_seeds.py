@@ -47,9 +47,11 @@ def _together(seeds: Sequence[Scored], wanted: int, code: str) -> Scored:
     golds = seeds[0].golds[places[0]]
     for rows, place in zip(seeds, places, strict=True):
         one_run.require_same_golds(ids, golds, rows.golds[place], f"{code}: two seeds")
-    if len({rows.values.shape[1:] for rows in seeds}) > 1:
+    if len({rows.values.shape[1:] for rows in seeds if len(rows)}) > 1:
         raise TransfixError(f"{code}: two seeds have predictions of different classes; compare runs of the same task")
-    values = np.stack([rows.values[place] for rows, place in zip(seeds, places, strict=True)], axis=1)
+    values = np.zeros((0, len(seeds)))
+    if len(ids):
+        values = np.stack([rows.values[place] for rows, place in zip(seeds, places, strict=True)], axis=1)
     # prompts are the same with every seed, so these counts differ only where the rows do
     truncated, left_out = max(rows.truncated for rows in seeds), max(rows.left_out for rows in seeds)
     signature = ", ".join(dict.fromkeys(rows.signature for rows in seeds if rows.signature))

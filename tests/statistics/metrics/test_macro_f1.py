@@ -87,8 +87,9 @@ def test_only_rows_with_gold_count_in_any_order() -> None:
 def test_what_it_needs_is_said() -> None:
     with pytest.raises(TransfixError, match="deu_Latn have no column answer"):
         MACRO_F1.of({"id": ["a"], "gold": ["neutral"]}, META, "deu_Latn")
-    with pytest.raises(TransfixError, match="needs the classes"):
-        MACRO_F1.of(frame(["neutral"], ["neutral"]), {}, "deu_Latn")
+    for classes in (None, 3, []):
+        with pytest.raises(TransfixError, match="needs the classes"):
+            MACRO_F1.of(frame(["neutral"], ["neutral"]), {"classes": classes}, "deu_Latn")
 
 
 def slow(one: Frames, rows: Any) -> list[float]:

@@ -15,12 +15,13 @@ from transfix.statistics.metrics.metric import Columns, Counted, Meta, Metric
 
 def _count(columns: Columns, meta: Meta) -> Counted:
     """For each class whether the row is answered right with it, and how often it is the answer and the gold: (n, 2 k)."""
-    if not meta.get("classes"):
+    classes = meta.get("classes")
+    if not isinstance(classes, list) or not classes:
         raise TransfixError("macro-F1 needs the classes of the task, which the predictions do not say")
-    numbers = {name: number for number, name in enumerate(meta["classes"])}
+    numbers = {str(name): number for number, name in enumerate(classes)}
     none = len(numbers)  # neither is among the classes
     one_hot = np.eye(none + 1)[:, :none]
-    answers, golds = (one_hot[[numbers.get(name, none) for name in columns[key]]] for key in ("answer", "gold"))
+    answers, golds = (one_hot[[numbers.get(str(name), none) for name in columns[key]]] for key in ("answer", "gold"))
     return Counted(np.concatenate([answers * golds, answers + golds], axis=1))
 
 
