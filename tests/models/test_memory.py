@@ -145,7 +145,11 @@ def test_the_estimate_is_within_15_percent_of_a_process(
         [sys.executable, str(Path(__file__).with_name("measured.py")), json.dumps(case)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")]),
+            "OMP_NUM_THREADS": str(os.cpu_count()),
+        },
     )
     assert done.returncode == 0, done.stderr
     peak = json.loads(done.stdout.splitlines()[-1])["peak"]

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from transfix.adapters.saving import read_tensors
+from transfix.adapters.files import read_tensors
 
 from transfix.runs.store import Run, RunStore
 
