@@ -22,8 +22,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from transfix.adapters.files import read_tensors
 
+from transfix.adapters.files import read_tensors
 from transfix.runs.store import Run, RunStore
 
 # What a user's shell would do. Each training that is begun leaves a line in `began`.

@@ -12,7 +12,6 @@ from transfix.report import labels
 from transfix.report.contents import Differences, Method, reference
 from transfix.runs import metrics
 from transfix.runs.records import Predictions, RunRecord
-from transfix.runs.store.files import predictions_path
 from transfix.statistics import over_seeds
 from transfix.statistics.bootstrap import Scored
 from transfix.statistics.metrics import Metric
@@ -123,13 +122,7 @@ def _further(
     found: dict[str, Mapping[str, Any]] = {}
     for name, (metric, seeds) in wanted.items():
         try:
-            rows = [
-                {
-                    c: metrics.rows(metric, p.columns, p.meta, predictions_path(run.path, task, c))
-                    for c, p in one.items()
-                }
-                for one, run in zip(seeds, runs, strict=True)
-            ]
+            rows = [{c: metrics.rows(metric, p.columns, p.meta, p.file) for c, p in one.items()} for one in seeds]
             summary = _summary(rows, averaged)
         except TransfixError as error:
             notes.append(f"{metric.title} of {label} is not shown: {str(error).splitlines()[0]}")

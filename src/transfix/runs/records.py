@@ -31,11 +31,13 @@ class Predictions:
             order they were written.
         scored: the rows that have gold, see `one_run.scored`.
         meta: what was asked and how: `task`, `split`, `template`, `verbaliser`, `classes`, `data`, `model` ...
+        file: where they are.
     """
 
     columns: Mapping[str, list[Any]]
     scored: Scored = field(repr=False)
     meta: Mapping[str, Any]
+    file: Path
 
     def __len__(self) -> int:
         return len(self.columns["id"])
@@ -213,7 +215,7 @@ def _predictions(file: Path) -> Predictions:
     table = predictions.read(file, needed, lambda name: name in COLUMNS or _is_metric(name))
     columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
     columns.setdefault("truncated", [False] * table.num_rows)
-    return Predictions(columns, one_run.scored(columns, file.stem), predictions.meta(file, table) or {})
+    return Predictions(columns, one_run.scored(columns, file.stem), predictions.meta(file, table) or {}, file)
 
 
 def _is_metric(name: str) -> bool:
