@@ -21,13 +21,13 @@ from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.answering import Answer, Session
-from transfix.runs.evaluation import asking_of, compute_metrics, measure
+from transfix.runs.evaluation import compute_metrics, inference_settings, measure
 from transfix.runs.few_shot import shots
 from transfix.runs.progress import Display
 from transfix.runs.settings import Evaluation, Train
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
-from transfix.runs.training import learn, task_of
+from transfix.runs.training import task_of, train_adapter
 from transfix.storage import atomic
 from transfix.tasks import Task
 
@@ -52,7 +52,7 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
         return run
     with run.lock():
         if not (run.adapter_dir / "adapter.json").exists():
-            learn(run, run.spec.train, display)
+            train_adapter(run, run.spec.train, display)
         shutil.rmtree(run.checkpoints_dir, ignore_errors=True)
     return run
 
@@ -124,7 +124,7 @@ def predict(run: Run, source: Path, target: Path, display: Display | None = None
         for code in dict.fromkeys(example.language for example in examples):
             places = [place for place, example in enumerate(examples) if example.language == code]
             chosen = [examples[place] for place in places]
-            how = asking_of(asking, shots(asking, task, code, chosen)) if asking else None
+            how = inference_settings(asking, shots(asking, task, code, chosen)) if asking else None
             answers |= zip(places, session.answers(task, chosen, bar.advance, how), strict=True)
     lines = [
         json.dumps({**row, **{name: getattr(answers[place], key) for name, key in added.items()}}, ensure_ascii=False)
