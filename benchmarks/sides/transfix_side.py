@@ -17,7 +17,7 @@ from transfix import adapters, batches, models
 from transfix.adapters import architecture
 from transfix.adapters.methods import METHODS
 from transfix.data import Example
-from transfix.runs.training import teach
+from transfix.runs.training import encode_rows
 from transfix.training.kept import KeptLayers
 from transfix.training.trainer import AdapterTrainer, Settings
 
@@ -90,8 +90,8 @@ def _given(model: str, dtype: str, rows: int, longer: int) -> tuple[Any, Any, An
         return shapes.model(model, dtype), None, random_rows.sequences(), random_rows.objective()
     loaded = models.load(model, dtype=dtype, device="cpu")
     found = data_rows.mnli(loaded.tokenizer, rows, longer)
-    teaching = teach(loaded, found.task, found.examples, 4096)
-    return loaded.model, loaded.tokenizer, teaching.sequences, teaching.objective
+    encoded = encode_rows(loaded, found.task, found.examples, 4096)
+    return loaded.model, loaded.tokenizer, encoded.sequences, encoded.objective
 
 
 def hold(rows: int) -> dict[str, Any]:
@@ -110,11 +110,11 @@ def hold(rows: int) -> dict[str, Any]:
     for copy in range(-(-rows // len(found.examples))):
         examples += [_numbered(example, copy) for example in found.examples]
     began = time.perf_counter()
-    teaching = teach(loaded, found.task, examples[:rows], 1024)
-    trees = batches.grow(teaching.sequences, 512, widest=16)
+    encoded = encode_rows(loaded, found.task, examples[:rows], 1024)
+    trees = batches.grow(encoded.sequences, 512, widest=16)
     return {
-        "rows": len(teaching.sequences),
-        "tokens": sum(len(row.tokens) for row in teaching.sequences),
+        "rows": len(encoded.sequences),
+        "tokens": sum(len(row.tokens) for row in encoded.sequences),
         "trees": len(trees),
         "whole_s": round(time.perf_counter() - began, 2),
         "resident": _resident(),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -115,3 +116,13 @@ def test_inputs(rows: list[TokenSequence]) -> None:
     plain = collate(grow(rows, 1000, 1), PAD)
     assert plain.inputs("cpu", torch.float32)["attention_mask"].tolist() == plain.attention_mask.tolist()
     assert plain.input_ids[:, -1].tolist() == [tree.sequences[0].tokens[-1] for tree in grow(rows, 1000, 1)]
+
+
+def test_tests_check_shapes() -> None:
+    ids = torch.zeros(2, 3, dtype=torch.long)
+    Batch(ids, ids, ids, torch.tensor([2]), (0,))
+    for wrong in ({"position_ids": ids[:, :2]}, {"attention_mask": ids[None, None]}, {"reads": torch.zeros(1)}):
+        with pytest.raises(TypeCheckError):
+            Batch(
+                **{"input_ids": ids, "position_ids": ids, "attention_mask": ids, "reads": ids[0], "indices": ()} | wrong
+            )

@@ -23,6 +23,12 @@ from transfix.evaluation.generation.endings import Endings
 from transfix.evaluation.generation.head import _highest, precise_head
 
 
+def test_tests_check_shapes() -> None:
+    choose(torch.zeros(2, 5), Decoding(), [])
+    with pytest.raises(jaxtyping.TypeCheckError, match="rows vocabulary"):
+        choose(torch.zeros(5), Decoding(), [])
+
+
 def test_settings_out_of_range_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ProblemsError) as caught:
         Decoding(max_new_tokens=0, stop=("a", ""), temperature=-1.0, top_p=0.0, batch_rows=0)

@@ -34,12 +34,12 @@ os.chdir(place)
 sys.stdout = sys.stderr = open("log", "a", buffering=1)
 from transfix.cli import app
 from transfix.runs import run
-whole = run.learn
+whole = run.train_adapter
 def counted(*args):
     with open("began", "a") as file:
         file.write(f"{os.getpid()}\\n")
     whole(*args)
-run.learn = counted
+run.train_adapter = counted
 for command in (["train", "spec.yaml"], ["evaluate", os.listdir("runs")[0] if os.path.isdir("runs") else ""]):
     if command[0] == "evaluate":
         command[1] = "runs/" + [name for name in os.listdir("runs") if not name.startswith(".")][0]

@@ -18,7 +18,7 @@ from transfix.runs.specification import RunSpec
 from transfix.studies import worker
 place = Path(task["root"]).parent
 spec = RunSpec.load(task["spec"])
-learn, answers = run.learn, answering.Session.answers
+train_adapter, answers = run.train_adapter, answering.Session.answers
 
 def note(name, text):
     with open(place / name, "a") as file:
@@ -33,13 +33,13 @@ def learned(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     if named("broken"):
         raise MemoryError("nothing left")
-    learn(*args)
+    train_adapter(*args)
 
 def answered(session, task, examples, *args):
     note("asked", f"{spec.name} {examples[0].language} {len(examples)}")
     return answers(session, task, examples, *args)
 
-run.learn, answering.Session.answers = learned, answered
+run.train_adapter, answering.Session.answers = learned, answered
 sys.exit(worker.work(Path(task["root"]), spec, connection.send))
 """
 

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from transfix.batches import Encoded
     from transfix.models import LoadedModel
 
-Advance = Callable[[int], object]
+OnProgress = Callable[[int], object]
+"""Told how many rows have been finished, whenever some have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class InferenceSettings:
     """How rows are asked, beyond what their task says; see `runs.settings.Evaluation`.
 
     Attributes:
@@ -102,7 +103,11 @@ class Session:
         return self._loaded
 
     def answers(
-        self, task: Task, examples: Sequence[Example], advance: Advance | None = None, asking: Asking | None = None
+        self,
+        task: Task,
+        examples: Sequence[Example],
+        advance: OnProgress | None = None,
+        settings: InferenceSettings | None = None,
     ) -> list[Answer]:
         """The model's answers, in the order of `examples`.
 
@@ -113,13 +118,13 @@ class Session:
 
         if not examples:
             return []
-        loaded, asking = self.load(), asking or Asking()
-        prompts = [asking.shots + task.prompt(example) for example in examples]
+        loaded, settings = self.load(), settings or InferenceSettings()
+        prompts = [settings.shots + task.prompt(example) for example in examples]
         ahead = sum(part.input_tokens for part in self.run.spec.adapter)
-        longest = _longest(loaded, task, asking, ahead)
+        longest = _longest(loaded, task, settings, ahead)
         encoded = batches.encode(loaded.tokenizer, prompts, longest)
         if task.kind != "choice":
-            return _generated(loaded, task, examples, prompts, encoded, advance, asking)
+            return _generated(loaded, task, examples, prompts, encoded, advance, settings)
         if task.prompt_template.scoring == "likelihood":
             return _likeliest(loaded, task, examples, prompts, advance, longest)
         return _chosen(loaded, task, examples, prompts, encoded, advance)
@@ -144,19 +149,19 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _longest(loaded: LoadedModel, task: Task, asking: Asking, ahead: int) -> int | None:
+def _longest(loaded: LoadedModel, task: Task, settings: InferenceSettings, ahead: int) -> int | None:
     """How many tokens a prompt may have: what was asked for, and no more than the model can read after a soft prompt."""
     reads = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     room = None
     if isinstance(reads, int):
-        answer = 0 if task.kind == "choice" else asking.max_new_tokens or task.prompt_template.max_new_tokens
+        answer = 0 if task.kind == "choice" else settings.max_new_tokens or task.prompt_template.max_new_tokens
         room = reads - ahead - answer
         if room < 8:
             raise TransfixError(
                 f"the model reads {reads} tokens, which leaves no room for a prompt beside {ahead} of a soft prompt and "
                 f"{answer} of an answer: lower max_new_tokens."
             )
-    limits = [limit for limit in (asking.max_tokens, room) if isinstance(limit, int)]
+    limits = [limit for limit in (settings.max_tokens, room) if isinstance(limit, int)]
     return min(limits, default=None)
 
 
@@ -166,7 +171,7 @@ def _chosen(
     examples: Sequence[Example],
     prompts: Sequence[str],
     encoded: Sequence[Encoded],
-    advance: Advance | None,
+    advance: OnProgress | None,
 ) -> list[Answer]:
     """The class whose label word, one token, is the likeliest."""
     import torch
@@ -190,7 +195,7 @@ def _likeliest(
     task: Task,
     examples: Sequence[Example],
     prompts: Sequence[str],
-    advance: Advance | None,
+    advance: OnProgress | None,
     longest: int | None,
 ) -> list[Answer]:
     """The class whose continuation, of any length, is the likeliest; of those that are on offer for the row."""
@@ -222,18 +227,18 @@ def _likeliest(
     ]
 
 
-def _whole_rows(advance: Advance | None, options: int, rows: int) -> Advance | None:
+def _whole_rows(advance: OnProgress | None, options: int, rows: int) -> OnProgress | None:
     """Tells of rows where it is told of their options."""
     if advance is None:
         return None
     done = 0
 
-    def told(count: int) -> None:
+    def rows_done(count: int) -> None:
         nonlocal done
         before, done = done * rows // options, done + count
         advance(done * rows // options - before)
 
-    return told
+    return rows_done
 
 
 def _choice(task: Task, example: Example, prompt: str, truncated: bool, scores: tuple[float, ...]) -> Answer:
@@ -248,8 +253,8 @@ def _generated(
     examples: Sequence[Example],
     prompts: Sequence[str],
     encoded: Sequence[Encoded],
-    advance: Advance | None,
-    asking: Asking,
+    advance: OnProgress | None,
+    settings: InferenceSettings,
 ) -> list[Answer]:
     """Texts, judged."""
     from transfix.evaluation.generation import Decoding, generate
@@ -260,11 +265,11 @@ def _generated(
         by_stops.setdefault(task.stops(example), []).append(row)
     for stop, rows in by_stops.items():
         decoding = Decoding(
-            max_new_tokens=asking.max_new_tokens or task.prompt_template.max_new_tokens,
+            max_new_tokens=settings.max_new_tokens or task.prompt_template.max_new_tokens,
             stop=stop,
-            temperature=asking.temperature,
-            top_p=asking.top_p,
-            seed=asking.seed,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=settings.seed,
         )
         keys = [f"{examples[row].language}/{examples[row].id}" for row in rows]
         found = generate(

@@ -1,4 +1,4 @@
-"""What the trainer is told to tell: the progress bar, and TensorBoard where it is installed."""
+"""What is shown while the trainer works: the progress bar, and TensorBoard curves where it is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from transfix.runs.progress import Bar
 
 
-class Told(TrainerCallback):
+class ProgressBarCallback(TrainerCallback):
     """Advances a bar by the rows of each step, with the last loss and development accuracy beside it."""
 
     def __init__(self, bar: Bar, rows: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfix import data, languages
 from transfix.data import Example, Rows
-from transfix.runs.answering import Answer, Asking, Session, hash_of
+from transfix.runs.answering import Answer, InferenceSettings, Session, hash_of
 from transfix.runs.few_shot import shots
 from transfix.runs.progress import Bar, Display
 from transfix.runs.settings import Evaluation
@@ -53,14 +53,14 @@ def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
     with display.bar(f"Measuring {run.spec.title} on {name}", total, done) as bar:
         for code, rows in missing.items():
             spoken = languages.get(code).name
-            asking = asking_of(evaluation, before[code])
-            answers = session.answers(task, rows, functools.partial(_told, bar, spoken), asking)
+            settings = inference_settings(evaluation, before[code])
+            answers = session.answers(task, rows, functools.partial(_told, bar, spoken), settings)
             run.write_predictions(name, code, _frame(task, rows, answers, kept[code]), metas[code])
 
 
-def asking_of(evaluation: Evaluation, shots_before: str) -> Asking:
+def inference_settings(evaluation: Evaluation, shots_before: str) -> InferenceSettings:
     """How an evaluation asks, with the exemplars of one language."""
-    return Asking(
+    return InferenceSettings(
         shots=shots_before,
         max_tokens=evaluation.max_tokens,
         max_new_tokens=evaluation.max_new_tokens,

@@ -21,14 +21,14 @@ from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.answering import Answer, Session
-from transfix.runs.evaluation import asking_of, measure
+from transfix.runs.evaluation import inference_settings, measure
 from transfix.runs.few_shot import shots
 from transfix.runs.metrics import compute_metrics
 from transfix.runs.progress import Display
 from transfix.runs.settings import Evaluation, Train
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
-from transfix.runs.training import learn, task_of
+from transfix.runs.training import task_of, train_adapter
 from transfix.storage import atomic
 from transfix.tasks import Task
 
@@ -53,7 +53,7 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
         return run
     with run.lock():
         if not run.has_adapter:
-            learn(run, run.spec.train, display)
+            train_adapter(run, run.spec.train, display)
         run.remove_checkpoints()
     return run
 
@@ -125,7 +125,7 @@ def predict(run: Run, source: Path, target: Path, display: Display | None = None
         for code in dict.fromkeys(example.language for example in examples):
             places = [place for place, example in enumerate(examples) if example.language == code]
             chosen = [examples[place] for place in places]
-            how = asking_of(asking, shots(asking, task, code, chosen)) if asking else None
+            how = inference_settings(asking, shots(asking, task, code, chosen)) if asking else None
             answers |= zip(places, session.answers(task, chosen, bar.advance, how), strict=True)
     lines = [
         json.dumps({**row, **{name: getattr(answers[place], key) for name, key in added.items()}}, ensure_ascii=False)

@@ -27,14 +27,14 @@ def task_of(on: OnTask) -> Task:
     return tasks.get(on.task).with_options(on.template, on.verbaliser)
 
 
-def learn(run: Run, settings: Train, display: Display) -> None:
+def train_adapter(run: Run, settings: Train, display: Display) -> None:
     """Trains the adapter of a run and writes it, with `training.json`. Goes on from the newest checkpoint.
 
     Raises:
         TransfixError: if model, data or settings do not allow it; the message says why.
     """
     from transfix import adapters, batches, training
-    from transfix.runs.callbacks import Told, tensorboard
+    from transfix.runs.callbacks import ProgressBarCallback, tensorboard
     from transfix.training.kept import KeptLayers
     from transfix.training.rows import balance
     from transfix.training.trainer import newest_checkpoint
@@ -51,14 +51,14 @@ def learn(run: Run, settings: Train, display: Display) -> None:
         raise TransfixError(f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development.")
     loaded = answering.load_model(spec)
     model, tokenizer = loaded.model, loaded.tokenizer
-    teaching = teach(loaded, task, rows, settings.max_tokens)
+    encoded = encode_rows(loaded, task, rows, settings.max_tokens)
     adapter = adapters.attach(model, *spec.adapter, tokenizer=tokenizer, seed=spec.seed)
     # a tree is not split over steps, so one as wide as a step at the most
-    trees = batches.shared(model, teaching.sequences, settings.batch_tokens, widest=settings.batch_rows)
+    trees = batches.shared(model, encoded.sequences, settings.batch_tokens, widest=settings.batch_rows)
     steps = batches.training_steps(trees, settings.epochs, settings.batch_rows, settings.batch_tokens, spec.seed)
     lower = None
     if settings.keep_lower_layers:
-        lower = KeptLayers.of(adapter, steps, settings.epochs, teaching.objective.pad, run.checkpoints_dir)
+        lower = KeptLayers.of(adapter, steps, settings.epochs, encoded.objective.pad, run.checkpoints_dir)
     per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
     done = newest_checkpoint(run.checkpoints_dir)
     finished = int(done.name.rsplit("-", 1)[1]) if done else 0
@@ -66,10 +66,10 @@ def learn(run: Run, settings: Train, display: Display) -> None:
         trainer = training.AdapterTrainer(
             adapter,
             steps,
-            teaching.objective,
+            encoded.objective,
             _settings(run, settings, len(steps)),
-            _develop(loaded, teach(loaded, task, kept, settings.max_tokens)) if kept else None,
-            [Told(bar, per_step), *tensorboard(run.logs_dir)],
+            _development_metrics(loaded, encode_rows(loaded, task, kept, settings.max_tokens)) if kept else None,
+            [ProgressBarCallback(bar, per_step), *tensorboard(run.logs_dir)],
             lower,
         )
         trainer.run()
@@ -88,10 +88,10 @@ def learn(run: Run, settings: Train, display: Display) -> None:
             "development_rows": len(kept),
             "skipped_rows": skipped,
             "class_balance": balance(rows, task.classes),
-            "truncated": teaching.truncated,
-            "target_tokens_per_epoch": sum(row.reads for row in teaching.sequences),
+            "truncated": encoded.truncated,
+            "target_tokens_per_epoch": sum(row.reads for row in encoded.sequences),
             "tokens_computed_per_epoch": sum(tree.size for tree in trees),
-            "tokens_without_sharing_per_epoch": sum(len(row.tokens) for row in teaching.sequences),
+            "tokens_without_sharing_per_epoch": sum(len(row.tokens) for row in encoded.sequences),
             "steps": trainer.state.global_step,
             "seconds": round(trainer.seconds, 2),
             "examples_per_second": round(seen / max(trainer.seconds, 1e-9), 3),
@@ -109,8 +109,8 @@ def learn(run: Run, settings: Train, display: Display) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Teaching:
-    """Rows ready to be learned from.
+class EncodedRows:
+    """Rows as token sequences, with their targets.
 
     Attributes:
         sequences: what the model reads, cut to size, and how many of its last positions have a target.
@@ -123,7 +123,7 @@ class Teaching:
     truncated: int
 
 
-def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: int) -> Teaching:
+def encode_rows(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: int) -> EncodedRows:
     """Rows as token sequences with their targets: a label word's class, or the tokens of a text and its end.
 
     Raises:
@@ -146,7 +146,7 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
             classes = torch.tensor([task.classes.index(str(row.label)) for row in rows])
             sequences = [batches.TokenSequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
             choices = training.Choices(classes, torch.tensor(list(words[0].values())), pad)
-            return Teaching(sequences, choices, truncated)
+            return EncodedRows(sequences, choices, truncated)
     ends = tokenizer.eos_token_id
     targets = []
     for row in rows:
@@ -159,10 +159,10 @@ def teach(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: 
         batches.TokenSequence(index, row, len(target))
         for index, (row, target) in enumerate(zip(tokens, targets, strict=True))
     ]
-    return Teaching(sequences, training.Texts(targets, pad), truncated)
+    return EncodedRows(sequences, training.Texts(targets, pad), truncated)
 
 
-def _develop(loaded: LoadedModel, kept: Teaching) -> Callable[[], dict[str, float]]:
+def _development_metrics(loaded: LoadedModel, kept: EncodedRows) -> Callable[[], dict[str, float]]:
     """Measures the development rows: `accuracy` and `loss`.
 
     For texts the accuracy is the share of rows whose whole target greedy decoding would write.

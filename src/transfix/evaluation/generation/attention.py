@@ -109,7 +109,7 @@ def row_attention(
         if prefix is not None:
             key, value, attention_mask = joined(query, key, value, attention_mask, prefix)
         return _fused(query, key, value, attention_mask, scale), None
-    # the query heads of a key/value head, and their tokens, are the rows of one matrix
+    # one matrix a row and key/value head, whose query heads, and their tokens, are the rows of it
     rows = heads // groups * tokens
     queries = (query.float() * scale).reshape(batch * groups, rows, size)
     blocks: list[tuple[Tensor, Tensor, Tensor | None]] = [] if prefix is None else [prefix]
@@ -119,7 +119,7 @@ def row_attention(
         blocks.append((key[:, :, block], value[:, :, block], seen))
     scores: list[Tensor] = []
     for block_keys, _, seen in blocks:
-        part = queries @ _matrices(block_keys).transpose(1, 2)
+        part = queries @ block_keys.float().flatten(0, 1).transpose(1, 2)
         if softcap is not None:
             part = softcap * torch.tanh(part / softcap)
         if seen is not None:
@@ -135,12 +135,12 @@ def row_attention(
     for part, (_, block_values, _) in zip(scores, blocks, strict=True):
         weights = (part - largest).exp()
         total = total + weights.sum(-1, keepdim=True)
-        output = output + weights @ _matrices(block_values)
+        output = output + weights @ block_values.float().flatten(0, 1)
     output = (output / total).view(batch, heads, tokens, -1)
     return output.transpose(1, 2).to(query.dtype).contiguous(), None
 
 
-def refuse_unknown(module: nn.Module, mask: Shaped[Tensor, "..."] | None, given: Mapping[str, object]) -> None:
+def refuse_unknown(module: nn.Module, mask: Tensor | None, given: Mapping[str, object]) -> None:
     """Stops where a layer's attention has terms that the formula lacks.
 
     Raises:
@@ -181,11 +181,6 @@ def _fused(
             query.view(-1, groups, rows, query.shape[-1]), key, value, attn_mask=wide, scale=scale
         )
     return output.reshape(query.shape[0], 1, query.shape[1], -1)
-
-
-def _matrices(block: Float[Tensor, "batch kv_heads block head"]) -> Float[Tensor, "batch*kv_heads block head"]:
-    """A block of keys or values in float32, one matrix a row and head."""
-    return block.float().flatten(0, 1)
 
 
 def row_mask(

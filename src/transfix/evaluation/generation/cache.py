@@ -71,7 +71,8 @@ class RowLayer(CacheLayerMixin):
         rows, slots = self.cache.rows, self.cache.positions % self.slots
         self.keys[rows, :, slots] = key_states[:, :, 0]
         self.values[rows, :, slots] = value_states[:, :, 0]
-        return self.keys[:, :, : self._used], self.values[:, :, : self._used]
+        used = self._used
+        return self.keys[:, :, :used], self.values[:, :, :used]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Slots in use, and where they begin."""

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -62,7 +62,7 @@ def _plain(module: nn.Linear) -> bool:
 
 
 def _product(
-    weight: Shaped[Tensor, "..."],
+    weight: Tensor,
     bias: Float[Tensor, " outputs"] | None,
     states: Float[Tensor, "... inputs"],
 ) -> Float[Tensor, "... outputs"]:

@@ -69,10 +69,13 @@ class TiledPrefill:
             ChangedKeysError: if the model cannot be read in this way.
         """
         ahead: deque[Prompt] = deque()
+        held = 0
         for tokens in prompts:
             prompt = self._next(tuple(tokens))
-            if sum(other.room for other in ahead) + prompt.room > ROOM:
+            held += prompt.room
+            if held > ROOM:
                 yield from self._read(ahead)
+                held = prompt.room
             ahead.append(prompt)
         yield from self._read(ahead)
 

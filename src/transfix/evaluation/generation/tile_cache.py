@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import Cache, CacheLayerMixin
@@ -65,7 +65,7 @@ class TileLayer(CacheLayerMixin):
         self.index = index
         self.is_sliding = sliding
 
-    def lazy_initialization(self, key_states: Shaped[Tensor, "..."], value_states: Shaped[Tensor, "..."]) -> None:
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing: a prompt's first tile makes its place."""
 
     def update(
