@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast, StaticCache, pipeline
 
-from transfix import Adapter, LoRA, PrefixTuning, attach
+from transfix import Adapter, LoRA, PrefixTuning, SoftPrompt, attach
 from transfix.adapters.methods import Part
 
 Close = Callable[..., None]
@@ -107,3 +107,20 @@ def test_the_head_gets_its_last_positions_in_one_piece(
     with_slice = model(ids, logits_to_keep=2).logits
     assert seen == [True]
     assert torch.equal(with_slice, model(ids).logits[:, -2:])
+
+
+@torch.no_grad()
+def test_a_prompt_whose_pass_failed_is_run_again(build: Callable[..., PreTrainedModel], ids: Tensor) -> None:
+    model = build("llama")
+    attach(model, SoftPrompt(tokens=3))
+    expected = model(ids[:, :1]).logits
+    model(ids)  # what was kept for single tokens is not what the next pass leaves
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    hook = model.model.layers[1].register_forward_pre_hook(fail)
+    with pytest.raises(MemoryError):
+        model(ids)
+    hook.remove()
+    assert torch.equal(model(ids[:, :1]).logits, expected)

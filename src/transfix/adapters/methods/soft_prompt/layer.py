@@ -71,7 +71,7 @@ class PromptPass(SharedState):
         stamp = self._current_stamp(names)
         if decoding and stamp is not None and stamp == self._stamp:
             return
-        self.state.recorded, self._stamp = {}, stamp
+        self.state.recorded, self._stamp = {}, None
         for name in names:
             prompt = self.prompts[name]
             dtype = embedding_table(self.body).dtype
@@ -80,6 +80,7 @@ class PromptPass(SharedState):
                 self.body(
                     inputs_embeds=prompt.embedding.to(device, dtype)[None], position_ids=positions, use_cache=False
                 )
+        self._stamp = stamp  # when all are there: a pass that failed midway is no prompt
 
     def after_forward(self) -> None:
         """Lets go of what only this forward could use, its autograd graph with it."""
