@@ -166,3 +166,24 @@ def test_a_killed_writer_leaves_a_whole_directory(tmp_path: Path) -> None:
     assert seen > 1
     with lock.hold(tmp_path):
         assert temporaries(tmp_path) == []
+
+
+def test_a_removed_directory_is_gone_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill while its files are deleted leaves no part of it under its name."""
+    place = tmp_path / "checkpoint-5"
+    place.mkdir()
+    (place / "adapter.safetensors").write_bytes(b"x")
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            atomic.remove_directory(place)
+    assert not place.exists()
+    assert len(temporaries(tmp_path)) == 1
+    atomic.remove_directory(place)  # nothing to remove
+    place.mkdir()
+    atomic.remove_directory(place)
+    assert not place.exists()

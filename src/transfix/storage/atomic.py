@@ -83,6 +83,18 @@ def write_directory(path: Path, fill: Callable[[Path], object]) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_directory(path: Path) -> None:
+    """Removes a directory that may not be there: at once it has its name no more, whatever a kill leaves of it."""
+    old = _temporary(path)
+    try:
+        os.rename(path, old)
+    except FileNotFoundError:
+        return
+    except OSError:  # of a place that cannot be written to nothing can be taken away
+        old = path
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def make_directory(path: Path) -> None:
     """Creates a directory and its parents, if they are not there. Raises StorageError where that cannot be done."""
     with reported(path):

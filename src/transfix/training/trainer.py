@@ -240,7 +240,7 @@ class AdapterTrainer(Trainer):
         atomic.write_directory(self.settings.output / name, write)
         for path in self.settings.output.iterdir():
             if CHECKPOINT.match(path.name) and path.name != name:
-                shutil.rmtree(path)
+                atomic.remove_directory(path)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(getattr(self, "_staging", self.settings.output))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -145,7 +144,7 @@ class Run:
 
     def remove_checkpoints(self) -> None:
         """Removes the trainer's checkpoints, if there are any."""
-        shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
+        atomic.remove_directory(self.checkpoints_dir)
 
     def predictions_path(self, task: str, language: str) -> Path:
         """Where the predictions of one task and language are, or will be."""
