@@ -41,7 +41,7 @@ def _installed() -> Iterator[None]:
         assert NAME in registry.METHODS, registry.UNUSABLE
         yield
     finally:
-        registry.METHODS.pop(NAME, None)
+        registry._METHODS.known.pop(NAME, None)
         sys.path.remove(str(PACKAGE))
 
 
@@ -191,7 +191,7 @@ def test_a_saved_one_without_its_package(
     model: PreTrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attach(model, part()).save(tmp_path / "adapter")
-    monkeypatch.delitem(registry.METHODS, NAME)
+    monkeypatch.delitem(registry._METHODS.known, NAME)
     with pytest.raises(TransfixError, match=r"kv_scaling.*package"):
         load_adapter(model, tmp_path / "adapter", name="again")
 
@@ -304,3 +304,10 @@ def test_a_broken_package_is_named_when_its_method_is_asked_for(tmp_path: Path, 
     assert done.returncode == 2
     assert "the package broken offers it" in done.stderr
     assert "out of order" in done.stderr
+
+
+def test_the_package_may_be_imported_first() -> None:
+    code = "import kv_scaling.layer, transfix; from transfix.adapters.methods import METHODS; print(*METHODS)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert NAME in done.stdout.split()

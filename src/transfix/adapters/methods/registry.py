@@ -14,7 +14,7 @@ import functools
 import importlib
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -40,7 +40,37 @@ GROUP = "transfix.methods"
 _TAKEN = ("clear", "items", "keys", "pop", "update", "values")
 """Names that torch's module containers keep for themselves."""
 
-METHODS: dict[str, type[Part]] = {}
+
+class _Methods(MutableMapping[str, "type[Part]"]):
+    """The methods by name. Those of other packages are looked for when it is first asked, not while modules load."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, type[Part]] = {}
+        self.looked = False
+
+    def _all(self) -> dict[str, type[Part]]:
+        if not self.looked:
+            self.looked = True
+            _of_other_packages()
+        return self.known
+
+    def __getitem__(self, name: str) -> type[Part]:
+        return self._all()[name]
+
+    def __setitem__(self, name: str, part: type[Part]) -> None:
+        self._all()[name] = part
+
+    def __delitem__(self, name: str) -> None:
+        del self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+METHODS: MutableMapping[str, type[Part]] = (_METHODS := _Methods())
 """The settings of every method by its name, in the order in which tables show them."""
 
 UNUSABLE: dict[str, str] = {}
@@ -67,7 +97,7 @@ def register(part: Any) -> type[Part]:
     missing += ["kept"] if part.kept is Part.kept else []
     if missing:
         raise TransfixError(f"the method {name!r} ({whole}) lacks {', '.join(missing)}: see docs/extending.md.")
-    other = METHODS.setdefault(name, part)
+    other = _METHODS.known.setdefault(name, part)
     if other is not part:
         raise TransfixError(f"the method {name!r} is there twice: {other.__module__}.{other.__qualname__} and {whole}.")
     made: type[Part] = part
@@ -85,7 +115,7 @@ def _of_other_packages() -> None:
         try:
             part = register(point.load())
             if part.named() != point.name:
-                del METHODS[part.named()]
+                del _METHODS.known[part.named()]
                 raise TransfixError(f"its name is {part.named()!r}")
         except Exception as error:  # whatever a package raises when it is imported
             UNUSABLE[point.name] = (
@@ -99,7 +129,6 @@ def _package(point: EntryPoint) -> str:
 
 for _part in (Base, SoftPrompt, PrefixTuning, LlamaAdapter, LoRA, FullFineTuning):
     register(_part)
-_of_other_packages()
 
 
 class _ByMethod:
@@ -124,7 +153,7 @@ def _part_of(value: object) -> Part:
     if not isinstance(value, Mapping) or "method" not in value:
         raise PydanticCustomError("union_tag_not_found", "no method is named", {"discriminator": "'method'"})
     name = str(value["method"])
-    if name in UNUSABLE:
+    if name not in METHODS and name in UNUSABLE:
         raise PydanticCustomError("value_error", "{error}", {"error": f"the method {name!r}: {UNUSABLE[name]}"})
     if name not in METHODS:
         known = ", ".join(map(repr, METHODS))
