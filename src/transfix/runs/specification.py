@@ -25,8 +25,9 @@ from pydantic import (
 
 from transfix.adapters.methods import METHODS, AnyPart, Part
 from transfix.config import paths, validation, yaml_dialect
+from transfix.config.reading import read_mapping
 from transfix.data.sources import FilesSource, HubSource
-from transfix.errors import Problem, ProblemsError, TransfixError
+from transfix.errors import Problem, ProblemsError
 from transfix.models.quantised import Quantization
 from transfix.runs.settings import Evaluation, Exemplars, Exposure, Frozen, Train
 
@@ -166,18 +167,7 @@ class RunSpec(Frozen):
             ProblemsError: with every problem of the specification and the overrides.
             TransfixError: the file is missing or not YAML.
         """
-        problems: list[Problem] = []
-        raw: object = source
-        name = "the specification"
-        if isinstance(source, str | Path):
-            name = str(source)
-            raw, problems = yaml_dialect.read(Path(source))
-        if not isinstance(raw, Mapping):
-            found = "is empty" if raw is None else f"holds {validation.show(raw)}"
-            raise TransfixError(
-                f"{name} {found}, where a mapping is needed, with the keys {', '.join(cls.model_fields)}."
-            )
-        data = yaml_dialect.plain(raw, "", problems)
+        data, name, problems = read_mapping(source, "the specification", cls.model_fields)
         for setting in overrides:
             expand(data)
             paths.override(data, setting, problems)

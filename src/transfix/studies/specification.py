@@ -22,6 +22,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, Field, field_validator
 
 from transfix.config import paths, suggestions, validation, yaml_dialect
+from transfix.config.reading import read_mapping
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.settings import Frozen
 from transfix.runs.specification import RunSpec
@@ -124,18 +125,7 @@ class StudySpec(Variation):
             ProblemsError: with every problem of the file and the overrides.
             TransfixError: the file is missing or not YAML.
         """
-        problems: list[Problem] = []
-        raw: object = source
-        name = "the study"
-        if isinstance(source, str | Path):
-            name = str(source)
-            raw, problems = yaml_dialect.read(Path(source))
-        if not isinstance(raw, Mapping):
-            found = "is empty" if raw is None else f"holds {validation.show(raw)}"
-            raise TransfixError(
-                f"{name} {found}, where a mapping is needed, with the keys {', '.join(cls.model_fields)}."
-            )
-        data = yaml_dialect.plain(raw, "", problems)
+        data, name, problems = read_mapping(source, "the study", cls.model_fields)
         if isinstance(source, str | Path):
             if "name" not in data and not re.fullmatch(NAME, stem := Path(source).stem):
                 what = f"is missing, and the file's name {stem!r} cannot stand for it"
