@@ -17,11 +17,18 @@ from benchmarks.measuring import Numbers, in_process, in_turn, middle, spread, t
 
 PREFIX = {"method": "prefix", "tokens": 10}
 LORA = {"method": "lora", "rank": 4}
+LLAMA_ADAPTER = {"method": "llama_adapter", "tokens": 10}
+XNLI = {"asked": {"task": "xnli"}}
+XQUAD = {"asked": {"task": "xquad", "max_new_tokens": 16}}
 CASES: dict[str, tuple[str, dict[str, Any], float]] = {
     "training, prefix": ("train", {"adapter": PREFIX}, 1.0),
     "training, lora": ("train", {"adapter": LORA}, 1.0),
-    "scoring, xnli": ("evaluate", {"asked": {"task": "xnli"}}, 2.0),
-    "generation, xquad": ("evaluate", {"asked": {"task": "xquad", "max_new_tokens": 16}}, 0.25),
+    "scoring, xnli, base": ("evaluate", {"adapter": "base", **XNLI}, 2.0),
+    "scoring, xnli, prefix": ("evaluate", {"adapter": PREFIX, **XNLI}, 2.0),
+    "scoring, xnli, llama_adapter": ("evaluate", {"adapter": LLAMA_ADAPTER, **XNLI}, 2.0),
+    "generation, xquad, base": ("evaluate", {"adapter": "base", **XQUAD}, 0.25),
+    "generation, xquad, prefix": ("evaluate", {"adapter": PREFIX, **XQUAD}, 0.25),
+    "generation, xquad, llama_adapter": ("evaluate", {"adapter": LLAMA_ADAPTER, **XQUAD}, 0.25),
 }
 """A function of `sides/checkout_side.py`, its arguments, and the share of `--rows` it gets."""
 

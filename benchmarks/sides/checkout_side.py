@@ -14,33 +14,32 @@ from pathlib import Path
 from typing import Any
 
 MODEL = {"model": "gemma-3-270m", "dtype": "bfloat16", "device": "cpu"}
+BATCH = 16
 FEW = 4
 """Rows that are asked first, so that libraries are loaded and threads are there."""
 
 
 def train(adapter: Mapping[str, Any], rows: int) -> dict[str, Any]:
     """Trains on English MultiNLI rows, 16 a step: examples a second, as `training.json` has them."""
-    training = {
-        "task": "mnli",
-        "rows": rows,
-        "development_rows": 0,
-        "epochs": 1,
-        "batch_rows": 16,
-        "learning_rate": 0.001,
-    }
-    with _run({**MODEL, "adapter": adapter, "train": training, "evaluate": []}) as run:
+    with _run({**MODEL, "adapter": adapter, "train": _training(rows), "evaluate": []}) as run:
         facts = json.loads((run / "training.json").read_text(encoding="utf-8"))
     return {"rows_per_s": facts["examples_per_second"], "loss": facts["final_loss"], **_where()}
 
 
-def evaluate(asked: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """Measures the base model on German rows: rows a second of one `transfix evaluate`, the model's loading included."""
-    with _run({**MODEL, "adapter": "base", "evaluate": [{"languages": ["de"], **asked}]}) as run:
+def evaluate(adapter: Any, asked: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """Measures an adapter of one step on German rows: rows a second of one `transfix evaluate`, the model's loading included."""
+    trained = {} if adapter == "base" else {"train": _training(BATCH)}
+    with _run({**MODEL, "adapter": adapter, **trained, "evaluate": [{"languages": ["de"], **asked}]}) as run:
         _transfix("evaluate", run, "--limit", FEW)
         began = time.perf_counter()
         _transfix("evaluate", run, "--limit", FEW + rows)
         seconds = time.perf_counter() - began
     return {"rows_per_s": round(rows / seconds, 3), **_where()}
+
+
+def _training(rows: int) -> dict[str, Any]:
+    once = {"development_rows": 0, "epochs": 1, "batch_rows": BATCH, "learning_rate": 0.001}
+    return {"task": "mnli", "rows": rows, **once}
 
 
 @contextlib.contextmanager

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 
 class TransfixError(Exception):
     """Something the user can put right. Its message is complete on its own: no traceback is needed to act on it."""
+
+
+class MissingFileError(TransfixError):
+    """A file that an input names is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +23,17 @@ class Problem:
         where: the path inside the input (`train.learning_rate`, `rows.jsonl:17`).
         what: what is wrong, with the offending value.
         allowed: what would be accepted, where that can be said shortly.
+        missing_file: whether all that is wrong is that a file is not there.
     """
 
     where: str
     what: str
     allowed: str | None = None
+    missing_file: bool = False
+
+    def at(self, where: str) -> Self:
+        """The same problem, its place said anew."""
+        return replace(self, where=where)
 
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what

@@ -210,6 +210,7 @@ def test_scores_of_rows_are_means_with_intervals(store: Any) -> None:
     assert entry is not None
     assert entry["score"] == pytest.approx(0.34)
     assert 0.2 < entry["interval"][0] < 0.34 < entry["interval"][1] < 0.5
+    assert task.unread == ()  # each score stands in one table only
 
 
 def test_a_score_that_is_missing_is_said(store: Any) -> None:

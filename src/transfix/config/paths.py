@@ -1,4 +1,4 @@
-"""The settings that change a specification from the command line; its YAML is read by `yaml_file`."""
+"""The settings that change a specification from the command line; its YAML is read by `yaml_dialect`."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -16,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from transfix.config.suggestions import did_you_mean
 from transfix.config.yaml_dialect import join
-from transfix.errors import Problem
+from transfix.errors import MissingFileError, Problem
 
 Path = tuple[str | int, ...]
 ModelAt = Callable[[Path], type[BaseModel] | None]
@@ -60,7 +61,7 @@ def checked(
         return model.model_validate(given)
     except ValidationError as error:
         found = field_problems(error, given, model_at or _only(model))
-        placed = [Problem(_inside(within, item.where), item.what, item.allowed) for item in found]
+        placed = [item.at(_inside(within, item.where)) for item in found]
         problems += [problem for problem in placed if problem.where not in known]
         return None
 
@@ -103,11 +104,10 @@ def _one_each(error: ValidationError, given: object, problem: Callable[[Path, An
         cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, FieldError):
             mapping = dotted(path[:-1])
-            found.setdefault(
-                path, [Problem(_inside(mapping, item.where), item.what, item.allowed) for item in cause.problems]
-            )
+            found.setdefault(path, [item.at(_inside(mapping, item.where)) for item in cause.problems])
         elif path not in found:  # each member of a union reports its own failure: one problem a value is enough
-            found[path] = [problem(path, detail)]
+            missing = isinstance(getattr(cause, "__cause__", None), MissingFileError)
+            found[path] = [replace(problem(path, detail), missing_file=missing)]
     # an entry's problem makes the one that its list is not allowed superfluous
     inner = {path[:-1] for path in found if path and isinstance(path[-1], int)}
     return [item for path, problems in found.items() if path not in inner for item in problems]

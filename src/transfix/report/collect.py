@@ -84,7 +84,7 @@ def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | No
     return TaskReport(
         metric=next((str(m["metric_title"]) for _, found in metas for m in found if m.get("metric_title")), "accuracy"),
         metrics=tuple(map(metrics.get, dict.fromkeys(name for method in methods for name in method.further))),
-        further=_further(task, methods, averaged),
+        unread=_unread(task, methods, averaged),
         name=task,
         title=title,
         languages=languages,
@@ -109,38 +109,26 @@ def _chance(metas: Sequence[Mapping[str, Any]]) -> float | None:
     return 1 / size if len(sizes) == 1 and (size := sizes.pop()) else None
 
 
-def _further(task: str, methods: Sequence[Method], averaged: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Other metrics of generated answers, averaged over the same languages, without English."""
+def _unread(task: str, methods: Sequence[Method], averaged: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """How many generated answers hold no result, averaged over the same languages, without English."""
     codes = sorted(averaged - {one_run.ENGLISH}) or sorted(averaged)
 
-    def mean(method: Method, column: str, wanted: Callable[[Any], float]) -> str:
+    def share(method: Method) -> str:
         values = []
         for run in method.runs:
             for code in codes:
                 predictions = run.predictions[task].get(code)
-                cells = predictions.columns.get(column) if predictions else None
-                known = [wanted(cell) for cell in cells or () if cell is not None]
+                cells = predictions.columns.get("parsed") if predictions else None
+                known = [not cell for cell in cells or () if cell is not None]
                 if not known:
                     return "–"
                 values.append(sum(known) / len(known))
         return labels.percent(sum(values) / len(values)) if values else "–"
 
-    found = dict.fromkeys(
-        column for m in methods for run in m.runs for p in run.predictions[task].values() for column in p.columns
-    )
+    if not any("parsed" in p.columns for m in methods for run in m.runs for p in run.predictions[task].values()):
+        return ()
     scope = "without English" if one_run.ENGLISH in averaged and len(averaged) > 1 else "average"
-    rows = [
-        (
-            f"{column.removeprefix(one_run.METRIC).replace('_', ' ').capitalize()}, {scope}",
-            tuple(mean(method, column, float) for method in methods),
-        )
-        for column in found
-        if column.startswith(one_run.METRIC)
-    ]
-    if "parsed" in found:
-        shares = tuple(mean(method, "parsed", lambda parsed: float(not parsed)) for method in methods)
-        rows.append((f"Answers without a result in %, {scope}", shares))
-    return tuple(rows)
+    return ((f"Answers without a result in %, {scope}", tuple(map(share, methods))),)
 
 
 def _in_order(languages: Sequence[labels.Spoken], methods: Sequence[Method]) -> tuple[labels.Spoken, ...]:

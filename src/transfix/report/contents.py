@@ -213,8 +213,7 @@ class TaskReport:
         methods: the columns.
         metric: what the numbers are: `accuracy`, `F1 (squad normaliser ...)`.
         metrics: the further metrics, those that some method has.
-        further: (name, a text for each method): of answers what is said below the scores, averaged over the languages
-            without English.
+        unread: (name, a text for each method): the share of generated answers without a result; empty for choices.
         chance: score of a guess; None where the classes are not known.
         headline: the main result in one line; `claims`: what else the data supports, a sentence each.
         notes: what a reader must know before comparing.
@@ -236,7 +235,7 @@ class TaskReport:
     differences: Differences = field(repr=False, compare=False)
     metric: str = "accuracy"
     metrics: tuple[Metric, ...] = ()
-    further: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unread: tuple[tuple[str, tuple[str, ...]], ...] = ()
     _groups: dict[Kind, tuple[Group, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def difference(self, first: Method, second: Method) -> Mapping[str, Any] | None:

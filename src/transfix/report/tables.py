@@ -24,7 +24,7 @@ INTERVALS = (
 
 def training_rows(task: TaskReport) -> list[tuple[str, list[str]]]:
     """What is said of answers, seeds, and what the training of each method took: (name, a text for each method)."""
-    rows = [(name, list(values)) for name, values in task.further]
+    rows = [(name, list(values)) for name, values in task.unread]
     if any(method.seeds > 1 for method in task.methods):
         rows.append(("Seeds", [str(method.seeds) for method in task.methods]))
         for which, name in macro_rows(task)[:1]:

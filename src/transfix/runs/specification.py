@@ -232,7 +232,7 @@ class RunSpec(Frozen):
             except data.DataError as error:
                 where = "train.data" if part is self.train else f"evaluate[{index}].data"
                 problems += [Problem(where, error.title)] if not error.problems else []
-                problems += [Problem(f"{where}: {item.where}", item.what, item.allowed) for item in error.problems]
+                problems += [item.at(f"{where}: {item.where}") for item in error.problems]
         if problems:
             raise ProblemsError("the data of this specification is not all there:", problems)
 

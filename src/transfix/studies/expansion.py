@@ -101,7 +101,7 @@ def expand(study: StudySpec) -> tuple[Cell, ...]:
                 cells.append(Cell(name, {axis: value.label for axis, value in varied.items()}, _spec(settings, depths)))
             except ProblemsError as error:
                 for found in error.problems:
-                    problem = Problem(_origin(found.where, settings), found.what, found.allowed)
+                    problem = found.at(_origin(found.where, settings))
                     problems.setdefault((problem.where, problem.what), problem)
     listed = _useless(study, used) + list(problems.values())
     if listed:

@@ -85,7 +85,7 @@ def _check_data(cells: Sequence[Cell]) -> None:
             run.spec.check_data()
         except ProblemsError as error:
             for found in error.problems:
-                named = Problem(f"run {run.label}: {found.where}", found.what, found.allowed)
+                named = found.at(f"run {run.label}: {found.where}")
                 problems.setdefault(str(found), named)
     if problems:
         raise ProblemsError("the data of this study is not all there:", list(problems.values()))

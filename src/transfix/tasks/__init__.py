@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transfix.config.suggestions import nearest
 from transfix.tasks import building, taskfile
-from transfix.tasks.task import PromptTemplate, Task, TaskError, UnknownTaskError
+from transfix.tasks.task import MissingTaskFileError, PromptTemplate, Task, TaskError, UnknownTaskError
 from transfix.tasks.verbaliser import VerbaliserError, check_verbaliser, continuation
 
 __all__ = [
@@ -50,8 +50,9 @@ def get(name: str) -> Task:
     if name.endswith((".yaml", ".yml")):
         path = Path(name).expanduser()
         if not path.is_file():
-            what = "is a directory" if path.is_dir() else "does not exist"
-            raise UnknownTaskError(f"task file {name} {what} (looked for in {Path.cwd()})")
+            if path.is_dir():
+                raise UnknownTaskError(f"task file {name} is a directory")
+            raise MissingTaskFileError(f"task file {name} does not exist (looked for in {Path.cwd()})")
         stat = path.stat()
         return _from_file(path, stat.st_mtime_ns, stat.st_size)
     close = nearest(name, _builtin(), at_most=3)

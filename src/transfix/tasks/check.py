@@ -98,7 +98,7 @@ def check(
         except TransfixError as error:
             found.problems.append(Problem(f"{purpose} {code}", str(error)))
             continue
-        found.problems += [Problem(item.where, item.what, item.allowed) for item in rows.problems]
+        found.problems += rows.problems
         if rows.skipped > len(rows.problems):
             found.problems.append(Problem(f"{purpose} {code}", f"{rows.skipped - len(rows.problems):,} more bad rows"))
         try:
@@ -162,7 +162,7 @@ def _tokens(
         try:
             tasks.check_verbaliser(task, tokenizer, examples[:SHOWN])
         except ProblemsError as error:
-            found.problems += [Problem(f"{where}: {item.where}", item.what, item.allowed) for item in error.problems]
+            found.problems += [item.at(f"{where}: {item.where}") for item in error.problems]
     middle = lengths[len(lengths) // 2]
     return {"median": middle, "95 %": lengths[int(0.95 * (len(lengths) - 1))], "longest": lengths[-1]}
 

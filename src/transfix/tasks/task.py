@@ -12,7 +12,7 @@ from transfix import languages as language_table
 from transfix.data.benchmarks import Benchmark
 from transfix.data.example import Example
 from transfix.data.sources import AnySource, SnapshotSource
-from transfix.errors import Problem, ProblemsError, TransfixError
+from transfix.errors import MissingFileError, Problem, ProblemsError, TransfixError
 from transfix.tasks import templates
 from transfix.tasks.judges import ENGLISH, JUDGES, Judge, Judgement
 
@@ -33,6 +33,10 @@ class TaskError(ProblemsError):
 
 class UnknownTaskError(TransfixError):
     """There is no task of this name."""
+
+
+class MissingTaskFileError(UnknownTaskError, MissingFileError):
+    """There is no task file of this path."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,7 @@ class Run:
         try:
             spec = RunSpec.load(path)
         except TransfixError as error:
-            if isinstance(error, ProblemsError) and all("does not exist" in problem.what for problem in error.problems):
+            if isinstance(error, ProblemsError) and all(problem.missing_file for problem in error.problems):
                 what = "The run is whole: put the file back, or go to the directory that the run was started in."
             else:
                 what = "Delete the damaged file and start the run again from the specification it was made with."
