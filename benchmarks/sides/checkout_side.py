@@ -27,7 +27,7 @@ def train(adapter: Mapping[str, Any], rows: int) -> dict[str, Any]:
 
 
 def evaluate(adapter: Any, asked: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """Measures an adapter of one step on German rows: rows a second of one `transfix evaluate`, the model's loading included."""
+    """Measures an adapter of one step on German rows: rows a second of one `transfix evaluate`, loading included."""
     trained = {} if adapter == "base" else {"train": _training(BATCH)}
     with _run({**MODEL, "adapter": adapter, **trained, "evaluate": [{"languages": ["de"], **asked}]}) as run:
         _transfix("evaluate", run, "--limit", FEW)
