@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transfix.errors import TransfixError
 from transfix.report import claims, columns, curves, labels, settings
 from transfix.report.contents import ExampleRow, Method, Report, TaskReport
+from transfix.runs import calibration
 from transfix.runs.records import Predictions, RunRecord, find, read
 from transfix.statistics import metrics, one_run
 
@@ -59,14 +61,30 @@ def collect(
         notes.extend(run.notes if unfinished is not None else (*run.notes, *run.lacking))
     notes[:0] = unfinished or ()
     tasks = dict.fromkeys(task for _, run in runs for task in run.predictions)
-    reports = [_task(task, methods, examples) for task in tasks]
+    reports = [found for task in tasks for found in _with_calibrated(task, methods, examples)]
     reports = [report for report in reports if report.languages]
-    reports.sort(key=lambda report: (-len(report.languages) * len(report.methods), report.name))
+    reports.sort(key=lambda report: (-len(report.languages) * len(report.methods), report.name, report.calibration))
     return Report(str(directory), runs, tuple(reports), tuple(notes), curves.curves(reports))
 
 
-def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | None) -> TaskReport:
-    notes: list[str] = []
+def _with_calibrated(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | None) -> list[TaskReport]:
+    """A task's answers as they were given, and calibrated if all runs can be."""
+    raw = _task(task, groups, lookup)
+    form = next(iter(calibration.forms([run for group in groups for run in group.runs], task)), None)
+    if form is None:
+        return [raw]
+    moved = [
+        replace(group, runs=tuple(calibration.calibrated(run, task, form) for run in group.runs)) for group in groups
+    ]
+    found = _task(task, moved, None, form)
+    words = calibration.FORMS[form]
+    return [replace(raw, claims=(f"{words[0].upper()}{words[1:]}: {found.headline}.", *raw.claims)), found]
+
+
+def _task(
+    task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | None, form: calibration.Form | None = None
+) -> TaskReport:
+    notes: list[str] = [calibration.NOTE.format(rows=calibration.ROWS[form])] if form else []
     methods, averaged, differences = columns.columns(task, groups, notes)
     for method in methods:
         notes.extend(_one_answer(method, task))
@@ -79,12 +97,13 @@ def _task(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | No
     chance = _chance([meta for _, found in metas for meta in found])
     languages = _in_order([labels.spoken(code) for code in codes], methods)
     examples = _examples(task, languages, [method.run for method in methods], lookup, notes)
-    title = labels.TASKS.get(task, task)
+    title = labels.TASKS.get(task, task) + (f", {calibration.FORMS[form]}" if form else "")
     headline, sentences = claims.claims(title, methods, chance, differences)
     return TaskReport(
         metric=next((str(m["metric_title"]) for _, found in metas for m in found if m.get("metric_title")), "accuracy"),
         metrics=tuple(map(metrics.get, dict.fromkeys(name for method in methods for name in method.further))),
         unread=_unread(task, methods, averaged),
+        calibration=form or "",
         name=task,
         title=title,
         languages=languages,

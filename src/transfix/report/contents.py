@@ -208,6 +208,7 @@ class TaskReport:
     """One task: a table of languages by methods.
 
     Attributes:
+        calibration: how the answers were calibrated, see `runs.calibration.FORMS`; empty for those that were given.
         languages: English first, then the others from the highest to the lowest score of the best method.
         averaged: the codes over which averages are taken, those that most methods have.
         methods: the columns.
@@ -236,6 +237,7 @@ class TaskReport:
     metric: str = "accuracy"
     metrics: tuple[Metric, ...] = ()
     unread: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    calibration: str = ""
     _groups: dict[Kind, tuple[Group, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def difference(self, first: Method, second: Method) -> Mapping[str, Any] | None:

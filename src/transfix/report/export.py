@@ -17,7 +17,7 @@ from transfix.statistics.one_run import METRIC
 # ---- CSV
 
 COLUMNS = (
-    *("task", "method", "model", "level", "key", "name", "script", "family", "resources"),
+    *("task", "calibration", "method", "model", "level", "key", "name", "script", "family", "resources"),
     *("n", "score", "low", "high", "seeds", "sd"),
     *(f"{kind}_{what}" for kind in MARKS for what in ("difference", "low", "high", "p", "holm")),
 )
@@ -53,6 +53,7 @@ def _records(task: TaskReport, line: Line, by: Kind | None) -> Iterator[dict[str
             continue
         record = {
             "task": task.name,
+            "calibration": task.calibration,
             "method": method.label,
             "model": method.run.spec.get("model"),
             "level": level,
@@ -202,7 +203,8 @@ def _environment(
     """
     columns = "l" + "r" * (len(head) - 1)
     said = escape(". ".join(caption) + ".")
-    label = "tab:" + "".join(char if char.isascii() and char.isalnum() else "-" for char in task.name) + what
+    name = "".join(char if char.isascii() and char.isalnum() else "-" for char in task.name)
+    label = f"tab:{name}{'-calibrated' if task.calibration else ''}{what}"
     top = [_row(head), r"\midrule"]
     if not long:
         begin = [r"\begin{table}", r"\centering", rf"\caption{{{said}}}", rf"\label{{{label}}}", r"\small"]

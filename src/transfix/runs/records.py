@@ -10,14 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from transfix.errors import TransfixError
 from transfix.runs.store import files, predictions
-from transfix.statistics import one_run
-from transfix.statistics.bootstrap import Scored
+from transfix.statistics import calibration, one_run
+from transfix.statistics.bootstrap import Floats, Scored
 from transfix.statistics.metrics import METRICS
 
 COLUMNS = ("id", "answer", "gold", "score", "truncated")
 """What is read of predictions, besides their metrics."""
+
+OPTIONS = "option_scores"
 
 State = Literal["training", "evaluating", "complete"]
 
@@ -30,6 +34,7 @@ class Predictions:
         columns: `id`, `answer`, `gold`, `score`, `truncated` and what further metrics read, each one entry a row, in the
             order they were written.
         scored: the rows that have gold, see `one_run.scored`.
+        options: of choices the log-probability of each class (n, k); None where the answers are not the likeliest ones.
         meta: what was asked and how: `task`, `split`, `template`, `verbaliser`, `classes`, `data`, `model` ...
         file: where they are.
     """
@@ -38,6 +43,7 @@ class Predictions:
     scored: Scored = field(repr=False)
     meta: Mapping[str, Any]
     file: Path
+    options: Floats | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.columns["id"])
@@ -212,10 +218,25 @@ def _predictions(file: Path) -> Predictions:
         TransfixError: it is torn or no parquet file, lacks columns, or has rows that `one_run.scored` refuses.
     """
     needed = [name for name in COLUMNS if name != "truncated"]
-    table = predictions.read(file, needed, lambda name: name in COLUMNS or _is_metric(name))
-    columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
+    table = predictions.read(file, needed, lambda name: name in (*COLUMNS, OPTIONS) or _is_metric(name))
+    columns: dict[str, list[Any]] = {
+        name: table.column(name).to_pylist() for name in table.column_names if name != OPTIONS
+    }
     columns.setdefault("truncated", [False] * table.num_rows)
-    return Predictions(columns, one_run.scored(columns, file.stem), predictions.meta(file, table) or {}, file)
+    meta = predictions.meta(file, table) or {}
+    options = _options(table, meta.get("classes"), columns["answer"])
+    return Predictions(columns, one_run.scored(columns, file.stem), meta, file, options)
+
+
+def _options(table: Any, classes: object, answers: list[Any]) -> Floats | None:
+    """The log-probabilities of the classes (n, k), if the answers are those with the highest."""
+    if OPTIONS not in table.column_names or not isinstance(classes, list) or not classes:
+        return None
+    numbers = table.column(OPTIONS).combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    if numbers.size != len(classes) * table.num_rows or np.isnan(numbers).any():
+        return None
+    options: Floats = numbers.reshape(table.num_rows, len(classes))
+    return options if calibration.chosen(options, [str(name) for name in classes]) == answers else None
 
 
 def _is_metric(name: str) -> bool:
