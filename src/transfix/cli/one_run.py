@@ -46,6 +46,12 @@ def evaluate(
         list[str] | None, typer.Option(metavar="CODES", help="Only these languages: de,sw,zh-TW. `all` is all.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Rows a language.")] = None,
+    calibration_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Unlabelled rows a language, not among those measured, on which choices are calibrated."
+        ),
+    ] = None,
     runs: RunsDir = Path("runs"),
 ) -> None:
     """Measure a run's adapter in every language and print the table. What is measured already is kept."""
@@ -62,7 +68,7 @@ def evaluate(
     from transfix.report import collect, terminal
     from transfix.runs import run as experiment
 
-    experiment.evaluate(found, task or None, chosen, limit)
+    experiment.evaluate(found, task or None, chosen, limit, calibration_rows)
     console().print(terminal(collect(found.path)))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from transfix.runs.records import Predictions, RunRecord
+from transfix.runs.store.label_means import LabelMeans
 from transfix.statistics import calibration, one_run
-from transfix.statistics.bootstrap import ENGLISH, Floats
+from transfix.statistics.bootstrap import ENGLISH, LEVEL, Floats, resample
 
 Form = Literal["unlabelled", "batch", "content_free"]
 FORMS: dict[Form, str] = {
@@ -34,14 +37,33 @@ FEWEST = 30
 
 def forms(records: Sequence[RunRecord], task: str) -> list[Form]:
     """The forms of calibration that every run with predictions on a task has."""
-    with_rows = [found for record in records if (found := record.predictions.get(task))]
-    return [form for form in FORMS if with_rows and all(_can(found, form) for found in with_rows)]
+    with_rows = [record for record in records if record.predictions.get(task)]
+    return [form for form in FORMS if with_rows and all(_can(record, task, form) for record in with_rows)]
 
 
-def _can(predictions: Mapping[str, Predictions], form: Form) -> bool:
-    if ENGLISH not in predictions or any(found.options is None for found in predictions.values()):
+def _can(record: RunRecord, task: str, form: Form) -> bool:
+    found = record.predictions[task]
+    if any(one.options is None for one in found.values()):
         return False
-    return form == "batch" and min(map(len, predictions.values())) >= FEWEST
+    if form == "batch":
+        return ENGLISH in found and min(map(len, found.values())) >= FEWEST
+    means = record.label_means.get(task)
+    if means is None or not set(means.by_form.get(form, ())) >= {*found, *([ENGLISH] if form == "unlabelled" else [])}:
+        return False
+    return all(_asked_alike(means, one) and _apart(means, form, one) for one in found.values())
+
+
+def _asked_alike(means: LabelMeans, predictions: Predictions) -> bool:
+    """Whether rows were asked as those were that the means are of."""
+    return list(means.classes) == predictions.meta.get("classes") and all(
+        predictions.meta.get(name) == value for name, value in means.asked.items()
+    )
+
+
+def _apart(means: LabelMeans, form: Form, predictions: Predictions) -> bool:
+    """Whether none of the rows asked is among those that its language's mean is of."""
+    own = means.by_form[form][predictions.file.stem]
+    return form != "unlabelled" or set(own.ids).isdisjoint(predictions.columns["id"])
 
 
 def calibrated(record: RunRecord, task: str, form: Form) -> RunRecord:
@@ -49,9 +71,15 @@ def calibrated(record: RunRecord, task: str, form: Form) -> RunRecord:
     found = record.predictions.get(task)
     if not found:
         return record
-    scores = calibration.batch({code: _options(one) for code, one in found.items()})
-    moved = {code: _answered(one, scores[code], form) for code, one in found.items()}
-    return replace(record, predictions={**record.predictions, task: moved})
+    scores = {code: _options(one) for code, one in found.items()}
+    if form == "batch":
+        moved = calibration.batch(scores)
+    else:
+        means = {code: np.array(one.mean) for code, one in record.label_means[task].by_form[form].items()}
+        target = np.zeros(len(record.label_means[task].classes)) if form == "content_free" else means[ENGLISH]
+        moved = {code: calibration.moved(own, means[code], target) for code, own in scores.items()}
+    answered = {code: _answered(one, moved[code], form) for code, one in found.items()}
+    return replace(record, predictions={**record.predictions, task: answered})
 
 
 def _options(predictions: Predictions) -> Floats:
@@ -73,3 +101,13 @@ def _answered(predictions: Predictions, scores: Floats, form: Form) -> Predictio
         options=scores,
         scored=one_run.scored(columns, predictions.file.stem),
     )
+
+
+def summaries(record: RunRecord, task: str) -> dict[str, Any]:
+    """`languages`, `macro` and `transfer_gap` of a run on one task, see `one_run.summary_of`, by form of calibration."""
+    found: dict[str, Any] = {}
+    for form in forms([record], task):
+        rows = {code: one.scored for code, one in calibrated(record, task, form).predictions[task].items()}
+        summary = one_run.summary_of(rows, resample(rows), LEVEL)
+        found[form] = {part: summary[part] for part in ("languages", "macro", "transfer_gap")}
+    return found

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfix.runs import calibration, records
 from transfix.runs.environment import version
 from transfix.runs.store import Run, counts
 from transfix.statistics import bootstrap, metrics, one_run
@@ -24,8 +25,8 @@ OWN = ("skipped_rows", "answer_language")
 def compute_metrics(run: Run) -> dict[str, Any]:
     """The metrics of every result that has predictions, by the name of the result.
 
-    Beside the main score (`languages`, `macro` ...): the further metrics (`metrics`), and of generated answers how many
-    could not be parsed and how many were cut.
+    Beside the main score (`languages`, `macro` ...): the further metrics (`metrics`), of choices the score calibrated in
+    every form that the run has (`calibrated`), and of generated answers how many could not be parsed and how many were cut.
 
     Raises:
         TransfixError: predictions are damaged, or a package that a metric needs is not installed.
@@ -36,6 +37,7 @@ def compute_metrics(run: Run) -> dict[str, Any]:
         assert frame is not None
         found.setdefault(name, {})[code] = frame
     computed = {}
+    record = records.read(run.path)
     for name, frames in found.items():
         metas = {code: run.predictions_meta(name, code) or {} for code in frames}
         meta = _said(metas)
@@ -43,7 +45,9 @@ def compute_metrics(run: Run) -> dict[str, Any]:
         summary = one_run.summarise(frames, chance=sum(chances) / len(chances) if chances else None)
         main = {"metric": meta.get("metric", "accuracy")}
         files = {code: run.predictions_path(name, code) for code in frames}
-        computed[name] = {**meta, **summary, **main, "metrics": _further(metas, frames, files), **_failed(frames)}
+        calibrated = {"calibrated": forms} if (forms := calibration.summaries(record, name)) else {}
+        further_ones = _further(metas, frames, files)
+        computed[name] = {**meta, **summary, **main, "metrics": further_ones, **calibrated, **_failed(frames)}
     return computed
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from transfix.errors import TransfixError
-from transfix.runs.store import files, predictions
+from transfix.runs.store import files, label_means, predictions
+from transfix.runs.store.label_means import LabelMeans
 from transfix.statistics import calibration, one_run
 from transfix.statistics.bootstrap import Floats, Scored
 from transfix.statistics.metrics import METRICS
@@ -62,6 +63,7 @@ class RunRecord:
         predictions: by task, then by language code.
         state: how far it has come.
         missing: languages that the specification asks for and that have no predictions yet, by task.
+        label_means: what is kept of its preference for labels, by task.
         notes: what could not be read.
         lacking: what it still has to do, in words.
     """
@@ -76,6 +78,7 @@ class RunRecord:
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
+    label_means: Mapping[str, LabelMeans] = field(default_factory=dict)
 
     @property
     def parts(self) -> tuple[Mapping[str, Any], ...]:
@@ -143,15 +146,18 @@ def read(path: Path) -> RunRecord:
                 f"delete {file.relative_to(path)} and evaluate again"
             )
     state, missing, lacking = progress(path.name, spec, training, found)
+    means = _label_means(path, found, notes)
     return RunRecord(
-        path.name, path, spec, environment or {}, training, found, state, missing, tuple(notes), tuple(lacking)
+        path.name, path, spec, environment or {}, training, found, state, missing, tuple(notes), tuple(lacking), means
     )
 
 
 def sources(path: Path) -> list[Path]:
     """The files that `read` looks at in a run directory, those of them that may be there."""
     own = [path / name for name in (files.SPEC, files.ENVIRONMENT, files.TRAINING)]
-    return own + [file for _, _, file in files.prediction_files(path)]
+    asked = list(files.prediction_files(path))
+    means = [label_means.path_of(path, task) for task in dict.fromkeys(task for task, _, _ in asked)]
+    return own + [file for _, _, file in asked] + means
 
 
 def progress(
@@ -209,6 +215,20 @@ def _json(file: Path, run: str, notes: list[str]) -> dict[str, Any] | None:
     except files.UnreadableError as error:
         notes.append(f"run {run}: {file.name} cannot be read ({error.reason})")
         return None
+
+
+def _label_means(path: Path, tasks: Collection[str], notes: list[str]) -> dict[str, LabelMeans]:
+    found: dict[str, LabelMeans] = {}
+    for task in tasks:
+        try:
+            means = label_means.read(path, task)
+        except files.UnreadableError as error:
+            where = error.path.relative_to(path)
+            notes.append(f"run {path.name}: {where} cannot be read ({error.reason}); delete it and evaluate again")
+            continue
+        if means is not None:
+            found[task] = means
+    return found
 
 
 def _predictions(file: Path) -> Predictions:

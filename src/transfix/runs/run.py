@@ -23,9 +23,10 @@ from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.answering import Answer, Session
 from transfix.runs.evaluation import inference_settings, measure
 from transfix.runs.few_shot import shots
+from transfix.runs.label_preference import measure_preference
 from transfix.runs.metrics import compute_metrics
 from transfix.runs.progress import Display
-from transfix.runs.settings import Evaluation, Train
+from transfix.runs.settings import Calibration, Evaluation, Train
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
 from transfix.runs.training import task_of, train_adapter
@@ -63,6 +64,7 @@ def evaluate(
     task_names: Sequence[str] | None = None,
     codes: Sequence[str] | None = None,
     limit: int | None = None,
+    calibration_rows: int | None = None,
     display: Display | None = None,
 ) -> dict[str, Any]:
     """Measures a run's adapter and returns its metrics. Rows that were predicted already are not asked again.
@@ -72,6 +74,7 @@ def evaluate(
         task_names: only these tasks; one that the specification does not name is measured on the snapshot.
         codes: only these languages; `None` is what the specification says.
         limit: rows a language; `None` is what the specification says.
+        calibration_rows: unlabelled rows a language on which choices are calibrated; `None` is what the specification says.
         display: where progress is shown.
 
     Raises:
@@ -80,11 +83,12 @@ def evaluate(
     display = display or Display()
     with run.lock():
         session = Session(run)
-        chosen = _evaluations(run.spec, task_names, codes, limit)
+        chosen = _evaluations(run.spec, task_names, codes, limit, calibration_rows)
         for evaluation in chosen:  # before the first row
             _judged(evaluation)
         for evaluation in chosen:
             measure(session, evaluation, display)
+            measure_preference(session, evaluation, display)
         metrics = compute_metrics(run)
         run.write_metrics(metrics)
     return metrics
@@ -214,7 +218,11 @@ def _files(task: Task, source: object, codes: Sequence[str], split: str) -> list
 
 
 def _evaluations(
-    spec: RunSpec, names: Sequence[str] | None, codes: Sequence[str] | None, limit: int | None
+    spec: RunSpec,
+    names: Sequence[str] | None,
+    codes: Sequence[str] | None,
+    limit: int | None,
+    calibration_rows: int | None,
 ) -> list[Evaluation]:
     """What is to be measured: the specification's evaluations, narrowed or widened by what was asked for."""
     known = list(spec.evaluate)
@@ -228,7 +236,11 @@ def _evaluations(
     languages_asked = "all" if codes is not None and list(codes) == ["all"] else tuple(codes) if codes else None
     updates = {"languages": languages_asked, "limit": limit}
     given = {name: value for name, value in updates.items() if value is not None}
-    return [_checked({**e.model_dump(), **given}) for e in chosen]
+    checked = [_checked({**e.model_dump(), **given}) for e in chosen]
+    if calibration_rows is None:
+        return checked
+    wanted = {"calibration": Calibration(rows=calibration_rows)}
+    return [e.model_copy(update=wanted) if task_of(e).kind == "choice" else e for e in checked]
 
 
 def _checked(content: dict[str, Any]) -> Evaluation:

@@ -271,6 +271,19 @@ class Train(OnTask):
         return self
 
 
+class Calibration(BaseModel):
+    """Rows from which it is taken which label is preferred in a language whatever the text says.
+
+    Attributes:
+        rows: unlabelled rows a language, of those that are not measured; 0 is none.
+        content_free: also prompts without content.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    rows: CountOrNone = 64
+    content_free: bool = False
+
+
 class Evaluation(OnTask):
     """What an adapter is measured on.
 
@@ -283,6 +296,7 @@ class Evaluation(OnTask):
         max_new_tokens: of a generated answer; `None` is the template's.
         temperature, top_p: of sampling; temperature 0 takes the likeliest token (greedy).
         generation_seed: of sampling.
+        calibration: what else is asked so that choices can be calibrated; `None` calibrates on the rows measured.
     """
 
     languages: Languages = "all"
@@ -294,6 +308,15 @@ class Evaluation(OnTask):
     temperature: Annotated[float, Field(ge=0)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     generation_seed: CountOrNone = 0
+    calibration: Calibration | None = None
+
+    @field_validator("calibration")
+    @classmethod
+    def _labels_to_calibrate(cls, wanted: Calibration | None, info: ValidationInfo) -> Calibration | None:
+        task = _task_of(info)
+        if wanted is not None and task is not None and task.kind != "choice":
+            raise ValueError(f"{task.name} has no labels to choose from: leave calibration out")
+        return wanted
 
     @property
     def result(self) -> str:

@@ -83,20 +83,6 @@ def batch(scores: Mapping[str, Floats]) -> dict[str, Floats]:
     }
 
 
-def with_means(scores: Mapping[str, Floats], means: Mapping[str, Floats]) -> dict[str, Floats]:
-    """The scores of every language that has a mean, moved to English's; a language without one is left out.
-
-    Args:
-        scores: by language code (n, k).
-        means: of each label by language code (k,), English among them.
-
-    Raises:
-        TransfixError: English's mean is not there.
-    """
-    english = english_of(means)
-    return {code: moved(own, means[code], english) for code, own in scores.items() if code in means}
-
-
 def english_of(by_language: Mapping[str, Floats]) -> Floats:
     """English's entry.
 

@@ -12,8 +12,9 @@ from transfix.config.suggestions import nearest
 from transfix.errors import ProblemsError, TransfixError
 from transfix.runs.environment import version
 from transfix.runs.specification import RunSpec
-from transfix.runs.store import files, metrics_json, predictions
+from transfix.runs.store import files, label_means, metrics_json, predictions
 from transfix.runs.store.files import DEFAULT_ROOT, UnreadableError
+from transfix.runs.store.label_means import LabelMeans
 from transfix.storage import atomic, lock
 
 if TYPE_CHECKING:
@@ -149,6 +150,24 @@ class Run:
     def predictions_path(self, task: str, language: str) -> Path:
         """Where the predictions of one task and language are, or will be."""
         return files.predictions_path(self.path, task, language)
+
+    def label_means(self, task: str) -> LabelMeans | None:
+        """What is kept of the run's preference for labels; None where nothing is.
+
+        Raises:
+            TransfixError: the file is damaged.
+        """
+        try:
+            return label_means.read(self.path, task)
+        except UnreadableError as error:
+            raise _damaged(error, "delete it, and run the same command again") from error
+
+    def write_label_means(self, task: str, means: LabelMeans) -> None:
+        """Writes `calibration/TASK.json`."""
+        path = label_means.path_of(self.path, task)
+        with self.lock():
+            atomic.make_directory(path.parent)
+            atomic.write_file(path, json.dumps(means.content(), ensure_ascii=False, allow_nan=False) + "\n")
 
     def predicted(self) -> list[tuple[str, str]]:
         """(task, language) of all predictions that are there, sorted."""
