@@ -32,6 +32,7 @@ from transfix.errors import TransfixError
 
 PREFIXED = "transfix_"
 BACKENDS = ("sdpa", "eager")
+_EMPTY = nn.ModuleDict()
 SNAPSHOT = "transfix"  # the keyword under which a forward's state reaches the attention function
 
 
@@ -53,15 +54,15 @@ class LayerAdapters(nn.Module):
         """Puts a part of an adapter here."""
         if name not in self.adapters:
             self.adapters[name] = nn.ModuleDict()
-        cast(nn.ModuleDict, self.adapters[name])[method] = module
+        cast(nn.ModuleDict, self.adapters[name])[_key(method)] = module
 
     def take_off(self, name: str, method: str) -> None:
         """Takes a part of an adapter off, if it is here."""
         if name not in self.adapters:
             return
         held = cast(nn.ModuleDict, self.adapters[name])
-        if method in held:
-            del held[method]
+        if _key(method) in held:
+            del held[_key(method)]
         if not len(held):
             del self.adapters[name]
 
@@ -138,6 +139,11 @@ class LayerAdapters(nn.Module):
                     term = term.new_zeros(query.shape[0], *term.shape[1:]).index_copy(0, rows, term)
                 total = term if total is None else total + term
         return total
+
+
+def _key(method: str) -> str:
+    """A method's key in a module container: a name that torch keeps for itself gets a `-`, which no method's has."""
+    return f"{method}-" if hasattr(_EMPTY, method) else method
 
 
 def attend(

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, GetJsonSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
 from transfix.config.suggestions import did_you_mean
 from transfix.config.yaml_dialect import join
@@ -24,6 +26,18 @@ ModelAt = Callable[[Path], type[BaseModel] | None]
 """The model that governs the mapping at a path of the input, or None where that is not known."""
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Annotates a field with what is allowed there, in words that are made when they are needed: not while modules load."""
+
+    words: Callable[[], str]
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {"description": self.words()}
 
 
 class FieldError(ValueError):
@@ -211,6 +225,8 @@ def _allowed(path: Path, model_at: ModelAt) -> str | None:
     field = _field(path, model_at)
     if field is None or field.description:
         return field.description if field else None
+    if later := next((item.words() for item in field.metadata if isinstance(item, Allowed)), None):
+        return later
     entry = _entry(field.annotation) if isinstance(path[-1], int) else None
     return describe(field.annotation, field.metadata) if entry is None else describe(entry)
 

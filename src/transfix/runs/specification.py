@@ -26,6 +26,7 @@ from pydantic import (
 from transfix.adapters.methods import METHODS, AnyPart, Part
 from transfix.config import paths, validation, yaml_dialect
 from transfix.config.reading import read_mapping
+from transfix.config.validation import Allowed
 from transfix.data.sources import FilesSource, HubSource
 from transfix.errors import Problem, ProblemsError
 from transfix.models.quantised import Quantization
@@ -59,6 +60,10 @@ def _as_evaluations(value: object) -> object:
     return [] if value is None else [value] if isinstance(value, Mapping | Evaluation) else value
 
 
+def _methods_allowed() -> str:
+    return f"a method ({', '.join(METHODS)}), a mapping with one, or a list of those"
+
+
 Parts = Annotated[tuple[AnyPart, ...], BeforeValidator(as_parts), AfterValidator(_parts_fit)]
 Evaluations = Annotated[tuple[Evaluation, ...], BeforeValidator(_as_evaluations)]
 
@@ -87,7 +92,7 @@ class RunSpec(Frozen):
     quantization: Quantization = "none"
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, cuda, cuda:1, mps or xpu")
     offload: Literal["none", "cpu", "disk"] = "none"
-    adapter: Parts = Field(description=f"a method ({', '.join(METHODS)}), a mapping with one, or a list of those")
+    adapter: Annotated[Parts, Allowed(_methods_allowed)]
     train: Train | None = Field(default=None, validate_default=True)
     evaluate: Evaluations = ()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

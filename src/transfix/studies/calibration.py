@@ -1,7 +1,8 @@
 """How fast this machine does a kind of run, and what memory that takes: a few real steps, and a few real rows.
 
 A calibration is kept in the study's directory by everything that changes speed: the model, the adapter's shape, data type,
-device, batches and what is asked. Learning rates, seeds and start values do not.
+device, batches and what is asked. Seeds do not, nor what a method says of itself (`Part.same_speed`): learning rates, start
+values.
 """
 
 from __future__ import annotations
@@ -34,16 +35,6 @@ ROWS = 6
 """Rows asked in each of so many languages, of every evaluation."""
 
 TIME_LIMIT = 900.0
-
-_SAME_SPEED = {
-    "learning_rate",
-    "init",
-    "init_text",
-    "init_scale",
-    "learning_rate_scale",
-    "gate_learning_rate",
-    "dropout",
-}
 
 Tell = Callable[[Mapping[str, Any]], object]
 
@@ -145,7 +136,7 @@ def kind_of(spec: RunSpec) -> str:
     device = choose_device(spec.device)
     content = spec.model_dump(mode="json", include={"model", "revision", "dtype"})
     content["device"] = str(device), accelerator(str(device))
-    content["adapter"] = [part.model_dump(mode="json", exclude=_SAME_SPEED) for part in spec.adapter]
+    content["adapter"] = [part.model_dump(mode="json", exclude=set(part.same_speed)) for part in spec.adapter]
     if spec.train is not None:
         keys = {"task", "data", "template", "max_tokens", "batch_rows", "batch_tokens", "keep_lower_layers"}
         content["train"] = spec.train.model_dump(mode="json", include=keys | {"gradient_checkpointing"})

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from transfix.config.validation import settings_problems
-from transfix.errors import ProblemsError
+from transfix.errors import ProblemsError, TransfixError
 
 Layers = Annotated[
     Literal["all"] | Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=0)], ...],
@@ -55,6 +55,8 @@ class Part(BaseModel):
         learns: whether there is anything to train.
         trains_base: whether the base's own weights are what is trained.
         stands_alone: why it cannot be combined with other parts; empty where it can.
+        same_speed: settings that change neither how fast a run is nor its memory: a study tries a few steps once for all
+            runs that differ in nothing else. A subclass adds its own to those of the class it is made from.
 
     Raises:
         ProblemsError: with every setting that cannot be. (As a field of a specification a part raises pydantic's
@@ -67,6 +69,7 @@ class Part(BaseModel):
     learns: ClassVar[bool] = True
     trains_base: ClassVar[bool] = False
     stands_alone: ClassVar[str] = ""
+    same_speed: ClassVar[frozenset[str]] = frozenset({"learning_rate"})
     method: str
     learning_rate: Annotated[float, Field(gt=0)] | None = None
 
@@ -87,7 +90,16 @@ class Part(BaseModel):
 
     @classmethod
     def variants(cls, layers: int) -> dict[str, Part]:
-        """What `inspect` counts, by a short text: the method as it is usually set, on the top `layers` layers."""
+        """What `inspect` counts, by a short text: the method as it is usually set, on the top `layers` layers.
+
+        Raises:
+            TransfixError: if a setting has no default: then only the method itself can say what is usual.
+        """
+        if required := [name for name, field in cls.model_fields.items() if field.is_required()]:
+            raise TransfixError(
+                f"{', '.join(required)} has no default, so nothing usual can be counted: {cls.__name__} needs `variants` "
+                "of its own (docs/extending.md)"
+            )
         if "layers" in cls.model_fields:
             return {f"{cls.named()} L={layers}": cls(layers=layers)}
         return {cls.named(): cls()}
@@ -118,10 +130,11 @@ class Part(BaseModel):
     def described(self) -> list[str]:
         """What `title` says, the layers left out: first the name."""
         usual = {"method", "learning_rate", "layers"}
+        given = dict(self)
         unusual = {
-            name: getattr(self, name)
+            name: given[name]
             for name, field in type(self).model_fields.items()
-            if name not in usual and getattr(self, name) != field.default
+            if name not in usual and given[name] != field.get_default(call_default_factory=True, validated_data=given)
         }
         return [self.label, *(f"{name.replace('_', ' ')} {value}" for name, value in unusual.items())]
 
@@ -156,6 +169,7 @@ class LearnedPrefix(Part):
         learning_rate_scale: `relative` multiplies the learning rate by the root mean square of each tensor's start value.
     """
 
+    same_speed: ClassVar = Part.same_speed | {"init", "init_text", "init_scale", "learning_rate_scale"}
     tokens: Annotated[int, Field(ge=1)] = 10
     init: Literal["normal", "text", "zero"] = "normal"
     init_text: str = INIT_TEXT

@@ -19,6 +19,7 @@ class LlamaAdapter(LearnedPrefix):
 
     label: ClassVar = "LLaMA-Adapter"
     implementation: ClassVar = "transfix.adapters.methods.llama_adapter.layer:LlamaAdapterMethod"
+    same_speed: ClassVar = LearnedPrefix.same_speed | {"gate_learning_rate"}
     method: Literal["llama_adapter"] = "llama_adapter"
     layers: Layers = "all"
     norm: Literal["none", "layer"] = "none"
@@ -39,6 +40,6 @@ class LlamaAdapter(LearnedPrefix):
     @classmethod
     def variants(cls, layers: int) -> dict[str, Part]:
         """With a gate per head, and with one per layer."""
-        size = f"llama_adapter P={cls.model_fields['tokens'].default} L={layers}"
+        size = f"{cls.named()} P={cls.model_fields['tokens'].default} L={layers}"
         per_layer = cls(layers=layers, gate="per_layer")
         return {f"{size}, gate per head": cls(layers=layers), f"{size}, gate per layer": per_layer}

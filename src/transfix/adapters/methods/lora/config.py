@@ -21,6 +21,7 @@ class LoRA(Part):
 
     label: ClassVar = "LoRA"
     implementation: ClassVar = "transfix.adapters.methods.lora.layer:LoRAMethod"
+    same_speed: ClassVar = Part.same_speed | {"dropout"}
     method: Literal["lora"] = "lora"
     rank: Annotated[int, Field(ge=1)] = 4
     alpha: Annotated[float, Field(gt=0)] | None = None
@@ -46,4 +47,4 @@ class LoRA(Part):
     @classmethod
     def variants(cls, layers: int) -> dict[str, Part]:
         """With the study's two ranks."""
-        return {f"lora r={rank} on q, k, v": cls(rank=rank) for rank in (4, 128)}
+        return {f"{cls.named()} r={rank} on q, k, v": cls(rank=rank) for rank in (4, 128)}

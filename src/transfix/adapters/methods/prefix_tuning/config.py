@@ -43,5 +43,5 @@ class PrefixTuning(LearnedPrefix):
     @classmethod
     def variants(cls, layers: int) -> dict[str, Part]:
         """Projected, as in the study, and not."""
-        size = f"prefix P={cls.model_fields['tokens'].default} L={layers}"
+        size = f"{cls.named()} P={cls.model_fields['tokens'].default} L={layers}"
         return {size: cls(layers=layers), f"{size}, unprojected": cls(layers=layers, projection="none")}

@@ -26,4 +26,4 @@ class SoftPrompt(LearnedPrefix):
     @classmethod
     def variants(cls, layers: int) -> dict[str, Part]:
         """As in the study."""
-        return {f"soft_prompt P={cls.model_fields['tokens'].default}": cls()}
+        return {f"{cls.named()} P={cls.model_fields['tokens'].default}": cls()}
