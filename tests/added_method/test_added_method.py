@@ -260,11 +260,11 @@ class Half(Part):
 
 
 class Bad(Half):
-    """Has a name that torch's containers keep for themselves."""
+    """Has a name that YAML reads as no text."""
 
     label = "Bad"
     implementation = "nowhere:Nothing"
-    method: str = "values"
+    method: str = "null"
 
     def kept(self, *_: Any) -> int:
         return 0
@@ -273,7 +273,7 @@ class Bad(Half):
 def test_what_cannot_be_a_method_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TransfixError, match="lacks label, implementation, kept"):
         registry.register(Half)
-    with pytest.raises(TransfixError, match="cannot be called so"):
+    with pytest.raises(TransfixError, match="cannot be called so: in a specification null is read as None"):
         registry.register(Bad)
     with pytest.raises(TransfixError, match="is no method"):
         registry.register(dict)

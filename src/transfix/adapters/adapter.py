@@ -23,7 +23,7 @@ from transfix.adapters.files import AdapterFileError
 from transfix.adapters.host import Host, HostSite, require_base_weights
 from transfix.adapters.methods.base import Group, Method
 from transfix.adapters.methods.part import Part
-from transfix.adapters.methods.registry import METHODS, implementation
+from transfix.adapters.methods.registry import METHODS, implementation, unregistered
 from transfix.adapters.start_values import StartValues
 from transfix.errors import TransfixError
 
@@ -148,6 +148,7 @@ def attach(
         )
     host = Host.of(model, create=True)
     methods: list[Method] = []
+    shared = list(host.shared)
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
         _check(host, parts, name)
@@ -159,7 +160,7 @@ def attach(
         if not architecture.embedding_table(model).is_meta:  # a model without numbers; offloaded layers have some
             _initialise(host, methods, tokenizer, seed)
     except BaseException:
-        host.undo(methods)
+        host.undo(methods, shared)
         for parameter, flag in flags.items():
             parameter.requires_grad_(flag)
         raise
@@ -242,9 +243,10 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
     if hasattr(nn.ModuleDict(), name):
         raise TransfixError(f"adapter name {name!r}: torch's module containers keep this name for themselves.")
     for part in parts:
-        if METHODS.get(getattr(part, "method", "")) is not type(part):
+        why = unregistered(part) if isinstance(part, Part) else f"{part!r} is no adapter part"
+        if why:
             known = ", ".join(kind.__name__ for kind in METHODS.values())
-            raise TransfixError(f"attach: {part!r} is no adapter part. Parts: {known}.")
+            raise TransfixError(f"attach: {why}. Parts: {known}.")
     methods = [part.method for part in parts]
     twice = sorted({method for method in methods if methods.count(method) > 1})
     if twice:

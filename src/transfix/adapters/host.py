@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from typing import Any, TypeVar
 
@@ -80,10 +80,15 @@ class Host:
             self.attention.close()
 
     def remove(self, name: str) -> None:
-        """Takes an adapter off; the one attached before it becomes the active one."""
-        for method in self.adapters[name]:
-            method.remove()
-        del self.adapters[name]
+        """Takes an adapter off, all of it even if a part fails; the one attached before it becomes the active one."""
+        with ExitStack() as rest:
+            rest.callback(self._without, name)
+            for method in reversed(self.adapters[name]):
+                rest.callback(method.remove)
+
+    def _without(self, name: str) -> None:
+        for method in self.adapters.pop(name):
+            self.take_off(name, method.part.method)
         if self.adapters:
             self.activate(next(reversed(self.adapters)))
             return
@@ -91,10 +96,16 @@ class Host:
         for path, parameter in self.model.named_parameters():
             parameter.requires_grad_(self._trained_before.get(path, parameter.requires_grad))
 
-    def undo(self, methods: Sequence[Method]) -> None:
-        """Takes off what a failed `attach` had put on."""
+    def undo(self, methods: Sequence[Method], shared: Sequence[SharedState]) -> None:
+        """Takes off what a failed `attach` had put on, and leaves only what methods kept before it, `shared`.
+
+        What cannot be taken off does not hide why `attach` failed, and keeps nothing else on.
+        """
         for method in reversed(methods):
-            method.remove()
+            with suppress(Exception):
+                method.remove()
+            self.take_off(method.site.name, method.part.method)
+        self.shared[:] = shared
         if not self.adapters:
             self.leave()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import typer
 from transfix.cli.failures import reported
 from transfix.cli.options import AsJson
 from transfix.cli.output import console, print_json
+from transfix.errors import TransfixError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,16 +25,21 @@ REQUIRED = "(required)"
 @reported
 def methods(json: AsJson = False) -> None:
     """List the methods: what each learns, its settings with their defaults, and what is allowed."""
-    from transfix.adapters.methods.registry import METHODS, UNUSABLE
+    from transfix.adapters.methods.registry import METHODS, UNUSABLE, asked
 
-    found = [described(name, part) for name, part in METHODS.items()]
+    found, failed = [], {}
+    for name, part in METHODS.items():
+        try:
+            found.append(asked(part, "its settings", functools.partial(described, name, part)))
+        except TransfixError as error:
+            failed[name] = str(error)
     if json:
         print_json(found)
     else:
         out = console()
         for method in found:
             _print(out, method)
-    for name, why in UNUSABLE.items():
+    for name, why in (UNUSABLE | failed).items():
         typer.echo(f"! {name}: {why}", err=True)
 
 

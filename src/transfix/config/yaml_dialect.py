@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -194,22 +194,34 @@ def dump(data: object) -> str:
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=False)
 
 
-def plain(value: object, where: str, problems: list[Problem], depth: int = 0) -> Any:
-    """Copies a value into dicts, lists, text, numbers, booleans and None; anything else is a problem at `where`."""
+def plain(
+    value: object,
+    where: str,
+    problems: list[Problem],
+    depth: int = 0,
+    refuse: Callable[[BaseModel], str] = lambda _: "",
+) -> Any:
+    """Copies a value into dicts, lists, text, numbers, booleans and None; anything else is a problem at `where`.
+
+    `refuse` tells of a model why what is written of it could not be read back; nothing where it could.
+    """
     if isinstance(value, BaseModel):
+        if why := refuse(value):
+            problems.append(Problem(where, why))
+            return None
         value = value.model_dump(mode="json")
     if depth > _DEEPEST:
         problems.append(Problem(where[:60] + "…", "is nested too deeply, or contains itself"))
         return None
     if isinstance(value, Mapping):
         return {
-            _whole(str(key), where, problems): plain(item, join(where, key), problems, depth + 1)
+            _whole(str(key), where, problems): plain(item, join(where, key), problems, depth + 1, refuse)
             for key, item in value.items()
         }
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [plain(item, join(where, index), problems, depth + 1) for index, item in enumerate(value)]
+        return [plain(item, join(where, index), problems, depth + 1, refuse) for index, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         problems.append(Problem(where, f"{value} is not a finite number"))
         return None

@@ -27,7 +27,7 @@ from transfix.adapters import Support, attach, support
 from transfix.adapters.architecture import UnsupportedModelError, body, stack
 from transfix.adapters.attention import BACKENDS
 from transfix.adapters.methods.part import LayerShape, Part
-from transfix.adapters.methods.registry import METHODS
+from transfix.adapters.methods.registry import METHODS, asked
 from transfix.errors import TransfixError
 from transfix.models import files, hub, loading, registry
 from transfix.models.memory import BaseShape, Load, Memory, estimate, norm_widths
@@ -71,8 +71,8 @@ class MethodCount:
         name: method and settings, short.
         trainable: how many numbers it learns; `None` if it cannot be attached.
         share: `trainable` over all parameters of the base.
-        reason: why it cannot be attached.
-        memory: bytes at the highest, by `CASES`; of `base` in evaluation, of the others in training.
+        reason: why it cannot be attached, or its memory not be estimated.
+        memory: bytes at the highest, by `CASES`; of what learns nothing in evaluation, of the others in training.
     """
 
     name: str
@@ -163,7 +163,7 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
     shape = _layer_shape(model, text, heads, kv_heads, head_size)
     window, windowed = _sliding(text, depth)
     sizes = _base_shape(model, text, shape, parameters)
-    methods = tuple(_count(model, label, part, sizes, depth, forward) for label, part in study_methods(adapted).items())
+    methods = tuple(count for name in METHODS for count in _counts(model, name, adapted, sizes, depth, forward))
     return Inspection(
         name=str(name),
         architecture=type(model).__name__,
@@ -211,12 +211,11 @@ def trainable(name: str | Path, parts: Sequence[Part]) -> int:
         return 0
     model = _skeleton(str(name), _config(name))
     with torch.device("meta"):
-        return attach(model, *(part.without_text() for part in parts), name="inspected").trainable
+        return attach(model, *(_without_text(part) for part in parts), name="inspected").trainable
 
 
-def study_methods(adapted: int) -> dict[str, Part]:
-    """Every method with the study's settings, by a short text; prefixes on the top `adapted` layers."""
-    return {label: part for method in METHODS.values() for label, part in method.variants(adapted).items()}
+def _without_text(part: Part) -> Part:
+    return asked(part, "without_text()", part.without_text)
 
 
 def _config(name: str | Path) -> PretrainedConfig:
@@ -296,25 +295,52 @@ def _base_shape(model: PreTrainedModel, text: Any, shape: LayerShape, parameters
     return BaseShape(parameters, quantisable, largest, int(text.vocab_size), shape)
 
 
+def _counts(
+    model: PreTrainedModel, name: str, adapted: int, sizes: BaseShape, depth: int, forward: Forward
+) -> list[MethodCount]:
+    """A method with the study's settings, prefixes on the top `adapted` layers; or why there is nothing to count."""
+    method = METHODS[name]
+    try:
+        variants = asked(method, "variants()", lambda: dict(method.variants(adapted)))
+    except TransfixError as error:
+        return [MethodCount(name, None, None, str(error), {})]
+    return [_count(model, label, part, sizes, depth, forward) for label, part in variants.items()]
+
+
 def _count(
     model: PreTrainedModel, label: str, part: Part, sizes: BaseShape, depth: int, forward: Forward
 ) -> MethodCount:
     try:
-        with torch.device("meta"):
-            adapter = attach(model, part, name="inspected")
+        trainable = asked(part, "attach()", lambda: _attached(model, part))
     except TransfixError as error:
         return MethodCount(label, None, None, str(error), {})
-    trainable = adapter.trainable
-    adapter.take_off()
+    reason, memory = "", {}
+    try:
+        memory = asked(part, "kept()", lambda: _memory(part, trainable, sizes, depth, forward))
+    except TransfixError as error:
+        reason = str(error)
+    return MethodCount(label, trainable, trainable / sizes.parameters, reason, memory)
+
+
+def _attached(model: PreTrainedModel, part: Part) -> int:
+    """How many numbers a part learns, counted on the model, which is left as it was."""
+    with torch.device("meta"):
+        adapter = attach(model, part, name="inspected")
+    try:
+        return adapter.trainable
+    finally:
+        adapter.take_off()
+
+
+def _memory(part: Part, trainable: int, sizes: BaseShape, depth: int, forward: Forward) -> dict[str, Memory]:
     adapted = part.adapted_layers
     learning = adapted if isinstance(adapted, int) else depth
     cpu = loading.choose_device("auto").type == "cpu"
-    memory = {
+    return {
         case: estimate(part, trainable, learning, sizes, Load(**asdict(forward), **settings, cpu=cpu))
         for case, settings in CASES.items()
         if not (part.trains_base and "quantization" in settings)
     }
-    return MethodCount(label, trainable, trainable / sizes.parameters, "", memory)
 
 
 def _works(kind: str, able: Support, methods: tuple[MethodCount, ...]) -> str:

@@ -54,19 +54,20 @@ def _methods(found: Inspection) -> Table:
         methods.add_column(heading, justify="right")
     for method in found.methods:
         if method.trainable is None or method.share is None:
-            methods.add_row(method.name, "–", "–", *["–"] * len(HEADINGS))
+            methods.add_row(escape(method.name), "–", "–", *["–"] * len(HEADINGS))
             continue
         sizes = [_size(method.memory[case].total) if case in method.memory else "–" for case in HEADINGS]
-        methods.add_row(method.name, f"{method.trainable:,}", _share(method.share), *sizes)
+        methods.add_row(escape(method.name), f"{method.trainable:,}", _share(method.share), *sizes)
     return methods
 
 
 def _refused(found: Inspection) -> list[str]:
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for method in found.methods:
-        if method.trainable is None:
-            reasons.setdefault(method.reason, []).append(method.name)
-    return [f"not possible: {'; '.join(names)}: {escape(reason)}" for reason, names in reasons.items()]
+        if method.reason:
+            what = "not possible" if method.trainable is None else "no memory estimated"
+            reasons.setdefault((what, method.reason), []).append(method.name)
+    return [escape(f"{what}: {'; '.join(names)}: {reason}") for (what, reason), names in reasons.items()]
 
 
 def _share(share: float) -> str:

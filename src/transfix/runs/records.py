@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from transfix.adapters.methods.registry import METHODS
 from transfix.errors import TransfixError
 from transfix.runs.store import files, label_means, predictions
 from transfix.runs.store.label_means import LabelMeans
@@ -92,8 +93,9 @@ class RunRecord:
 
     @property
     def is_base(self) -> bool:
-        """Whether nothing is trained."""
-        return all(part["method"] == "base" for part in self.parts)
+        """Whether nothing is trained; of a method that is not installed it is taken that it is."""
+        methods = [METHODS.get(str(part["method"])) for part in self.parts]
+        return all(method is not None and not method.learns for method in methods)
 
 
 def find(directory: Path) -> tuple[list[Path], list[str]]:

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from transfix.adapters.methods import METHODS, AnyPart, Part
+from transfix.adapters.methods.registry import titled, unregistered
 from transfix.config import paths, validation, yaml_dialect
 from transfix.config.reading import read_mapping
 from transfix.config.validation import Allowed
@@ -172,7 +173,7 @@ class RunSpec(Frozen):
             ProblemsError: with every problem of the specification and the overrides.
             TransfixError: the file is missing or not YAML.
         """
-        data, name, problems = read_mapping(source, "the specification", cls.model_fields)
+        data, name, problems = read_mapping(source, "the specification", cls.model_fields, unregistered)
         for setting in overrides:
             expand(data)
             paths.override(data, setting, problems)
@@ -266,7 +267,7 @@ class RunSpec(Frozen):
     def title(self) -> str:
         """The adapter as a table names it: `LLaMA-Adapter, 10 tokens`, `LoRA r=4`, `LoRA r=4, int4 base`."""
         base = "" if self.quantization == "none" else f", {self.quantization} base"
-        return " + ".join(part.title for part in self.adapter) + base
+        return " + ".join(titled(part) for part in self.adapter) + base
 
 
 def _training_base(parts: Sequence[Part]) -> str:

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 from transfix.adapters.methods import METHODS
+from transfix.adapters.methods.registry import titled
 from transfix.config import paths, suggestions, validation, yaml_dialect
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.specification import RunSpec, as_parts
@@ -174,7 +175,7 @@ def label_of(path: str, value: Any) -> str:
     """A value in few words: an adapter by its title, a mapping by its values."""
     if path == "adapter":
         try:
-            return " + ".join(METHODS[part["method"]](**part).title for part in as_parts(value))  # type: ignore[attr-defined]
+            return " + ".join(titled(METHODS[part["method"]](**part)) for part in as_parts(value))  # type: ignore[attr-defined]
         except (TransfixError, KeyError, TypeError):
             return validation.show(value)
     if path == "model" and isinstance(value, str):

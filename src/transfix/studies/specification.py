@@ -21,6 +21,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, Field, field_validator
 
+from transfix.adapters.methods.registry import unregistered
 from transfix.config import paths, suggestions, validation, yaml_dialect
 from transfix.config.reading import read_mapping
 from transfix.errors import Problem, ProblemsError, TransfixError
@@ -125,7 +126,7 @@ class StudySpec(Variation):
             ProblemsError: with every problem of the file and the overrides.
             TransfixError: the file is missing or not YAML.
         """
-        data, name, problems = read_mapping(source, "the study", cls.model_fields)
+        data, name, problems = read_mapping(source, "the study", cls.model_fields, unregistered)
         if isinstance(source, str | Path):
             if "name" not in data and not re.fullmatch(NAME, stem := Path(source).stem):
                 what = f"is missing, and the file's name {stem!r} cannot stand for it"

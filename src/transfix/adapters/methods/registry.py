@@ -130,8 +130,19 @@ def asked(part: Part | type[Part], what: str, answer: Callable[[], Answer]) -> A
         raise TransfixError(f"{_whole(kind)} fails at {what}: {_words(error)}") from error
 
 
-def unregistered(part: Part) -> str:
-    """Why a part is of no method that transfix knows, so that what is written of it could not be read back; else empty."""
+def titled(part: Part) -> str:
+    """A part's title.
+
+    Raises:
+        TransfixError: see `asked`.
+    """
+    return asked(part, "its title", lambda: str(part.title))
+
+
+def unregistered(part: object) -> str:
+    """Why what is written of a part could not be read back: its class is no registered method's. Empty where it could."""
+    if not isinstance(part, Part):
+        return ""
     kind, name = type(part), str(part.method)
     known = METHODS.get(name)
     if known is kind:

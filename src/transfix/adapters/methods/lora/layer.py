@@ -19,6 +19,7 @@ from transfix.adapters.methods.base import Method, SharedState, Site, chosen_lay
 from transfix.adapters.methods.lora.config import LoRA
 from transfix.adapters.start_values import StartValues
 from transfix.adapters.state import AdapterState
+from transfix.errors import TransfixError
 
 
 class LoRAMethod(Method):
@@ -30,15 +31,22 @@ class LoRAMethod(Method):
         super().__init__(part, site)
         self.layers = chosen_layers(site.model, part.layers)
         self.peft = site.shared(PeftLayers)
+        self._placed = False
 
     def place(self) -> None:
         """Puts A and B on the projections."""
+        if self.peft.has(self.site.name):
+            raise TransfixError(
+                f"{self.part.method}: the adapter {self.site.name!r} has LoRA already; it can have it once."
+            )
+        self._placed = True
         paths = self.peft.add(self.site.name, self.part, self.layers)
         self.places = {name: place_of(self.site.model, path) for name, path in paths.items()}
 
     def remove(self) -> None:
         """Takes A and B off the projections."""
-        self.peft.remove(self.site.name)
+        if self._placed:
+            self.peft.remove(self.site.name)
 
     def initialise(self, starts: StartValues, generator: torch.Generator) -> None:
         """A as PEFT starts it, B zero."""
@@ -52,6 +60,10 @@ class PeftLayers(SharedState):
         super().__init__(model, state)
         self._tuner: Any = None
         self._names: list[str] = []
+
+    def has(self, name: str) -> bool:
+        """Whether the adapter has A and B."""
+        return name in self._names
 
     def add(self, name: str, part: LoRA, layers: tuple[Layer, ...]) -> dict[str, str]:
         """Puts A and B on the chosen projections; returns their paths by a name without the adapter's."""

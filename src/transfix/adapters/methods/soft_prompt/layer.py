@@ -6,6 +6,13 @@ In a causal decoder nothing that follows the prompt can change its states, so th
 alone (a batch of one, P tokens) instead of once per row: each layer's keys and values of the prompt are recorded, and
 the rows' tokens, moved to positions P, P+1, ..., attend to them. The result is that of prepending E to every row; the
 input, the output and the cache keep their shapes, so generation and training loops see an ordinary model.
+
+    before the body runs     `PromptPass.before_forward` runs it on E; `AdapterState.recording` (`adapters/state.py`) is set
+    in every layer of that   `attend` (`adapters/attention.py`) hands K_E, V_E to `AdapterState.record`, after other parts of
+                             the adapter have changed them (`attended`)
+    in the rows' forward     `SoftPromptLayer.columns` gives them back, to stand before the layer's own K and V
+
+A forward that will be recomputed (activation checkpointing) takes what was recorded with it, in its `Snapshot` (`state.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +31,7 @@ from transfix.adapters.methods.base import AdapterLayer, Method, SharedState, Si
 from transfix.adapters.methods.soft_prompt.config import SoftPrompt
 from transfix.adapters.start_values import StartValues, fill
 from transfix.adapters.state import AdapterState
+from transfix.errors import TransfixError
 
 
 class PromptEmbedding(nn.Module):
@@ -145,6 +153,10 @@ class SoftPromptMethod(Method):
     def place(self) -> None:
         """Puts E on the body, and what each layer sees of it on the layers."""
         site, shared = self.site, self.site.shared(PromptPass)
+        if site.name in shared.prompts:
+            raise TransfixError(
+                f"{self.part.method}: the adapter {site.name!r} has a soft prompt already; it can have one."
+            )
         for layer in self.layers:
             module = SoftPromptLayer(site.state, site.name, layer.index, self.part.tokens)
             site.place(layer, self.part.method, module)
@@ -158,12 +170,13 @@ class SoftPromptMethod(Method):
         fill(self.prompt.embedding, starts.embeddings(self.part, generator))
 
     def remove(self) -> None:
-        """Takes the prompt off the model."""
+        """Takes the prompt off the model: its own, and no other that has come to stand under its name."""
         shared = self.site.shared(PromptPass)
         self.site.take_off(self.part.method)
-        shared.forget(self.site.name)
+        if shared.prompts.get(self.site.name) is self.prompt:
+            shared.forget(self.site.name)
         bank = getattr(shared.body, "transfix", None)
-        if isinstance(bank, nn.ModuleDict) and self.site.name in bank:
+        if isinstance(bank, nn.ModuleDict) and self.site.name in bank and bank[self.site.name] is self.prompt:
             del bank[self.site.name]
             if not len(bank):
                 del shared.body.transfix
