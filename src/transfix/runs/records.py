@@ -93,7 +93,7 @@ class RunRecord:
 
     @property
     def is_base(self) -> bool:
-        """Whether nothing is trained; of a method that is not installed it is taken that it is."""
+        """Whether nothing is trained; a method that is not installed counts as one that is."""
         methods = [METHODS.get(str(part["method"])) for part in self.parts]
         return all(method is not None and not method.learns for method in methods)
 
