@@ -147,18 +147,26 @@ WORDS = {"base", "full"}
 KNOWING = {
     "__init__.pyi": {"Base", "FullFineTuning", "LlamaAdapter", "LoRA", "PrefixTuning", "SoftPrompt"},  # public names
     "studies/quickstart.py": {"prefix", "lora", "base"},  # what it trains and shows
-    "runs/records.py": {"base"},  # reports compare methods with the base model and with LoRA
-    "report/contents.py": {"base", "lora"},
+    "runs/records.py": {"base"},  # what a run is whose specification names no adapter
+    "report/contents.py": {"base", "lora"},  # reports compare methods with the base model and with LoRA
     "report/lines.py": {"base", "lora"},
     "report/grids.py": {"lora"},
+    "adapters/attention.py": {"prefix"},  # a keyword of the attention function
 }
-"""What may be known outside `adapters/`, and where."""
+"""What may be known outside `adapters/methods/`, and where."""
+
+SETTING = {"studies/quickstart.py": {"learning_rate_scale"}}
+"""The same of settings that no one but a method has: the quickstart writes two specifications."""
+
+EXAMPLES = ("studies/presets/",)
+"""Specifications that ship with transfix: they name methods as a user's do."""
 
 
 def known_methods(source: str, names: Set[str], classes: Set[str]) -> Iterator[tuple[str, int]]:
     """Methods that a module knows by name or by class, with the line: what would have to change with a new method.
 
-    `base` and `full` count where they are compared with a method, given as one, or stand in a table of methods.
+    `base` and `full` count where they are compared with a method, looked up among methods, given as one, or stand in a table
+    of methods.
     """
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -168,13 +176,19 @@ def known_methods(source: str, names: Set[str], classes: Set[str]) -> Iterator[t
         elif isinstance(node, ast.Attribute) and node.attr in classes:
             yield node.attr, line
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            parts = node.value.split("+")
+            parts = re.split(r"[+,|/\s]+", node.value.strip())
             if set(parts) <= names and (len(parts) > 1 or parts[0] not in WORDS):
                 yield node.value, line
         elif isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             if any(speaks_of_a_method(side) for side in sides):
                 yield from ((name, line) for side in sides for name in texts(side) & names & WORDS)
+        elif isinstance(node, ast.Subscript) and speaks_of_a_method(node.value):
+            yield from ((name, line) for name in texts(node.slice) & names & WORDS)
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and speaks_of_a_method(node.func.value)
+        ):
+            yield from ((name, line) for given in node.args for name in texts(given) & names & WORDS)
         elif isinstance(node, ast.Match) and speaks_of_a_method(node.subject):
             patterns = [pattern for case in node.cases for pattern in ast.walk(case.pattern)]
             values = [pattern.value for pattern in patterns if isinstance(pattern, ast.MatchValue)]
@@ -198,11 +212,39 @@ def texts(node: ast.expr) -> set[str]:
 
 
 def speaks_of_a_method(node: ast.expr) -> bool:
-    return re.search(r"\bmethods?\b", ast.unparse(node)) is not None
+    return re.search(r"\b(methods?|adapters?)\b", ast.unparse(node), flags=re.IGNORECASE) is not None
+
+
+def imported_methods(source: str, package: str, folders: Set[str]) -> Iterator[tuple[str, int]]:
+    """The folders of methods that a module of `package` imports from, in any way, with the line."""
+    inside = "transfix.adapters.methods."
+    for node in ast.walk(ast.parse(source)):
+        found: list[str] = []
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            found = [f"{module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(inside):
+            found = [node.value.replace(":", ".")]  # what is imported by its name
+        names = {name.removeprefix(inside).partition(".")[0] for name in found if name.startswith(inside)}
+        yield from ((name, getattr(node, "lineno", 0)) for name in sorted(names & folders))
+
+
+def known_settings(source: str, settings: Set[str]) -> set[str]:
+    """The settings that a module knows by name."""
+    strings = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    return {value for value in strings if isinstance(value, str)} & settings
 
 
 NAMES = {name for name, part in METHODS.items() if part.__module__.startswith("transfix.")}
 CLASSES = {METHODS[name].__name__ for name in NAMES}
+FOLDERS = {METHODS[name].__module__.split(".")[3] for name in NAMES}
+OWN_SETTINGS = {
+    setting for name in NAMES for setting in METHODS[name].model_fields if "_" in setting and setting != "learning_rate"
+}
+"""Settings whose names are no ordinary words; the others cannot be told from what else is called so."""
 
 
 @pytest.mark.parametrize(
@@ -223,6 +265,11 @@ CLASSES = {METHODS[name].__name__ for name in NAMES}
         ('load(adapter="base")', {"base"}),
         ('title = "prefix+lora"', {"prefix+lora"}),
         ('match part.method:\n    case "full":\n        pass', {"full"}),
+        ('METHODS["base"]', {"base"}),
+        ('METHODS.get("full")', {"full"}),
+        ('run.method.startswith("base")', {"base"}),
+        ('spec["adapter"] == "base"', {"base"}),
+        ('name in "lora, prefix"', {"lora, prefix"}),
         ('data["base"]', set()),
         ('key in ("base", "matrix")', set()),
         ('{"base": {}, "matrix": {}}', set()),
@@ -235,13 +282,33 @@ def test_knowledge_of_methods_is_found(source: str, known: set[str]) -> None:
     assert {name for name, _ in known_methods(source, NAMES, CLASSES)} == known
 
 
+@pytest.mark.parametrize(
+    ("source", "folders"),
+    [
+        ("import transfix.adapters.methods.lora.layer as other", ["lora"]),
+        ("from transfix.adapters.methods.lora.layer import PeftLayers", ["lora"]),
+        ("from transfix.adapters.methods.lora import layer", ["lora"]),
+        ("from transfix.adapters.methods import lora, part", ["lora"]),
+        ("def f():\n    from ..lora.layer import PeftLayers", ["lora"]),
+        ("from .. import lora", ["lora"]),
+        ("from .layer import FullFineTuningMethod", ["full"]),
+        ('implementation = "transfix.adapters.methods.lora.layer:LoRAMethod"', ["lora"]),
+        ("from transfix.adapters.methods.part import Part", []),
+        ("from transfix.adapters.methods.base import Method", []),
+        ("from peft.tuners.lora import LoraLayer", []),
+    ],
+)
+def test_imports_of_methods_are_found(source: str, folders: list[str]) -> None:
+    assert [name for name, _ in imported_methods(source, "transfix.adapters.methods.full", FOLDERS)] == folders
+
+
 def test_only_the_registry_decides_which_methods_there_are() -> None:
     """Everything else asks it: a method is added, or taken away, without a change outside `adapters/methods/`."""
     knowing: dict[str, set[str]] = {}
     lines = []
     for path in python_files():
         file = path.relative_to(SOURCE).as_posix()
-        if file.startswith("adapters/"):
+        if file.startswith("adapters/methods/"):
             continue
         for name, line in known_methods(path.read_text(encoding="utf-8"), NAMES, CLASSES):
             knowing.setdefault(file, set()).add(name)
@@ -251,13 +318,43 @@ def test_only_the_registry_decides_which_methods_there_are() -> None:
     assert knowing == KNOWING, "what need not be allowed any more"
 
 
+def test_only_a_method_knows_its_settings() -> None:
+    found = {}
+    for path in python_files():
+        file = path.relative_to(SOURCE).as_posix()
+        if not file.startswith("adapters/methods/") and (
+            known := known_settings(path.read_text(encoding="utf-8"), OWN_SETTINGS)
+        ):
+            found[file] = known
+    assert {"init_text", "gate_learning_rate"} <= OWN_SETTINGS
+    assert found == SETTING
+
+
+def test_nothing_but_python_and_examples_names_a_method() -> None:
+    """Templates, task files and tables: what they show of a method they are given."""
+    names = "|".join(sorted(NAMES - WORDS))
+    quoted = re.compile(rf"[\"'`]({names})[\"'`]|\b(?:method|adapter): *(?:{'|'.join(sorted(NAMES))})\b")
+    assert quoted.search("adapter: base")
+    assert quoted.search('method === "lora"')
+    files = [path for path in SOURCE.rglob("*") if path.suffix in (".js", ".html", ".css", ".yaml")]
+    found = {path.relative_to(SOURCE).as_posix() for path in files if quoted.search(path.read_text(encoding="utf-8"))}
+    assert found
+    assert {file for file in found if not file.startswith(EXAMPLES)} == set()
+
+
 def test_methods_know_nothing_of_each_other() -> None:
-    """Nor does anything else in `adapters/`, but the registry and the package that hands the classes out."""
+    """By class, by name or by an import; nor does anything else in `adapters/`, but the registry and the package that hands
+    the classes out.
+    """
     folder = SOURCE / "adapters" / "methods"
     built_in = [METHODS[name] for name in NAMES]
-    own = {folder.joinpath(*part.__module__.split(".")[3:-1]): part.__name__ for part in built_in}
+    own = {folder.joinpath(*part.__module__.split(".")[3:-1]): part for part in built_in}
     assert len(own) == len(built_in), "a folder each"
     for path in sorted(folder.parent.rglob("*.py")):
         if path not in (folder / "registry.py", folder / "__init__.py"):
-            others = CLASSES - {own.get(path.parent)}
-            assert list(known_methods(path.read_text(encoding="utf-8"), set(), others)) == [], path
+            source, part = path.read_text(encoding="utf-8"), own.get(path.parent)
+            classes, names = CLASSES - {part and part.__name__}, NAMES - {part and part.named()}
+            package = ".".join(path.parent.relative_to(SOURCE.parent).parts)
+            names -= KNOWING.get(path.relative_to(SOURCE).as_posix(), set())
+            assert list(known_methods(source, names, classes)) == [], path
+            assert list(imported_methods(source, package, FOLDERS - {path.parent.name})) == [], path

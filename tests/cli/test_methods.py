@@ -104,6 +104,29 @@ def test_a_method_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) 
     assert "broken" not in result.stdout
 
 
+def no_default() -> int:
+    raise OSError("no [disk]")
+
+
+class Unlisted(Scaling):
+    """Its settings cannot be listed."""
+
+    method: Literal["unlisted"] = "unlisted"
+    shared: int = Field(default_factory=no_default)
+
+
+def test_a_method_whose_settings_cannot_be_listed_is_named_and_the_others_are_listed() -> None:
+    register(Unlisted)
+    try:
+        result = call("--json")
+    finally:
+        del METHODS["unlisted"]
+    assert [entry["method"] for entry in json.loads(result.stdout)] == list(METHODS)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("! unlisted: the method 'unlisted' (")
+    assert line.endswith(".Unlisted) fails at its settings: OSError: no [disk]")
+
+
 def test_torch_is_not_loaded() -> None:
     code = (
         "import sys\nfrom transfix.cli.app import app\napp(['methods'], standalone_mode=False)\n"

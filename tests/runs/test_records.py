@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from tests.report.conftest import Store
 
 import transfix
 from transfix.adapters import files as adapter_files
+from transfix.adapters.methods import METHODS
 from transfix.errors import TransfixError
 from transfix.runs import records
 from transfix.runs.store import Run, files
@@ -37,6 +39,27 @@ def test_both_find_the_same_predictions(path: Path) -> None:
     names = ["spec.yaml", "environment.json", "training.json"]
     names += [f"predictions/xnli/{code}.parquet" for _, code in there]
     assert records.sources(path) == [path / name for name in names]
+
+
+@pytest.mark.parametrize(
+    ("methods", "untrained"),
+    [
+        (["base"], True),
+        (["unlearned"], True),  # by what the method says of itself, not by its name
+        (["lora"], False),
+        (["unlearned", "lora"], False),
+        (["not_installed"], False),
+    ],
+)
+def test_nothing_is_trained_where_no_part_learns(
+    methods: list[str], untrained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unlearned(METHODS["base"]):  # type: ignore[misc]
+        method: Literal["unlearned"] = "unlearned"
+
+    monkeypatch.setitem(METHODS, "unlearned", Unlearned)
+    run = records.RunRecord("a", Path("a"), {"adapter": [{"method": name} for name in methods]})
+    assert run.is_base is untrained
 
 
 @pytest.mark.parametrize("name", ["environment.json", "training.json"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pytest
 from rich.console import Console
 
 from transfix import data
+from transfix.adapters.methods import METHODS, Part
 from transfix.runs.specification import RunSpec
 from transfix.studies import plan
 from transfix.studies.calibration import Calibration, Calibrator, few, kind_of, measure
@@ -120,6 +121,23 @@ def test_the_kind_of_a_run(study: Make) -> None:
     usual, same, *others = [kind_of(run.spec) for run in resolved(StudySpec.load(study(matrix=matrix)))]
     assert usual == same
     assert len({usual, *others}) == 5
+
+
+def test_a_method_says_which_of_its_settings_change_no_speed(study: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by the names that settings of other methods have."""
+
+    class Sparse(METHODS["lora"]):  # type: ignore[misc]
+        method: Literal["sparse"] = "sparse"
+        same_speed: ClassVar = Part.same_speed | {"seed"}
+        init: Literal["few", "many"] = "few"
+        seed: int = 0
+
+    monkeypatch.setitem(METHODS, "sparse", Sparse)
+    values: list[dict[str, Any]] = [{}, {"seed": 3}, {"learning_rate": 0.5}, {"init": "many"}, {"dropout": 0.5}]
+    matrix = {"all": {str(index): {"adapter": {"method": "sparse"} | value} for index, value in enumerate(values)}}
+    usual, seed, rate, *others = [kind_of(run.spec) for run in resolved(StudySpec.load(study(matrix=matrix)))]
+    assert usual == seed == rate
+    assert len({usual, *others}) == 3
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,12 +211,11 @@ def trainable(name: str | Path, parts: Sequence[Part]) -> int:
     if not any(part.learns for part in parts):
         return 0
     model = _skeleton(str(name), _config(name))
-    with torch.device("meta"):
-        return attach(model, *(_without_text(part) for part in parts), name="inspected").trainable
-
-
-def _without_text(part: Part) -> Part:
-    return asked(part, "without_text()", part.without_text)
+    counted = [asked(part, "without_text()", part.without_text) for part in parts]
+    count = partial(_attached, model, *counted)
+    for part in parts:
+        count = partial(asked, part, "attach()", count)
+    return count()
 
 
 def _config(name: str | Path) -> PretrainedConfig:
@@ -301,31 +301,31 @@ def _counts(
     """A method with the study's settings, prefixes on the top `adapted` layers; or why there is nothing to count."""
     method = METHODS[name]
     try:
-        variants = asked(method, "variants()", lambda: dict(method.variants(adapted)))
+        variants = asked(method, "variants()", lambda: {str(of): part for of, part in method.variants(adapted).items()})
     except TransfixError as error:
         return [MethodCount(name, None, None, str(error), {})]
-    return [_count(model, label, part, sizes, depth, forward) for label, part in variants.items()]
+    return [_count(model, method, label, part, sizes, depth, forward) for label, part in variants.items()]
 
 
 def _count(
-    model: PreTrainedModel, label: str, part: Part, sizes: BaseShape, depth: int, forward: Forward
+    model: PreTrainedModel, method: type[Part], label: str, part: Part, sizes: BaseShape, depth: int, forward: Forward
 ) -> MethodCount:
     try:
-        trainable = asked(part, "attach()", lambda: _attached(model, part))
+        trainable = asked(method, "attach()", lambda: _attached(model, part))
     except TransfixError as error:
         return MethodCount(label, None, None, str(error), {})
     reason, memory = "", {}
     try:
-        memory = asked(part, "kept()", lambda: _memory(part, trainable, sizes, depth, forward))
+        memory = asked(method, "kept()", lambda: _memory(part, trainable, sizes, depth, forward))
     except TransfixError as error:
         reason = str(error)
     return MethodCount(label, trainable, trainable / sizes.parameters, reason, memory)
 
 
-def _attached(model: PreTrainedModel, part: Part) -> int:
-    """How many numbers a part learns, counted on the model, which is left as it was."""
+def _attached(model: PreTrainedModel, *parts: Part) -> int:
+    """How many numbers an adapter learns, counted on the model, which is left as it was."""
     with torch.device("meta"):
-        adapter = attach(model, part, name="inspected")
+        adapter = attach(model, *parts, name="inspected")
     try:
         return adapter.trainable
     finally:
