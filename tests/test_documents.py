@@ -39,6 +39,14 @@ def test_the_life_of_a_run_names_what_there_is() -> None:
     assert seen > 50
 
 
+def test_a_method_is_as_long_as_the_readme_says() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"A method of your own is (\d+) lines in a package of your own", text)
+    files = (ROOT / "tests" / "added_method" / "package" / "kv_scaling").glob("*.py")
+    assert said is not None
+    assert int(said[1]) == sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+
+
 def test_the_tree_of_the_readme_is_the_tree() -> None:
     """A phrase for every folder, and for every file of `adapters/`; nothing that is not there."""
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("```text\nsrc/transfix/\n")[2].partition("```")[0]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +43,143 @@ def test_the_method_is_the_one_that_is_tested(file: str) -> None:
     found = (package / "kv_scaling-0.1.dist-info" / "entry_points.txt").read_text(encoding="utf-8").splitlines()
     assert section == '[project.entry-points."transfix.methods"]'
     assert found == ["[transfix.methods]", f"{name} = {json.loads(value)}"]
+
+
+SETTINGS, LAYER = (block("python", f"kv_scaling/{file}") for file in ("__init__.py", "layer.py"))
+COMMON = """
+import sys
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from transfix import SoftPrompt, attach, load_adapter, use
+
+place, there = Path(sys.argv[1]), Path(sys.argv[2])
+model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).eval()
+ids = torch.arange(3, 11).expand(3, -1)
+
+def logits(rows):
+    with torch.no_grad(), use(model, rows):
+        return model(ids).logits
+"""
+
+
+def edited(text: str, *changes: tuple[str, str]) -> str:
+    """A text with changes that the page tells in words; each finds its place once."""
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def python(*arguments: object, source: Path = ROOT / "src") -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_method_in_a_script(tiny_model: Path, tmp_path: Path) -> None:
+    """And a subclass of a built-in one; each attached, used row by row, saved, and loaded in a new process."""
+    settings = edited(
+        SETTINGS,
+        ("import Layers, LayerShape, Part\n", "import Layers, LayerShape, Part, register\n"),
+        ("class KeyValueScaling(", "@register\nclass KeyValueScaling("),
+        ('"kv_scaling.layer:KeyValueScalingMethod"', 'f"{__name__}:KeyValueScalingMethod"'),
+    )
+    layer = edited(LAYER, ("from kv_scaling import KeyValueScaling\n", ""))
+    own = """
+@register
+class OwnPrompt(SoftPrompt):
+    label: ClassVar = "Own prompt"
+    method: Literal["own_prompt"] = "own_prompt"
+
+if sys.argv[3] == "save":
+    for name, part in {"scaled": KeyValueScaling(), "prompted": OwnPrompt(tokens=3)}.items():
+        adapter = attach(model, part, name=name)
+        with torch.no_grad():
+            for tensor in adapter.parameters():
+                tensor += torch.rand(tensor.shape, generator=torch.Generator().manual_seed(1))
+        adapter.save(there / name)
+else:
+    for name in ("prompted", "scaled"):
+        load_adapter(model, there / name)
+torch.save([logits(["scaled", None, "prompted"]), logits([None])], there / f"{sys.argv[3]}.pt")
+"""
+    (tmp_path / "script.py").write_text(settings + layer + COMMON + own, encoding="utf-8")
+    for what in ("save", "load"):
+        python(tmp_path / "script.py", tiny_model, tmp_path, what)
+    import torch
+
+    saved, base = torch.load(tmp_path / "save.pt")
+    loaded, _ = torch.load(tmp_path / "load.pt")
+    assert torch.equal(saved, loaded)
+    torch.testing.assert_close(saved[1], base[1], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(saved[0], base[0], atol=1e-2)
+    assert not torch.allclose(saved[2], base[2], atol=1e-2)
+    parts = [json.loads((tmp_path / name / "adapter.json").read_text())["parts"] for name in ("scaled", "prompted")]
+    assert [[part["method"] for part in entries] for entries in parts] == [["kv_scaling"], ["own_prompt"]]
+
+
+def test_the_method_in_transfix(tiny_model: Path, tmp_path: Path) -> None:
+    """A folder, and two edits of the registry."""
+    package, inside = tmp_path / "transfix", "transfix.adapters.methods.kv_scaling"
+    left_out = shutil.ignore_patterns("snapshot", "__pycache__")
+    shutil.copytree(ROOT / "src" / "transfix", package, ignore=left_out)
+    folder = package / "adapters" / "methods" / "kv_scaling"
+    folder.mkdir()
+    (folder / "__init__.py").write_text('"""Scaling of keys and values."""\n')
+    settings = edited(
+        SETTINGS, ("from transfix.adapters.methods import", "from transfix.adapters.methods.part import")
+    ).replace('"kv_scaling.layer:', f'"{inside}.layer:')
+    (folder / "config.py").write_text(settings, encoding="utf-8")
+    (folder / "layer.py").write_text(edited(LAYER, ("from kv_scaling import", f"from {inside}.config import")))
+    registry = package / "adapters" / "methods" / "registry.py"
+    changed = edited(
+        registry.read_text(encoding="utf-8"),
+        (
+            "from transfix.adapters.methods.part",
+            f"from {inside}.config import KeyValueScaling\nfrom transfix.adapters.methods.part",
+        ),
+        ("FullFineTuning):\n", "FullFineTuning, KeyValueScaling):\n"),
+    )
+    registry.write_text(changed, encoding="utf-8")
+    code = """
+from typer.testing import CliRunner
+from transfix.adapters.methods import METHODS
+from transfix.cli.app import app
+
+Scaling = METHODS["kv_scaling"]
+assert list(METHODS)[-1] == "kv_scaling"
+done = CliRunner().invoke(app, ["inspect", str(place), "--json"])
+assert done.exit_code == 0, done.output
+attach(model, Scaling(layers=2), name="a").save(there / "a")
+load_adapter(model, there / "a", name="b")
+assert torch.equal(logits(["a"]), logits([None])), "its start values are the base model"
+print(done.stdout)
+"""
+    (tmp_path / "use.py").write_text(COMMON + code, encoding="utf-8")
+    found = json.loads(python(tmp_path / "use.py", tiny_model, tmp_path, source=tmp_path))
+    assert [(method["name"], method["trainable"]) for method in found["methods"]][-1] == ("kv_scaling L=4", 256)
+
+
+def test_code_on_the_page_says_its_types() -> None:
+    """What is copied passes the checks that transfix's own code passes."""
+    functions = [
+        (node.name, node.returns, [argument.annotation for argument in node.args.args if argument.arg != "self"])
+        for language, text in BLOCKS
+        if language == "python"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert len(functions) >= 6
+    assert [name for name, returned, given in functions if returned is None or None in given] == []
 
 
 def test_the_task_is_checked(tmp_path: Path) -> None:

@@ -256,7 +256,6 @@ def test_from_the_command_line(tiny_model: Path, tmp_path: Path) -> None:
     listed = {entry["method"]: entry for entry in json.loads(command("methods", "--json", cwd=tmp_path))}
     assert list(listed)[:-1] == [name for name in registry.METHODS if name != NAME]
     assert [setting["name"] for setting in listed[NAME]["settings"]] == ["layers", "side", "learning_rate"]
-    assert "kv_scaling  Key-value scaling\n" in command("methods", cwd=tmp_path)
 
 
 class Half(Part):
