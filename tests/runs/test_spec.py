@@ -295,6 +295,7 @@ def test_templates_that_are_none(template: str) -> None:
         ({"train": None}, "train", "missing: llama_adapter has to be trained"),
         ({"adapter": ["prefix", "base"]}, "adapter", "base cannot be combined"),
         ({"adapter": "full+lora"}, "adapter", "full cannot be combined"),
+        ({"adapter": "prefix+lora+prefix"}, "adapter", "has prefix twice: an adapter can have each method once"),
         ({"adapter": []}, "adapter", "empty"),
         ({"adapter": 3}, "adapter", "a list"),
         ({"adapter": ["prefix", 3]}, "adapter[1]", "method"),

@@ -242,7 +242,8 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
         raise TransfixError(f"adapter name {name!r}: use letters, digits, - and _ only.")
     if hasattr(nn.ModuleDict(), name):
         raise TransfixError(f"adapter name {name!r}: torch's module containers keep this name for themselves.")
-    for part in parts:
+    given: tuple[object, ...] = parts
+    for part in given:
         why = unregistered(part) if isinstance(part, Part) else f"{part!r} is no adapter part"
         if why:
             known = ", ".join(kind.__name__ for kind in METHODS.values())

@@ -51,6 +51,9 @@ def as_parts(value: object) -> object:
 def _parts_fit(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     if not parts:
         raise ValueError(f"is empty (allowed: {', '.join(METHODS)}, or a list of them; base trains nothing)")
+    methods = [part.method for part in parts]
+    if twice := sorted({method for method in methods if methods.count(method) > 1}):
+        raise ValueError(f"has {', '.join(twice)} twice: an adapter can have each method once")
     for part in parts:
         if len(parts) > 1 and part.stands_alone:
             raise ValueError(f"{part.method} cannot be combined with other parts: {part.stands_alone}")

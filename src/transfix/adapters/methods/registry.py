@@ -185,10 +185,10 @@ def _checked(part: Any) -> type[Part]:
     return made
 
 
-def _stated(part: type[Part]) -> dict[str, bool]:
+def _stated(part: Any) -> dict[str, bool]:
     """What a class has to state of its method, and whether it does."""
     method, name, label, place = part.model_fields["method"].annotation, part.named(), part.label, part.implementation
-    speed: object = part.same_speed
+    speed = part.same_speed
     return {
         f'method has to be a Literal["{name}"]': get_origin(method) is Literal and get_args(method) == (name,),
         "label has to be text": isinstance(label, str) and bool(label.strip()),
