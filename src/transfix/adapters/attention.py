@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -24,15 +23,15 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 
-from transfix.adapters.architecture import KeysValues, UnsupportedModelError, body, support
+from transfix.adapters.architecture import KeysValues, UnsupportedModelError, body, stack, support
 from transfix.adapters.kernels import Columns, flash_can, joined, prefixed_flash, torch_attention
 from transfix.adapters.methods.base import AdapterLayer, SharedState
-from transfix.adapters.state import AdapterState, Snapshot
+from transfix.adapters.state import AdapterState, Forward
 from transfix.errors import TransfixError
 
 PREFIXED = "transfix_"
 BACKENDS = ("sdpa", "eager")
-SNAPSHOT = "transfix"  # the keyword under which a forward's state reaches the attention function
+FORWARD = "transfix"  # the keyword under which a forward's state reaches the layers that are computed again
 
 
 class LayerAdapters(nn.Module):
@@ -98,7 +97,7 @@ class LayerAdapters(nn.Module):
             keys, values, exists = keys[index], values[index], exists[index] & (rows >= 0)[:, None]
             visible = exists[:, None, None, :]
         in_positions = [entry[1] if entry else 0 for entry in found]
-        positions = self.state.positions
+        positions = self.state.now.positions
         if window is not None and any(in_positions) and positions is not None:
             near = _within(window, positions, in_positions, rows, keys.shape[2])
             visible = near[:, None] if visible is None else visible & near[:, None]
@@ -155,11 +154,11 @@ def attend(
 
     With `apart` the backend gets the columns by themselves, as `prefix`, so that it need not copy K and V to join them.
     """
-    here, snapshot = getattr(module, "transfix", None), kwargs.pop(SNAPSHOT, None)
-    if isinstance(here, LayerAdapters) and snapshot is not None:
-        with here.state.as_in(snapshot):
+    here, forward = getattr(module, "transfix", None), kwargs.pop(FORWARD, None)
+    if isinstance(here, LayerAdapters) and forward is not None:
+        with here.state.within(forward):
             return attend(backend, module, query, key, value, attention_mask, scaling, apart, **kwargs)
-    if not isinstance(here, LayerAdapters) or not (here.state.active or here.state.recording):
+    if not isinstance(here, LayerAdapters) or not here.state.active:
         return backend(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     key, value = here.attended(key, value)
     here.state.record(here.index, key, value)
@@ -226,12 +225,12 @@ class AdaptedAttention:
         self.state = state
         self._shared = shared
         self._base_backend = model.config._attn_implementation
-        self._hooks: list[Any] = []
-
-    @property
-    def opened(self) -> bool:
-        """Whether our attention function is selected."""
-        return bool(self._hooks)
+        self.opened = False
+        self._in_layers: list[Any] = []
+        self._hooks = [
+            self.body.register_forward_pre_hook(self._before_body, with_kwargs=True),
+            self.body.register_forward_hook(self._after_body, always_call=True),
+        ]
 
     def open(self) -> None:
         """Selects our attention function on the model.
@@ -252,18 +251,19 @@ class AdaptedAttention:
             )
         self._base_backend = backend
         self.model.set_attn_implementation(PREFIXED + backend)
-        self._hooks = [
-            self.body.register_forward_pre_hook(self._before_body, with_kwargs=True),
-            self.body.register_forward_hook(self._after_body, always_call=True),
-        ]
+        self.opened = True
 
     def close(self) -> None:
         """Gives the model its own attention function back."""
         if self.opened:
-            for hook in self._hooks:
-                hook.remove()
-            self._hooks = []
+            self.opened = False
             self.model.set_attn_implementation(self._base_backend)
+
+    def leave(self) -> None:
+        """Takes everything of ours off the body."""
+        self.close()
+        for hook in (*self._hooks, *self._in_layers):
+            hook.remove()
 
     def shift(self, batch: int, device: torch.device) -> Int[Tensor, "rows 1"] | None:
         """How many positions the tokens of each row move to the right, (B or 1, 1); `None` if none."""
@@ -276,12 +276,13 @@ class AdaptedAttention:
         Prefix keys are not rotated, so unlike in the base model absolute positions matter: with positions counted from
         the first padding token, the result would depend on the padding.
         """
-        if self.state.recording is not None:
-            return args, self._with_snapshot(kwargs, None)
-        if not self.state.active:
+        if (prompt := self.state.now).recording is not None:
+            return args, self._with_forward(kwargs, prompt)
+        forward = self.state.begin()
+        if not forward.active:
             return args, kwargs
         chosen = self.body.config._attn_implementation
-        if not str(chosen).startswith(PREFIXED):
+        if self.opened and not str(chosen).startswith(PREFIXED):
             raise TransfixError(
                 f"attn_implementation was set to {chosen!r} while an adapter is attached, which would leave its prefix "
                 "out: choose it before attach (or detach, set_attn_implementation and load_adapter)."
@@ -290,9 +291,16 @@ class AdaptedAttention:
         tokens = tokens if tokens is not None else kwargs.get("inputs_embeds")
         if tokens is None:
             return args, kwargs
-        batch, length = tokens.shape[:2]
         for shared in self._shared:
-            shared.before_forward(tokens.device, decoding=length == 1)
+            shared.before_forward(tokens.device, decoding=tokens.shape[1] == 1)
+        if self.opened:
+            kwargs = self._placed(tokens, kwargs)
+            forward.positions = kwargs.get("position_ids")
+        return args, self._with_forward(kwargs, forward)
+
+    def _placed(self, tokens: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with the positions of the tokens."""
+        batch, length = tokens.shape[:2]
         positions, mask = kwargs.get("position_ids"), kwargs.get("attention_mask")
         shift = self.shift(batch, tokens.device)
         if positions is None and isinstance(mask, Tensor) and mask.ndim == 2:
@@ -301,20 +309,38 @@ class AdaptedAttention:
             cache = kwargs.get("past_key_values")
             past = cache.get_seq_length() if cache is not None else 0
             positions = (torch.arange(length, device=tokens.device) + past)[None].expand(batch, -1)
-        if positions is not None:
-            positions = positions if shift is None else positions + shift
-            kwargs = {**kwargs, "position_ids": positions}
-        self.state.positions = positions
-        return args, self._with_snapshot(kwargs, positions)
-
-    def _with_snapshot(self, kwargs: dict[str, Any], positions: Tensor | None) -> dict[str, Any]:
-        """The arguments with this forward's state, if its activations will be recomputed."""
-        if not (torch.is_grad_enabled() and self.body.training and self.body.is_activation_checkpointing):
+        if positions is None:
             return kwargs
-        snapshot: Snapshot = replace(self.state.snapshot(), positions=positions)
-        return {**kwargs, SNAPSHOT: snapshot}
+        return {**kwargs, "position_ids": positions if shift is None else positions + shift}
+
+    def _with_forward(self, kwargs: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        """The arguments with this forward's state, if its activations will be recomputed."""
+        outside = any(shared.outside_attention for shared in self._shared)
+        if not (self.opened or outside) or not torch.is_grad_enabled():
+            return kwargs
+        if not (self.body.training and self.body.is_activation_checkpointing):
+            return kwargs
+        if outside and not self._in_layers:
+            for layer in stack(self.model):
+                self._in_layers.append(layer.register_forward_pre_hook(self._before_layer, with_kwargs=True))
+                self._in_layers.append(
+                    layer.register_forward_hook(self._after_layer, with_kwargs=True, always_call=True)
+                )
+        return {**kwargs, FORWARD: forward}
+
+    def _before_layer(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A layer that is computed again is so with the adapters of its forward."""
+        if (forward := kwargs.get(FORWARD)) is not None:
+            self.state.enter(forward)
+
+    def _after_layer(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if kwargs.get(FORWARD) is not None:
+            self.state.leave()
 
     def _after_body(self, *_: object) -> None:
+        if self.state.now.recording is not None:
+            return
+        self.state.end()
         for shared in self._shared:
             shared.after_forward()
 

@@ -102,11 +102,12 @@ class Host:
         """Takes the last traces off the model."""
         if self._hook is not None:
             self._hook.remove()
+        self.attention.leave()
         del self.model._transfix
 
     def activate(self, name: str) -> None:
         """Leaves one adapter on, for every row, until another choice is made."""
-        self.state.active, self.state.rows = (name,), None
+        self.state.default = (name,), None
         for shared in self.shared:
             shared.activate(name)
 
