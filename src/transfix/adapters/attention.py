@@ -14,7 +14,7 @@ rows, is the model's `AdapterState`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 
-from transfix.adapters.architecture import KeysValues, UnsupportedModelError, body, stack, support
+from transfix.adapters.architecture import KeysValues, UnsupportedModelError, body, support
 from transfix.adapters.kernels import Columns, flash_can, joined, prefixed_flash, torch_attention
 from transfix.adapters.methods.base import AdapterLayer, SharedState
 from transfix.adapters.state import AdapterState, Forward
@@ -32,6 +32,7 @@ from transfix.errors import TransfixError
 PREFIXED = "transfix_"
 BACKENDS = ("sdpa", "eager")
 FORWARD = "transfix"  # the keyword under which a forward's state reaches the layers that are computed again
+CHECKPOINT = "_gradient_checkpointing_func"  # where transformers keeps what computes a layer again
 
 
 class LayerAdapters(nn.Module):
@@ -215,18 +216,46 @@ def _within(
     return near | (column >= length[:, None, None])
 
 
+class Remembering:
+    """What transformers computes a layer again with, that remembers the adapters of the layer's forward.
+
+    Attributes:
+        whole: transformers' own.
+        keywords: its settings.
+    """
+
+    def __init__(self, whole: Callable[..., Any], state: AdapterState) -> None:
+        self.whole = whole
+        self.keywords: dict[str, Any] = getattr(whole, "keywords", {})
+        self._state = state
+
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
+        """`function` of the arguments, computed again in the backward pass."""
+        if torch.compiler.is_compiling():  # what is compiled computes the same again
+            return self.whole(function, *args)
+        state, forward = self._state, self._state.now
+
+        def remembered(*inputs: Any) -> Any:
+            with state.within(forward):
+                return function(*inputs)
+
+        return self.whole(remembered, *args)
+
+
 class AdaptedAttention:
     """Our attention function on a model, selected while an adapter has something on its layers."""
 
-    def __init__(self, model: PreTrainedModel, state: AdapterState, shared: Sequence[SharedState]) -> None:
-        """`shared` is what the model's methods keep once a model; it may grow."""
+    def __init__(
+        self, model: PreTrainedModel, state: AdapterState, shared: Sequence[SharedState], names: Container[str]
+    ) -> None:
+        """`shared` is what the model's methods keep once a model, `names` those of its adapters; both may change."""
         self.model = model
+        self._names = names
         self.body = body(model)
         self.state = state
         self._shared = shared
         self._base_backend = model.config._attn_implementation
         self.opened = False
-        self._in_layers: list[Any] = []
         self._hooks = [
             self.body.register_forward_pre_hook(self._before_body, with_kwargs=True),
             self.body.register_forward_hook(self._after_body, always_call=True),
@@ -262,8 +291,11 @@ class AdaptedAttention:
     def leave(self) -> None:
         """Takes everything of ours off the body."""
         self.close()
-        for hook in (*self._hooks, *self._in_layers):
+        for hook in self._hooks:
             hook.remove()
+        for module in self.body.modules():
+            if isinstance(checkpoint := getattr(module, CHECKPOINT, None), Remembering):
+                setattr(module, CHECKPOINT, checkpoint.whole)
 
     def shift(self, batch: int, device: torch.device) -> Int[Tensor, "rows 1"] | None:
         """How many positions the tokens of each row move to the right, (B or 1, 1); `None` if none."""
@@ -281,6 +313,8 @@ class AdaptedAttention:
         forward = self.state.begin()
         if not forward.active:
             return args, kwargs
+        if gone := [name for name in forward.active if name not in self._names]:
+            raise TransfixError(f"adapter {gone[0]!r} was taken off the model inside a block that uses it.")
         chosen = self.body.config._attn_implementation
         if self.opened and not str(chosen).startswith(PREFIXED):
             raise TransfixError(
@@ -315,27 +349,14 @@ class AdaptedAttention:
 
     def _with_forward(self, kwargs: dict[str, Any], forward: Forward) -> dict[str, Any]:
         """The arguments with this forward's state, if its activations will be recomputed."""
-        outside = any(shared.outside_attention for shared in self._shared)
-        if not (self.opened or outside) or not torch.is_grad_enabled():
+        if not (torch.is_grad_enabled() and self.body.training and self.body.is_activation_checkpointing):
             return kwargs
-        if not (self.body.training and self.body.is_activation_checkpointing):
-            return kwargs
-        if outside and not self._in_layers:
-            for layer in stack(self.model):
-                self._in_layers.append(layer.register_forward_pre_hook(self._before_layer, with_kwargs=True))
-                self._in_layers.append(
-                    layer.register_forward_hook(self._after_layer, with_kwargs=True, always_call=True)
-                )
-        return {**kwargs, FORWARD: forward}
-
-    def _before_layer(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A layer that is computed again is so with the adapters of its forward."""
-        if (forward := kwargs.get(FORWARD)) is not None:
-            self.state.enter(forward)
-
-    def _after_layer(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if kwargs.get(FORWARD) is not None:
-            self.state.leave()
+        if any(shared.outside_attention for shared in self._shared):
+            for module in self.body.modules():
+                checkpoint = getattr(module, CHECKPOINT, None)
+                if checkpoint is not None and not isinstance(checkpoint, Remembering):
+                    setattr(module, CHECKPOINT, Remembering(checkpoint, self.state))
+        return {**kwargs, FORWARD: forward} if self.opened else kwargs
 
     def _after_body(self, *_: object) -> None:
         if self.state.now.recording is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
+from threading import Lock
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,9 @@ from transfix.adapters.state import AdapterState
 from transfix.errors import TransfixError
 
 Shared = TypeVar("Shared", bound=SharedState)
+
+
+_CREATING = Lock()
 
 
 class Host:
@@ -34,8 +38,8 @@ class Host:
         self.model = model
         self.state = AdapterState()
         self.shared: list[SharedState] = []
-        self.attention = AdaptedAttention(model, self.state, self.shared)
         self.adapters: dict[str, tuple[Method, ...]] = {}
+        self.attention = AdaptedAttention(model, self.state, self.shared, self.adapters)
         self._held: dict[int, tuple[Layer, LayerAdapters]] = {}
         self._trained_before = {name: p.requires_grad for name, p in model.named_parameters()}
         head = model.get_output_embeddings()
@@ -48,14 +52,27 @@ class Host:
         Raises:
             TransfixError: if the model has no adapters and `create` is off.
         """
-        host = getattr(model, "_transfix", None)
-        if isinstance(host, cls):
-            return host
-        if not create:
-            raise TransfixError(f"{type(model).__name__} has no transfix adapter: call attach(model, ...) first.")
-        host = cls(model)
-        model._transfix = host  # type: ignore[assignment]
+        with _CREATING:
+            host = getattr(model, "_transfix", None)
+            if isinstance(host, cls):
+                return host
+            if not create:
+                raise TransfixError(f"{type(model).__name__} has no transfix adapter: call attach(model, ...) first.")
+            host = cls(model)
+            model._transfix = host  # type: ignore[assignment]
         return host
+
+    @contextmanager
+    def changing(self, what: str) -> Iterator[None]:
+        """Adapters are put on or taken off meanwhile, by one thread at a time.
+
+        Raises:
+            TransfixError: if another thread is running the model.
+        """
+        with self.state.changes:
+            if self.state.runs_elsewhere:
+                raise TransfixError(f"{what}: another thread is running the model; wait until its forward has ended.")
+            yield
 
     def place(self, name: str, layer: Layer, method: str, module: AdapterLayer) -> None:
         """Puts a module of an adapter on a layer, and our attention function on the model.
@@ -80,16 +97,21 @@ class Host:
             self.attention.close()
 
     def remove(self, name: str) -> None:
-        """Takes an adapter off; the one attached before it becomes the active one."""
-        for method in self.adapters[name]:
-            method.remove()
-        del self.adapters[name]
-        if self.adapters:
-            self.activate(next(reversed(self.adapters)))
-            return
-        self.leave()
-        for path, parameter in self.model.named_parameters():
-            parameter.requires_grad_(self._trained_before.get(path, parameter.requires_grad))
+        """Takes an adapter off; the one attached before it becomes the active one.
+
+        Raises:
+            TransfixError: if another thread is running the model.
+        """
+        with self.changing("detach"):
+            for method in self.adapters[name]:
+                method.remove()
+            del self.adapters[name]
+            if self.adapters:
+                self.activate(next(reversed(self.adapters)))
+                return
+            self.leave()
+            for path, parameter in self.model.named_parameters():
+                parameter.requires_grad_(self._trained_before.get(path, parameter.requires_grad))
 
     def undo(self, methods: Sequence[Method]) -> None:
         """Takes off what a failed `attach` had put on."""

@@ -2,8 +2,8 @@
 
 A choice belongs to whoever made it, not to the model: `use` sets it in the context of its caller (`contextvars`: a thread, a
 task of asyncio), and where nothing was chosen the adapter that was attached last is on. When the body begins, the choice
-becomes the state of that one forward, which its thread keeps until the body ends. So several threads can run one model at once,
-each with adapters of its own.
+becomes the state of that one forward, which its thread keeps until the body ends. So several threads can run one model at
+once, each with adapters of its own.
 """
 
 from __future__ import annotations
@@ -48,10 +48,9 @@ class Forward:
 
 
 class _Running(threading.local):
-    """The forward that runs in this thread, and what comes back after the layers that are computed again."""
+    """The forward that runs in this thread."""
 
     forward: Forward | None = None
-    before: tuple[Forward | None, ...] = ()
 
 
 class AdapterState:
@@ -59,10 +58,13 @@ class AdapterState:
 
     Attributes:
         default: what is on where nothing was chosen.
+        changes: held while adapters are put on the model or taken off; no forward begins meanwhile in another thread.
     """
 
     def __init__(self) -> None:
         self.default: Choice = ((), None)
+        self.changes = threading.RLock()
+        self._threads: set[int] = set()
         self._chosen: ContextVar[Choice | None] = ContextVar("adapters in use", default=None)
         self._running = _Running()
 
@@ -87,7 +89,7 @@ class AdapterState:
 
     @contextmanager
     def using(self, active: tuple[str, ...], rows: tuple[int, ...] | None) -> Iterator[None]:
-        """`active` and `rows` for the time of the block, in this context; also for the forward that runs here, if one does."""
+        """`active` and `rows` for the time of the block, in this context; also for the forward that runs here, if any."""
         chosen, running = self._chosen.get(), self._running.forward
         self._chosen.set((active, rows))
         if running is not None:
@@ -101,13 +103,21 @@ class AdapterState:
 
     def begin(self) -> Forward:
         """The body begins in this thread: what was chosen is the state of its forward until `end`."""
-        forward = Forward(*(self._chosen.get() or self.default))
-        self._running.forward = forward
+        with self.changes:
+            self._threads.add(threading.get_ident())
+            forward = self._running.forward = Forward(*(self._chosen.get() or self.default))
         return forward
 
     def end(self) -> None:
         """The body has ended."""
         self._running.forward = None
+        self._threads.discard(threading.get_ident())
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether a forward runs in another thread."""
+        alive = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        return not self._threads.isdisjoint(alive)
 
     @contextmanager
     def within(self, forward: Forward) -> Iterator[None]:
@@ -118,17 +128,6 @@ class AdapterState:
             yield
         finally:
             self._running.forward = before
-
-    def enter(self, forward: Forward) -> None:
-        """As `within`, until `leave`."""
-        self._running.before = (*self._running.before, self._running.forward)
-        self._running.forward = forward
-
-    def leave(self) -> None:
-        """See `enter`."""
-        if self._running.before:
-            *before, self._running.forward = self._running.before
-            self._running.before = tuple(before)
 
     def record(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keeps a layer's rotated keys and values (1, G, P, h) while a prompt runs; not again when it is recomputed."""
