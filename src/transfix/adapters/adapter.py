@@ -102,6 +102,10 @@ class Adapter:
         """
         files.fill(self.tensors(), tensors, source)
 
+    def on_by_default(self) -> None:
+        """Leaves this adapter on wherever no other choice is made."""
+        self._host.activate(self.name)
+
     def detach(self) -> None:
         """Takes the adapter off; after the last one the model is exactly what it was.
 
@@ -140,13 +144,24 @@ def attach(
         TransfixError: if `model` is no model, the name is taken, the parts do not go together or ask for more layers than
             there are.
         UnsupportedModelError: if the architecture cannot take a part; the message says which methods still work.
+        TransfixError: if another thread is running the model.
     """
     if not isinstance(model, nn.Module):
         raise TransfixError(
             f"attach: the model is a {type(model).__name__}; load it first, with transformers or with "
             "`from transfix import models; models.load(NAME).model`."
         )
-    host = Host.of(model, create=True)
+    with Host.of(model, create=True).changing("attach"):
+        adapter = _put(model, parts, name, tokenizer, seed)
+        adapter.on_by_default()
+    return adapter
+
+
+def _put(
+    model: PreTrainedModel, parts: tuple[Part, ...], name: str, tokenizer: Callable[..., Any] | None, seed: int
+) -> Adapter:
+    """`attach`, the adapter not on yet."""
+    host = Host.of(model)
     methods: list[Method] = []
     shared = list(host.shared)
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
@@ -169,7 +184,6 @@ def attach(
     host.adapters[name] = adapter.methods
     for tensor in (tensor for attached in host.adapters.values() for m in attached for tensor in m.tensors.values()):
         tensor.requires_grad_(True)
-    host.activate(name)
     return adapter
 
 
@@ -193,20 +207,22 @@ def load_adapter(
     """
     source = Path(directory)
     saved, tensors = files.read(source, model)
-    try:
-        adapter = attach(model, *(part.without_text() for part in saved.parts), name=name or saved.name)
-    except TransfixError as error:
-        raise AdapterFileError(f"{source}: {error}") from error
-    for method, part in zip(adapter.methods, saved.parts, strict=True):
-        method.part = part
-    adapter.parts = tuple(saved.parts)
-    try:
-        adapter.fill(tensors, source)
-    except AdapterFileError:
-        adapter.take_off()
-        raise
-    for method in adapter.methods:
-        method.remember()
+    with Host.of(model, create=True).changing("load_adapter"):
+        try:
+            adapter = _put(model, tuple(part.without_text() for part in saved.parts), name or saved.name, None, 0)
+        except TransfixError as error:
+            raise AdapterFileError(f"{source}: {error}") from error
+        for method, part in zip(adapter.methods, saved.parts, strict=True):
+            method.part = part
+        adapter.parts = tuple(saved.parts)
+        try:
+            adapter.fill(tensors, source)
+        except AdapterFileError:
+            adapter.take_off()
+            raise
+        for method in adapter.methods:
+            method.remember()
+        adapter.on_by_default()
     return adapter
 
 
@@ -214,8 +230,9 @@ def load_adapter(
 def use(model: PreTrainedModel, adapters: str | Sequence[str | None] | None) -> Iterator[None]:
     """Chooses adapters for the time of the block: one for every row, or one for each row of the batch.
 
-    With LoRA and activation checkpointing, `backward` belongs inside the block: PEFT's layers recompute their activations
-    with whatever adapter is on by then. Prefix methods remember.
+    The choice is the caller's, in its thread or task of asyncio: others may run the model at the same time with adapters of
+    their own. A thread begins without a choice, also inside a block: the adapter attached last is on there. What activation
+    checkpointing computes again has the adapters of its forward, wherever `backward` is called.
 
     Args:
         model: a model with adapters.

@@ -14,8 +14,7 @@ rows, is the model's `AdapterState`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -27,13 +26,14 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_
 from transfix.adapters.architecture import KeysValues, UnsupportedModelError, body, support
 from transfix.adapters.kernels import Columns, flash_can, joined, prefixed_flash, torch_attention
 from transfix.adapters.methods.base import AdapterLayer, SharedState
-from transfix.adapters.state import AdapterState, Snapshot
+from transfix.adapters.state import AdapterState, Forward
 from transfix.errors import TransfixError
 
 PREFIXED = "transfix_"
 BACKENDS = ("sdpa", "eager")
 _EMPTY = nn.ModuleDict()
-SNAPSHOT = "transfix"  # the keyword under which a forward's state reaches the attention function
+FORWARD = "transfix"  # the keyword under which a forward's state reaches the layers that are computed again
+CHECKPOINT = "_gradient_checkpointing_func"  # where transformers keeps what computes a layer again
 
 
 class LayerAdapters(nn.Module):
@@ -99,7 +99,7 @@ class LayerAdapters(nn.Module):
             keys, values, exists = keys[index], values[index], exists[index] & (rows >= 0)[:, None]
             visible = exists[:, None, None, :]
         in_positions = [entry[1] if entry else 0 for entry in found]
-        positions = self.state.positions
+        positions = self.state.now.positions
         if window is not None and any(in_positions) and positions is not None:
             near = _within(window, positions, in_positions, rows, keys.shape[2])
             visible = near[:, None] if visible is None else visible & near[:, None]
@@ -161,11 +161,11 @@ def attend(
 
     With `apart` the backend gets the columns by themselves, as `prefix`, so that it need not copy K and V to join them.
     """
-    here, snapshot = getattr(module, "transfix", None), kwargs.pop(SNAPSHOT, None)
-    if isinstance(here, LayerAdapters) and snapshot is not None:
-        with here.state.as_in(snapshot):
+    here, forward = getattr(module, "transfix", None), kwargs.pop(FORWARD, None)
+    if isinstance(here, LayerAdapters) and forward is not None:
+        with here.state.within(forward):
             return attend(backend, module, query, key, value, attention_mask, scaling, apart, **kwargs)
-    if not isinstance(here, LayerAdapters) or not (here.state.active or here.state.recording):
+    if not isinstance(here, LayerAdapters) or not here.state.active:
         return backend(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     key, value = here.attended(key, value)
     here.state.record(here.index, key, value)
@@ -222,22 +222,50 @@ def _within(
     return near | (column >= length[:, None, None])
 
 
+class Remembering:
+    """What transformers computes a layer again with, that remembers the adapters of the layer's forward.
+
+    Attributes:
+        whole: transformers' own.
+        keywords: its settings.
+    """
+
+    def __init__(self, whole: Callable[..., Any], state: AdapterState) -> None:
+        self.whole = whole
+        self.keywords: dict[str, Any] = getattr(whole, "keywords", {})
+        self._state = state
+
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
+        """`function` of the arguments, computed again in the backward pass."""
+        if torch.compiler.is_compiling():  # what is compiled computes the same again
+            return self.whole(function, *args)
+        state, forward = self._state, self._state.now
+
+        def remembered(*inputs: Any) -> Any:
+            with state.within(forward):
+                return function(*inputs)
+
+        return self.whole(remembered, *args)
+
+
 class AdaptedAttention:
     """Our attention function on a model, selected while an adapter has something on its layers."""
 
-    def __init__(self, model: PreTrainedModel, state: AdapterState, shared: Sequence[SharedState]) -> None:
-        """`shared` is what the model's methods keep once a model; it may grow."""
+    def __init__(
+        self, model: PreTrainedModel, state: AdapterState, shared: Sequence[SharedState], names: Container[str]
+    ) -> None:
+        """`shared` is what the model's methods keep once a model, `names` those of its adapters; both may change."""
         self.model = model
+        self._names = names
         self.body = body(model)
         self.state = state
         self._shared = shared
         self._base_backend = model.config._attn_implementation
-        self._hooks: list[Any] = []
-
-    @property
-    def opened(self) -> bool:
-        """Whether our attention function is selected."""
-        return bool(self._hooks)
+        self.opened = False
+        self._hooks = [
+            self.body.register_forward_pre_hook(self._before_body, with_kwargs=True),
+            self.body.register_forward_hook(self._after_body, always_call=True),
+        ]
 
     def open(self) -> None:
         """Selects our attention function on the model.
@@ -258,18 +286,22 @@ class AdaptedAttention:
             )
         self._base_backend = backend
         self.model.set_attn_implementation(PREFIXED + backend)
-        self._hooks = [
-            self.body.register_forward_pre_hook(self._before_body, with_kwargs=True),
-            self.body.register_forward_hook(self._after_body, always_call=True),
-        ]
+        self.opened = True
 
     def close(self) -> None:
         """Gives the model its own attention function back."""
         if self.opened:
-            for hook in self._hooks:
-                hook.remove()
-            self._hooks = []
+            self.opened = False
             self.model.set_attn_implementation(self._base_backend)
+
+    def leave(self) -> None:
+        """Takes everything of ours off the body."""
+        self.close()
+        for hook in self._hooks:
+            hook.remove()
+        for module in self.body.modules():
+            if isinstance(checkpoint := getattr(module, CHECKPOINT, None), Remembering):
+                setattr(module, CHECKPOINT, checkpoint.whole)
 
     def shift(self, batch: int, device: torch.device) -> Int[Tensor, "rows 1"] | None:
         """How many positions the tokens of each row move to the right, (B or 1, 1); `None` if none."""
@@ -282,12 +314,15 @@ class AdaptedAttention:
         Prefix keys are not rotated, so unlike in the base model absolute positions matter: with positions counted from
         the first padding token, the result would depend on the padding.
         """
-        if self.state.recording is not None:
-            return args, self._with_snapshot(kwargs, None)
-        if not self.state.active:
+        if (prompt := self.state.now).recording is not None:
+            return args, self._with_forward(kwargs, prompt)
+        forward = self.state.begin()
+        if not forward.active:
             return args, kwargs
+        if gone := [name for name in forward.active if name not in self._names]:
+            raise TransfixError(f"adapter {gone[0]!r} was taken off the model inside a block that uses it.")
         chosen = self.body.config._attn_implementation
-        if not str(chosen).startswith(PREFIXED):
+        if self.opened and not str(chosen).startswith(PREFIXED):
             raise TransfixError(
                 f"attn_implementation was set to {chosen!r} while an adapter is attached, which would leave its prefix "
                 "out: choose it before attach (or detach, set_attn_implementation and load_adapter)."
@@ -296,9 +331,16 @@ class AdaptedAttention:
         tokens = tokens if tokens is not None else kwargs.get("inputs_embeds")
         if tokens is None:
             return args, kwargs
-        batch, length = tokens.shape[:2]
         for shared in self._shared:
-            shared.before_forward(tokens.device, decoding=length == 1)
+            shared.before_forward(tokens.device, decoding=tokens.shape[1] == 1)
+        if self.opened:
+            kwargs = self._placed(tokens, kwargs)
+            forward.positions = kwargs.get("position_ids")
+        return args, self._with_forward(kwargs, forward)
+
+    def _placed(self, tokens: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with the positions of the tokens."""
+        batch, length = tokens.shape[:2]
         positions, mask = kwargs.get("position_ids"), kwargs.get("attention_mask")
         shift = self.shift(batch, tokens.device)
         if positions is None and isinstance(mask, Tensor) and mask.ndim == 2:
@@ -307,20 +349,25 @@ class AdaptedAttention:
             cache = kwargs.get("past_key_values")
             past = cache.get_seq_length() if cache is not None else 0
             positions = (torch.arange(length, device=tokens.device) + past)[None].expand(batch, -1)
-        if positions is not None:
-            positions = positions if shift is None else positions + shift
-            kwargs = {**kwargs, "position_ids": positions}
-        self.state.positions = positions
-        return args, self._with_snapshot(kwargs, positions)
+        if positions is None:
+            return kwargs
+        return {**kwargs, "position_ids": positions if shift is None else positions + shift}
 
-    def _with_snapshot(self, kwargs: dict[str, Any], positions: Tensor | None) -> dict[str, Any]:
+    def _with_forward(self, kwargs: dict[str, Any], forward: Forward) -> dict[str, Any]:
         """The arguments with this forward's state, if its activations will be recomputed."""
         if not (torch.is_grad_enabled() and self.body.training and self.body.is_activation_checkpointing):
             return kwargs
-        snapshot: Snapshot = replace(self.state.snapshot(), positions=positions)
-        return {**kwargs, SNAPSHOT: snapshot}
+        if any(shared.outside_attention for shared in self._shared):
+            for module in self.body.modules():
+                checkpoint = getattr(module, CHECKPOINT, None)
+                if checkpoint is not None and not isinstance(checkpoint, Remembering):
+                    setattr(module, CHECKPOINT, Remembering(checkpoint, self.state))
+        return {**kwargs, FORWARD: forward} if self.opened else kwargs
 
     def _after_body(self, *_: object) -> None:
+        if self.state.now.recording is not None:
+            return
+        self.state.end()
         for shared in self._shared:
             shared.after_forward()
 

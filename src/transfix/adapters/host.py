@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
+from threading import Lock
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,9 @@ from transfix.adapters.state import AdapterState
 from transfix.errors import TransfixError
 
 Shared = TypeVar("Shared", bound=SharedState)
+
+
+_CREATING = Lock()
 
 
 class Host:
@@ -34,8 +38,8 @@ class Host:
         self.model = model
         self.state = AdapterState()
         self.shared: list[SharedState] = []
-        self.attention = AdaptedAttention(model, self.state, self.shared)
         self.adapters: dict[str, tuple[Method, ...]] = {}
+        self.attention = AdaptedAttention(model, self.state, self.shared, self.adapters)
         self._held: dict[int, tuple[Layer, LayerAdapters]] = {}
         self._trained_before = {name: p.requires_grad for name, p in model.named_parameters()}
         head = model.get_output_embeddings()
@@ -48,14 +52,27 @@ class Host:
         Raises:
             TransfixError: if the model has no adapters and `create` is off.
         """
-        host = getattr(model, "_transfix", None)
-        if isinstance(host, cls):
-            return host
-        if not create:
-            raise TransfixError(f"{type(model).__name__} has no transfix adapter: call attach(model, ...) first.")
-        host = cls(model)
-        model._transfix = host  # type: ignore[assignment]
+        with _CREATING:
+            host = getattr(model, "_transfix", None)
+            if isinstance(host, cls):
+                return host
+            if not create:
+                raise TransfixError(f"{type(model).__name__} has no transfix adapter: call attach(model, ...) first.")
+            host = cls(model)
+            model._transfix = host  # type: ignore[assignment]
         return host
+
+    @contextmanager
+    def changing(self, what: str) -> Iterator[None]:
+        """Adapters are put on or taken off meanwhile, by one thread at a time.
+
+        Raises:
+            TransfixError: if another thread is running the model.
+        """
+        with self.state.changes:
+            if self.state.runs_elsewhere:
+                raise TransfixError(f"{what}: another thread is running the model; wait until its forward has ended.")
+            yield
 
     def place(self, name: str, layer: Layer, method: str, module: AdapterLayer) -> None:
         """Puts a module of an adapter on a layer, and our attention function on the model.
@@ -80,8 +97,12 @@ class Host:
             self.attention.close()
 
     def remove(self, name: str) -> None:
-        """Takes an adapter off, all of it even if a part fails; the one attached before it becomes the active one."""
-        with ExitStack() as rest:
+        """Takes an adapter off, all of it even if a part fails; the one attached before it becomes the active one.
+
+        Raises:
+            TransfixError: if another thread is running the model.
+        """
+        with self.changing("detach"), ExitStack() as rest:
             rest.callback(self._without, name)
             for method in reversed(self.adapters[name]):
                 rest.callback(method.remove)
@@ -113,11 +134,12 @@ class Host:
         """Takes the last traces off the model."""
         if self._hook is not None:
             self._hook.remove()
+        self.attention.leave()
         del self.model._transfix
 
     def activate(self, name: str) -> None:
         """Leaves one adapter on, for every row, until another choice is made."""
-        self.state.active, self.state.rows = (name,), None
+        self.state.default = (name,), None
         for shared in self.shared:
             shared.activate(name)
 

@@ -1,10 +1,18 @@
-"""Which adapters are on, for which rows of the batch: what the attention function and the methods ask during a forward."""
+"""Which adapters are on, for which rows of the batch: what the attention function and the methods ask during a forward.
+
+A choice belongs to whoever made it, not to the model: `use` sets it in the context of its caller (`contextvars`: a thread, a
+task of asyncio), and where nothing was chosen the adapter that was attached last is on. When the body begins, the choice
+becomes the state of that one forward, which its thread keeps until the body ends. So several threads can run one model at
+once, each with adapters of its own.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Int
@@ -13,69 +21,119 @@ from torch import Tensor
 from transfix.adapters.architecture import KeysValues
 from transfix.errors import TransfixError
 
+Choice = tuple[tuple[str, ...], tuple[int, ...] | None]
+"""The names of the adapters in use, and for each row its index into them; see `Forward`."""
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+
+@dataclass(slots=True)
+class Forward:
     """What one forward runs with.
 
-    Travels with it through the layers where activations will be recomputed: by then other adapters may be in use, or
-    another batch may have been seen.
-    """
-
-    active: tuple[str, ...]
-    rows: tuple[int, ...] | None
-    positions: Int[Tensor, "batch tokens"] | None
-    recorded: dict[tuple[str, int], KeysValues]
-    recording: str | None
-
-
-class AdapterState:
-    """The state of a model's adapters.
+    Travels with it through the layers where activations will be recomputed: by then another forward may run in this thread,
+    or it is another thread that recomputes.
 
     Attributes:
         active: the names of the adapters in use.
         rows: for each row of the batch its index into `active` (-1: the base model); `None` if all rows use the first.
-        positions: of the tokens of the forward that runs, (B, T), where they are known.
+        positions: of the tokens, (B, T), where they are known.
         recording: the adapter whose soft prompt is being run, if any.
         recorded: keys and values (G, P, h) of the soft prompts that were run, by adapter and layer.
     """
 
+    active: tuple[str, ...]
+    rows: tuple[int, ...] | None
+    positions: Int[Tensor, "batch tokens"] | None = None
+    recording: str | None = None
+    recorded: dict[tuple[str, int], KeysValues] = field(default_factory=dict)
+
+
+class _Running(threading.local):
+    """The forward that runs in this thread."""
+
+    forward: Forward | None = None
+
+
+class AdapterState:
+    """The state of a model's adapters, as whoever asks sees it.
+
+    Attributes:
+        default: what is on where nothing was chosen.
+        changes: held while adapters are put on the model or taken off; no forward begins meanwhile in another thread.
+    """
+
     def __init__(self) -> None:
-        self.active: tuple[str, ...] = ()
-        self.rows: tuple[int, ...] | None = None
-        self.positions: Int[Tensor, "batch tokens"] | None = None
-        self.recording: str | None = None
-        self.recorded: dict[tuple[str, int], KeysValues] = {}
+        self.default: Choice = ((), None)
+        self.changes = threading.RLock()
+        self._threads: set[int] = set()
+        self._chosen: ContextVar[Choice | None] = ContextVar("adapters in use", default=None)
+        self._running = _Running()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A copy of a model has the same adapter on, and nothing of what runs."""
+        return _with_default, (self.default,)
+
+    @property
+    def now(self) -> Forward:
+        """The forward that runs here, or what one would begin with."""
+        return self._running.forward or Forward(*(self._chosen.get() or self.default))
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """See `Forward`."""
+        return self.now.active
+
+    @property
+    def rows(self) -> tuple[int, ...] | None:
+        """See `Forward`."""
+        return self.now.rows
 
     @contextmanager
     def using(self, active: tuple[str, ...], rows: tuple[int, ...] | None) -> Iterator[None]:
-        """`active` and `rows` for the time of the block."""
-        before = self.active, self.rows
-        self.active, self.rows = active, rows
+        """`active` and `rows` for the time of the block, in this context; also for the forward that runs here, if any."""
+        chosen, running = self._chosen.get(), self._running.forward
+        self._chosen.set((active, rows))
+        if running is not None:
+            self._running.forward = replace(running, active=active, rows=rows)
         try:
             yield
         finally:
-            self.active, self.rows = before
+            self._chosen.set(chosen)  # not by its token: a generator may be closed in another context
+            if running is not None:
+                self._running.forward = running
 
-    def snapshot(self) -> Snapshot:
-        """The state as it is now."""
-        return Snapshot(self.active, self.rows, self.positions, self.recorded, self.recording)
+    def begin(self) -> Forward:
+        """The body begins in this thread: what was chosen is the state of its forward until `end`."""
+        with self.changes:
+            self._threads.add(threading.get_ident())
+            forward = self._running.forward = Forward(*(self._chosen.get() or self.default))
+        return forward
+
+    def end(self) -> None:
+        """The body has ended."""
+        self._running.forward = None
+        self._threads.discard(threading.get_ident())
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether a forward runs in another thread."""
+        alive = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        return not self._threads.isdisjoint(alive)
 
     @contextmanager
-    def as_in(self, past: Snapshot) -> Iterator[None]:
-        """The state of an earlier forward, for the time of the block."""
-        now = self.positions, self.recorded, self.recording
-        self.positions, self.recorded, self.recording = past.positions, past.recorded, past.recording
+    def within(self, forward: Forward) -> Iterator[None]:
+        """The state of an earlier forward, or of one within the one that runs, for the time of the block."""
+        before = self._running.forward
+        self._running.forward = forward
         try:
-            with self.using(past.active, past.rows):
-                yield
+            yield
         finally:
-            self.positions, self.recorded, self.recording = now
+            self._running.forward = before
 
     def record(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keeps a layer's rotated keys and values (1, G, P, h) while a prompt runs; not again when it is recomputed."""
-        if self.recording is not None:
-            self.recorded.setdefault((self.recording, layer), (key[0], value[0]))
+        now = self.now
+        if now.recording is not None:
+            now.recorded.setdefault((now.recording, layer), (key[0], value[0]))
 
     def row_indices(self, batch: int) -> list[int] | None:
         """For each row of a batch its index into `active`; beams and several returned sequences repeat their row's.
@@ -83,11 +141,12 @@ class AdapterState:
         Raises:
             TransfixError: if the batch is no multiple of the rows that were named.
         """
-        if self.rows is None:
+        rows = self.now.rows
+        if rows is None:
             return None
-        if batch % len(self.rows):
-            raise TransfixError(f"adapters were chosen for {len(self.rows)} rows, but the batch has {batch}.")
-        return [number for number in self.rows for _ in range(batch // len(self.rows))]
+        if batch % len(rows):
+            raise TransfixError(f"adapters were chosen for {len(rows)} rows, but the batch has {batch}.")
+        return [number for number in rows for _ in range(batch // len(rows))]
 
     def row_index(self, batch: int, device: torch.device) -> Int[Tensor, " batch"] | None:
         """`row_indices` as a tensor."""
@@ -100,7 +159,13 @@ class AdapterState:
         Raises:
             TransfixError: if the batch is no multiple of the rows that were named.
         """
-        index = self.row_indices(batch)
+        index, active = self.row_indices(batch), self.now.active
         if index is None:
-            return [self.active[0] if self.active else None] * batch
-        return [None if number < 0 else self.active[number] for number in index]
+            return [active[0] if active else None] * batch
+        return [None if number < 0 else active[number] for number in index]
+
+
+def _with_default(default: Choice) -> AdapterState:
+    state = AdapterState()
+    state.default = default
+    return state

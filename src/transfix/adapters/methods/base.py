@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -83,8 +83,12 @@ class SharedState:
 
     Attributes:
         model: the model.
-        state: which adapters are on.
+        state: which adapters are on, as each thread sees it: what is computed in a forward asks it then.
+        outside_attention: whether it has something in the layers outside the attention function, so that layers which are
+            computed again must know what their forward ran with.
     """
+
+    outside_attention: ClassVar[bool] = False
 
     def __init__(self, model: PreTrainedModel, state: AdapterState) -> None:
         self.model = model

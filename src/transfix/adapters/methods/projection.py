@@ -54,9 +54,10 @@ class ProjectedPrefix(nn.Module):
         stamp = _stamp(weights, dtype)
         if stamp is None:
             return self._projected(dtype)
-        if not decoding or self.kept is None or self.kept[0] != stamp:
-            self.kept = (stamp, self._projected(dtype))
-        return self.kept[1]
+        kept = self.kept  # another thread may put its own in place
+        if not decoding or kept is None or kept[0] != stamp:
+            kept = self.kept = (stamp, self._projected(dtype))
+        return kept[1]
 
     def _projected(self, dtype: torch.dtype) -> KeysValues:
         source, norm = self._frozen

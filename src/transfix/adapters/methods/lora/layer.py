@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from transfix.adapters.architecture import Layer, device_of, offloaded, projections
 from transfix.adapters.methods.base import Method, SharedState, Site, chosen_layers, place_of
+from transfix.adapters.methods.lora.choosing import let_forward_choose
 from transfix.adapters.methods.lora.config import LoRA
 from transfix.adapters.start_values import StartValues
 from transfix.adapters.state import AdapterState
@@ -55,6 +55,8 @@ class LoRAMethod(Method):
 
 class PeftLayers(SharedState):
     """PEFT's LoRA layers on one model, under the names of our adapters; the state knows which rows use which."""
+
+    outside_attention = True
 
     def __init__(self, model: PreTrainedModel, state: AdapterState) -> None:
         super().__init__(model, state)
@@ -96,6 +98,7 @@ class PeftLayers(SharedState):
             layer.train(
                 self.model.training
             )  # new modules are in training mode, and would drop out in a model that is not
+            let_forward_choose(layer, self.state)
         found, own = {}, re.compile(rf"(\.lora_[AB])\.{name}\.")  # not just the name: a module may be called so
         for path, parameter in self.model.named_parameters():
             if own.search(path):
@@ -134,57 +137,8 @@ class PeftLayers(SharedState):
         if hasattr(self.model, "peft_config"):
             del self.model.peft_config
 
-    @contextmanager
-    def using(self, rows: Sequence[str | None]) -> Iterator[None]:
-        """Switches on the named adapters: one for the whole batch, or one a row (`None`: the base model).
-
-        PEFT's own context for rows is not used: it refuses training, does not know that generation repeats rows for
-        beams, and leaves its hooks behind when an exception passes.
-        """
-        if self._tuner is None:
-            yield
-            return
-        named = [name if name in self._names else None for name in rows]
-        flags = self._flags()
-        before = [(layer, layer.active_adapters, layer.disable_adapters) for layer in self._layers()]
-        with ExitStack() as stack:
-            if len(set(named)) <= 1:
-                self._switch(named[0] if named else None)
-            else:
-                self._switch(next(name for name in named if name is not None))
-                for layer in self._layers():
-                    stack.callback(layer.register_forward_pre_hook(self._choose, with_kwargs=True).remove)
-            _restore(flags)
-            try:
-                yield
-            finally:
-                for layer, active, disabled in before:
-                    layer.set_adapter(active)
-                    layer._disable_adapters = disabled
-                _restore(flags)
-
-    def activate(self, name: str | None) -> None:
-        """Leaves one adapter on, for good."""
-        if self._tuner is not None:
-            flags = self._flags()
-            self._switch(name if name in self._names else None)
-            _restore(flags)
-
-    def _choose(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Tells a LoRA layer each row's adapter."""
-        return args, {
-            **kwargs,
-            "adapter_names": [name or "__base__" for name in self.state.row_names(args[0].shape[0])],
-        }
-
     def _flags(self) -> dict[nn.Parameter, bool]:
         return {p: p.requires_grad for layer in self._layers() for p in layer.parameters()}
-
-    def _switch(self, name: str | None) -> None:
-        for layer in self._layers():
-            layer._disable_adapters = name is None
-            if name is not None:
-                layer.set_adapter([name])
 
     def _path_of(self, layer: nn.Module) -> str:
         paths: Iterator[str] = (path for path, module in self.model.named_modules() if module is layer)

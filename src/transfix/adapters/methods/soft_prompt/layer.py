@@ -7,12 +7,12 @@ alone (a batch of one, P tokens) instead of once per row: each layer's keys and 
 the rows' tokens, moved to positions P, P+1, ..., attend to them. The result is that of prepending E to every row; the
 input, the output and the cache keep their shapes, so generation and training loops see an ordinary model.
 
-    before the body runs     `PromptPass.before_forward` runs it on E; `AdapterState.recording` (`adapters/state.py`) is set
+    before the body runs     `PromptPass.before_forward` runs it on E, within a `Forward` that is `recording` (`state.py`)
     in every layer of that   `attend` (`adapters/attention.py`) hands K_E, V_E to `AdapterState.record`, after other parts of
                              the adapter have changed them (`attended`)
     in the rows' forward     `SoftPromptLayer.columns` gives them back, to stand before the layer's own K and V
 
-A forward that will be recomputed (activation checkpointing) takes what was recorded with it, in its `Snapshot` (`state.py`).
+A forward that will be recomputed (activation checkpointing) takes what was recorded with it, in its `Forward`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from transfix.adapters.architecture import KeysValues, UnsupportedModelError, em
 from transfix.adapters.methods.base import AdapterLayer, Method, SharedState, Site
 from transfix.adapters.methods.soft_prompt.config import SoftPrompt
 from transfix.adapters.start_values import StartValues, fill
-from transfix.adapters.state import AdapterState
+from transfix.adapters.state import AdapterState, Forward
 from transfix.errors import TransfixError
+
+Recorded = dict[tuple[str, int], KeysValues]
 
 
 class PromptEmbedding(nn.Module):
@@ -54,7 +56,8 @@ class SoftPromptLayer(AdapterLayer):
     def columns(self, dtype: torch.dtype, decoding: bool) -> KeysValues | None:
         """[K_E ; ·], [V_E ; ·]; `None` while a prompt is run."""
         state, name, index = self._recorded_at
-        return state.recorded.get((name, index)) if state.recording is None else None
+        now = state.now
+        return now.recorded.get((name, index)) if now.recording is None else None
 
 
 class PromptPass(SharedState):
@@ -68,32 +71,37 @@ class PromptPass(SharedState):
         super().__init__(model, state)
         self.body = architecture.body(model)
         self.prompts: dict[str, PromptEmbedding] = {}
-        self._stamp: tuple[object, ...] | None = None
+        self._kept: dict[str, tuple[object, Recorded]] = {}
 
     def before_forward(self, device: torch.device, decoding: bool) -> None:
-        """Records the prompts of the active adapters.
+        """Records the prompts of the active adapters for the forward that begins.
 
-        Skipped while `decoding` token by token with gradients off and no weight changed since (see `ProjectedPrefix`).
+        While `decoding` token by token with gradients off, those are taken that an earlier forward has recorded, unless a
+        weight has changed since (see `ProjectedPrefix`).
         """
-        names = [name for name in self.state.active if name in self.prompts]
-        stamp = self._current_stamp(names)
-        if decoding and stamp is not None and stamp == self._stamp:
-            return
-        self.state.recorded, self._stamp = {}, None
+        forward = self.state.now
+        names = [name for name in forward.active if name in self.prompts]
+        versions = self._versions() if names else None
         for name in names:
-            prompt = self.prompts[name]
-            dtype = embedding_table(self.body).dtype
-            positions = torch.arange(prompt.tokens, device=device)[None]
-            with self.state.using((name,), None), self._recording(name):
-                self.body(
-                    inputs_embeds=prompt.embedding.to(device, dtype)[None], position_ids=positions, use_cache=False
-                )
-        self._stamp = stamp  # when all are there: a pass that failed midway is no prompt
+            kept = self._kept.get(name)
+            if kept is None or not decoding or versions is None or kept[0] != versions:
+                recorded = self._recorded(name, device)
+                if versions is None:
+                    self._kept.pop(name, None)
+                else:
+                    self._kept[name] = versions, recorded
+            else:
+                recorded = kept[1]
+            forward.recorded |= recorded
 
-    def after_forward(self) -> None:
-        """Lets go of what only this forward could use, its autograd graph with it."""
-        if self.state.recording is None and self._stamp is None:
-            self.state.recorded = {}
+    def _recorded(self, name: str, device: torch.device) -> Recorded:
+        """A prompt's keys and values of every layer."""
+        prompt, run = self.prompts[name], Forward((name,), None, recording=name)
+        dtype = embedding_table(self.body).dtype
+        positions = torch.arange(prompt.tokens, device=device)[None]
+        with self.state.within(run), _without_reentrant_checkpoints(self.body):
+            self.body(inputs_embeds=prompt.embedding.to(device, dtype)[None], position_ids=positions, use_cache=False)
+        return run.recorded
 
     def shift(self, batch: int, device: torch.device) -> Int[Tensor, "rows 1"] | None:
         """Its prompt's length for each row, (B or 1, 1); `None` if no active adapter has one."""
@@ -107,30 +115,28 @@ class PromptPass(SharedState):
     def forget(self, name: str) -> None:
         """Lets go of an adapter's prompt."""
         self.prompts.pop(name, None)
-        self.state.recorded, self._stamp = {}, None
+        self._kept.pop(name, None)
 
-    def _current_stamp(self, names: list[str]) -> tuple[object, ...] | None:
+    def _versions(self) -> tuple[object, ...] | None:
         if torch.is_grad_enabled() or self.model.training:
             return None
         try:
-            versions = tuple((p.data_ptr(), p._version) for p in self.model.parameters())
+            return tuple((p.data_ptr(), p._version) for p in self.model.parameters())
         except RuntimeError:  # inference tensors keep no version
             return None
-        return (tuple(names), versions)
 
-    @contextmanager
-    def _recording(self, name: str) -> Iterator[None]:
-        """Reentrant activation checkpointing is off meanwhile: it would record keys and values that have no gradient."""
-        flagged = [m for m in self.body.modules() if getattr(m, "gradient_checkpointing", False) and _reentrant(m)]
-        self.state.recording = name
+
+@contextmanager
+def _without_reentrant_checkpoints(body: nn.Module) -> Iterator[None]:
+    """Reentrant activation checkpointing is off meanwhile: it would record keys and values that have no gradient."""
+    flagged = [m for m in body.modules() if getattr(m, "gradient_checkpointing", False) and _reentrant(m)]
+    for module in flagged:
+        setattr(module, "gradient_checkpointing", False)  # noqa: B010
+    try:
+        yield
+    finally:
         for module in flagged:
-            setattr(module, "gradient_checkpointing", False)  # noqa: B010
-        try:
-            yield
-        finally:
-            self.state.recording = None
-            for module in flagged:
-                setattr(module, "gradient_checkpointing", True)  # noqa: B010
+            setattr(module, "gradient_checkpointing", True)  # noqa: B010
 
 
 class SoftPromptMethod(Method):

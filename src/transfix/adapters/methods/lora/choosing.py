@@ -1,0 +1,57 @@
+"""PEFT's layers keep the adapter that is on in an attribute, for whoever calls next; ours ask what the forward runs with."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from torch import Tensor
+
+from transfix.adapters.state import AdapterState
+
+
+def let_forward_choose(layer: Any, state: AdapterState) -> None:
+    """From now on a LoRA layer computes with the adapters that are on in its forward, for all rows or row by row.
+
+    What PEFT would do for rows is not used: it refuses training, does not know that generation repeats rows for beams, and
+    leaves its hooks behind when an exception passes.
+    """
+    if not hasattr(layer, "transfix_state"):
+        layer.__class__ = _choosing(type(layer))
+        layer.transfix_state = state
+
+
+@cache
+def _choosing(kind: type) -> type:
+    """A subclass of one of PEFT's kinds of layer, called like it."""
+
+    class Choosing(kind):  # type: ignore[valid-type, misc]
+        transfix_state: AdapterState
+
+        @property
+        def disable_adapters(self) -> bool:
+            return not any(name in self.lora_A for name in self.transfix_state.active)
+
+        @property
+        def active_adapters(self) -> list[str]:
+            return [name for name in self.transfix_state.active if name in self.lora_A]
+
+        @property
+        def active_adapter(self) -> list[str]:
+            return self.active_adapters
+
+        def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if self.transfix_state.rows is not None:
+                kwargs["adapter_names"] = [name or "__base__" for name in self.transfix_state.row_names(x.shape[0])]
+            result: Tensor = super().forward(x, *args, **kwargs)
+            return result
+
+        def __reduce_ex__(self, protocol: Any) -> tuple[object, ...]:
+            return _empty, (kind,), self.__getstate__()
+
+    Choosing.__name__, Choosing.__qualname__, Choosing.__module__ = kind.__name__, kind.__qualname__, kind.__module__
+    return Choosing
+
+
+def _empty(kind: type) -> Any:
+    return _choosing(kind).__new__(_choosing(kind))
