@@ -38,6 +38,7 @@ def test_both_find_the_same_predictions(path: Path) -> None:
     assert there == Run(path).predicted() == [("xnli", "deu_Latn"), ("xnli", "swh_Latn")]
     names = ["spec.yaml", "environment.json", "training.json"]
     names += [f"predictions/xnli/{code}.parquet" for _, code in there]
+    names.append("calibration/xnli.json")
     assert records.sources(path) == [path / name for name in names]
 
 
