@@ -12,6 +12,7 @@ from .sharing import mask_dtype as mask_dtype
 from .sharing import shared as shared
 from .tensors import Batch as Batch
 from .tensors import collate as collate
+from .tokens import ROWS as ROWS
 from .tokens import rows_of as rows_of
 from .tokens import sortable as sortable
 from .trees import TokenSequence as TokenSequence
