@@ -8,6 +8,7 @@ from .logits import target_logits as target_logits
 from .logits import word_logits as word_logits
 from .plan import evaluation_batches as evaluation_batches
 from .plan import training_steps as training_steps
+from .rotation import forget_lengths as forget_lengths
 from .sharing import mask_dtype as mask_dtype
 from .sharing import shared as shared
 from .tensors import Batch as Batch

@@ -120,13 +120,14 @@ class Session:
         loaded, settings = self.load(), settings or InferenceSettings()
         prompts = [settings.shots + task.prompt(example) for example in examples]
         ahead = sum(part.input_tokens for part in self.run.spec.adapter)
-        longest = _longest(loaded, task, settings, ahead)
+        written = 0 if task.kind == "choice" else settings.max_new_tokens or task.prompt_template.max_new_tokens
+        most = longest(loaded, settings.max_tokens, written, ahead)
         reader = reader_of(loaded)
         if task.kind != "choice":
-            return _generated(loaded, reader, task, examples, prompts, advance, settings, longest)
+            return _generated(loaded, reader, task, examples, prompts, advance, settings, most)
         if task.prompt_template.scoring == "likelihood":
-            return _likeliest(loaded, reader, task, examples, prompts, advance, longest)
-        return _chosen(loaded, reader, task, examples, prompts, advance, longest)
+            return _likeliest(loaded, reader, task, examples, prompts, advance, most)
+        return _chosen(loaded, reader, task, examples, prompts, advance, most)
 
 
 def reader_of(loaded: LoadedModel) -> Reader:
@@ -163,20 +164,32 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _longest(loaded: LoadedModel, task: Task, settings: InferenceSettings, ahead: int) -> int | None:
-    """How many tokens a prompt may have: what was asked for, and no more than the model can read after a soft prompt."""
-    reads = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    room = None
-    if isinstance(reads, int):
-        answer = 0 if task.kind == "choice" else settings.max_new_tokens or task.prompt_template.max_new_tokens
-        room = reads - ahead - answer
-        if room < 8:
-            raise TransfixError(
-                f"the model reads {reads} tokens, which leaves no room for a prompt beside {ahead} of a soft prompt and "
-                f"{answer} of an answer: lower max_new_tokens."
-            )
-    limits = [limit for limit in (settings.max_tokens, room) if isinstance(limit, int)]
-    return min(limits, default=None)
+def longest(loaded: LoadedModel, wanted: int | None, written: int, ahead: int) -> int | None:
+    """How many tokens a prompt may have: what was asked for, and no more than the model can read.
+
+    Args:
+        loaded: the model.
+        wanted: what was asked for.
+        written: tokens that are generated behind the prompt; 0 if nothing is.
+        ahead: tokens of a soft prompt before it.
+
+    Raises:
+        TransfixError: there is no room for a prompt.
+    """
+    from transfix.models import reach
+
+    config = loaded.model.config
+    # rows are generated together, and a soft prompt is read by itself: neither goes beyond the original length
+    reads = reach.generated(config) if written or ahead else reach.reads(config)
+    if reads is None:
+        return wanted
+    room = reads - ahead - written
+    if room < 8:
+        raise TransfixError(
+            f"the model reads {reads} tokens, which leaves no room for a prompt beside {ahead} of a soft prompt and "
+            f"{written} of an answer: lower max_new_tokens."
+        )
+    return room if wanted is None else min(wanted, room)
 
 
 def _chosen(
@@ -186,7 +199,7 @@ def _chosen(
     examples: Sequence[Example],
     prompts: Sequence[str],
     advance: OnProgress | None,
-    longest: int | None,
+    most: int | None,
 ) -> list[Answer]:
     """The class whose label word, one token, is the likeliest."""
     import torch
@@ -197,7 +210,7 @@ def _chosen(
     tokenizer: Any = loaded.tokenizer
     words = tasks.check_verbaliser(task, tokenizer, examples[:3])
     merged = set(tasks.merged_words(reader, prompts, tasks.label_words(task, examples[:1]), words))
-    encoded = batches.encode(reader, prompts, longest)
+    encoded = batches.encode(reader, prompts, most)
     scores = score_choices(loaded.model, encoded, torch.tensor(list(words.values())), tokenizer.pad_token_id, advance)
     offered = torch.tensor([task.offered(example) for example in examples])
     if not bool(offered.all()):
@@ -215,7 +228,7 @@ def _likeliest(
     examples: Sequence[Example],
     prompts: Sequence[str],
     advance: OnProgress | None,
-    longest: int | None,
+    most: int | None,
 ) -> list[Answer]:
     """The class whose continuation, of any length, is the likeliest; of those that are on offer for the row."""
     from transfix.batches import ROWS, cut
@@ -233,7 +246,7 @@ def _likeliest(
     truncated, merged = [False] * len(examples), [False] * len(examples)
     pairs = (pair for start in range(0, len(asked), ROWS) for pair in reader.continued(asked[start : start + ROWS]))
     for (row, _), found in zip(owners, pairs, strict=True):
-        shorter = cut(found.context, None if longest is None else max(1, longest - found.reads))
+        shorter = cut(found.context, None if most is None else max(1, most - found.reads))
         truncated[row] |= shorter.truncated
         merged[row] |= found.merged
         continuations.append(((*shorter.tokens, *found.target), found.reads))
@@ -278,13 +291,13 @@ def _generated(
     prompts: Sequence[str],
     advance: OnProgress | None,
     settings: InferenceSettings,
-    longest: int | None,
+    most: int | None,
 ) -> list[Answer]:
     """Texts, judged."""
     from transfix import batches
     from transfix.evaluation.generation import Decoding, generate
 
-    encoded = batches.encode(reader, [tasks.open_prompt(prompt) for prompt in prompts], longest)
+    encoded = batches.encode(reader, [tasks.open_prompt(prompt) for prompt in prompts], most)
     texts: dict[int, tuple[str, str]] = {}
     by_stops: dict[tuple[str, ...], list[int]] = {}
     for row, example in enumerate(examples):

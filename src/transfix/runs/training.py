@@ -51,7 +51,8 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
         raise TransfixError(f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development.")
     loaded = answering.load_model(spec)
     model, tokenizer = loaded.model, loaded.tokenizer
-    encoded = encode_rows(loaded, task, rows, settings.max_tokens)
+    ahead = sum(part.input_tokens for part in spec.adapter)
+    encoded = encode_rows(loaded, task, rows, settings.max_tokens, ahead)
     if encoded.merged:
         display.say(answering.merged_said(settings.task, encoded.merged, len(rows), spec.model))
     adapter = adapters.attach(model, *spec.adapter, tokenizer=tokenizer, seed=spec.seed)
@@ -70,7 +71,7 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
             steps,
             encoded.objective,
             _settings(run, settings, len(steps)),
-            _development_metrics(loaded, encode_rows(loaded, task, kept, settings.max_tokens)) if kept else None,
+            _development_metrics(loaded, encode_rows(loaded, task, kept, settings.max_tokens, ahead)) if kept else None,
             [ProgressBarCallback(bar, per_step), *tensorboard(run.logs_dir)],
             lower,
         )
@@ -127,21 +128,34 @@ class EncodedRows:
     merged: int
 
 
-def encode_rows(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: int) -> EncodedRows:
+def encode_rows(
+    loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: int, ahead: int = 0
+) -> EncodedRows:
     """Rows as token sequences with their targets: a label word's class, or the tokens of a text and its end.
 
+    Args:
+        loaded: the model that reads them.
+        task: with its template.
+        rows: with their reference answers.
+        max_tokens: of a prompt; no more than the model reads beside its target.
+        ahead: tokens of a soft prompt before each row.
+
     Raises:
-        TransfixError: if label words do not fit the tokenizer, or it cannot read a text as what it is.
+        TransfixError: if label words do not fit the tokenizer, or it cannot read a text as what it is, or a target leaves no
+            room for a prompt.
     """
     from transfix import batches, training
+    from transfix.evaluation.generation.endings import end_tokens
 
     tokenizer: Any = loaded.tokenizer
     pad: int = tokenizer.pad_token_id
     reader = answering.reader_of(loaded)
     if task.kind == "choice" and task.prompt_template.scoring == "word":
-        found = _choices(reader, task, rows, max_tokens, pad)
+        found = _choices(reader, task, rows, answering.longest(loaded, max_tokens, 0, ahead), pad)
         if found is not None:
             return found
+    most = answering.longest(loaded, None, 0, ahead)
+    end = tuple(number for number in end_tokens(loaded.model, tokenizer) if number < int(reader.size or 0))[:1]
     targets: list[tuple[int, ...]] = []
     truncated = merged = 0
 
@@ -150,10 +164,16 @@ def encode_rows(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_to
         for start in range(0, len(rows), batches.ROWS):
             part = [(task.prompt(row), task.target(row)) for row in rows[start : start + batches.ROWS]]
             for pair in reader.continued(part):
-                context = batches.cut(pair.context, max_tokens)
                 # an end, so that generation stops; a choice is compared with other continuations instead
-                ends = () if task.kind == "choice" or reader.end is None else (reader.end,)
+                ends = () if task.kind == "choice" else end
                 targets.append((*pair.target, *ends))
+                room = max_tokens if most is None else min(max_tokens, most - len(targets[-1]) + 1)
+                if not targets[-1] or room < 1:
+                    raise TransfixError(
+                        f"{task.name}: a target of {len(targets[-1]):,} tokens cannot be learned behind a prompt: the model "
+                        f"reads {most} tokens. Leave the row out, or change its answer."
+                    )
+                context = batches.cut(pair.context, room)
                 truncated, merged = truncated + context.truncated, merged + pair.merged
                 yield (*context.tokens, *targets[-1][:-1])
 
@@ -163,7 +183,7 @@ def encode_rows(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_to
     return EncodedRows(sequences, training.Texts(targets, pad), truncated, merged)
 
 
-def _choices(reader: Reader, task: Task, rows: Sequence[Example], max_tokens: int, pad: int) -> EncodedRows | None:
+def _choices(reader: Reader, task: Task, rows: Sequence[Example], most: int | None, pad: int) -> EncodedRows | None:
     """Rows whose targets are label words of one token; None if words differ from language to language."""
     import torch
 
@@ -176,7 +196,7 @@ def _choices(reader: Reader, task: Task, rows: Sequence[Example], max_tokens: in
     if any(found != words[0] for found in words):
         return None
     prompts = [task.prompt(row) for row in rows]
-    encoded = batches.encode(reader, prompts, max_tokens)
+    encoded = batches.encode(reader, prompts, most)
     sequences = [batches.TokenSequence(index, prompt.tokens) for index, prompt in enumerate(encoded)]
     classes = torch.tensor([task.classes.index(str(row.label)) for row in rows])
     choices = training.Choices(classes, torch.tensor(list(words[0].values())), pad)

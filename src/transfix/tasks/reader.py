@@ -1,10 +1,10 @@
-"""What a model reads of a task's texts: prompts, and what follows them, as tokens. The one way for training, measuring, checking.
+"""What a model reads of a task's texts: prompts, and what follows them, as tokens. One way for training, measuring, checks.
 
     beginning   prompt        what follows
     <bos>       So ? ▁yes     tokenised as one text, as the model has seen texts; nothing that the tokenizer ends texts with
 
-A tokenizer's own end ([SEP], <eos>) would close the prompt before the answer. Control tokens that a template's author has written
-stay; the same letters in a row's text are letters.
+A tokenizer's own end ([SEP], <eos>) would close the prompt before the answer. Control tokens that a template's author has
+written stay; the same letters in a row's text are letters.
 """
 
 from __future__ import annotations
@@ -126,6 +126,10 @@ class Reader:
         """The control tokens that are letters here, since a row's text has a part in them."""
         return [text[start:end] for start, end, written in self._occurrences(text) if not written]
 
+    def holds_control(self, text: str) -> bool:
+        """Whether a text holds a control token's letters, the author's or a row's."""
+        return bool(self._occurrences(text))
+
     def _begun(self, ids: list[int]) -> list[int]:
         count = len(self.beginning)
         return ids if tuple(ids[:count]) == self.beginning else [*self.beginning, *ids]
@@ -142,8 +146,8 @@ class Reader:
             names = [text[start:end] for start, end, by_author in occurrences if not by_author]
             names = names or [str(self.tokenizer.convert_ids_to_tokens(number)) for number in sorted(surprising)]
             raise UnreadableTextError(
-                f"a row's text holds {', '.join(dict.fromkeys(names))} ({_excerpt(text, names[0])}), which is a control token of "
-                f"this tokenizer. It cannot be read as letters: {found}. Take it out of the rows' texts."
+                f"a row's text holds {', '.join(dict.fromkeys(names))} ({_excerpt(text, names[0])}), a control token "
+                f"of this tokenizer. It cannot be read as letters: {found}. Take it out of the rows' texts."
             )
         return found
 
@@ -175,7 +179,7 @@ class Reader:
         return joined
 
     def _as_usual(self, text: str, places: Sequence[tuple[int, int]]) -> bool:
-        """Whether pieces between control tokens get the tokens they get in the whole text, on the text without its letters."""
+        """Whether pieces between control tokens get the tokens they have in the whole text, the row's letters taken out."""
         clean = "".join(
             text[start:end] if (start, end) in places else " ".join(_without(text[start:end], self.control))
             for start, end in _segments(len(text), places)
@@ -211,8 +215,8 @@ class Reader:
     def _refuse_number(self, text: str, number: int, size: int) -> None:
         name = str(self.tokenizer.convert_ids_to_tokens(number))
         raise UnreadableTextError(
-            f"the text {_excerpt(text, name)} has token {number:,} ({name!r}), and the model has embeddings for the tokens up to "
-            f"{size - 1:,} only: {RESIZE}, or take it out of the texts."
+            f"the text {_excerpt(text, name)} has token {number:,} ({name!r}), and the model has embeddings for tokens up "
+            f"to {size - 1:,} only: {RESIZE}, or take it out of the texts."
         )
 
 

@@ -70,8 +70,8 @@ _WHAT: dict[type[nodes.Node], str] = {
 class Filled(str):
     """A template filled in: a text like any other that knows which parts of it are a row's own.
 
-    What the template's author has written is meant as it stands: `<start_of_turn>` is the control token. The same letters in a
-    row's text are letters. Text that is added without being filled in counts as the author's.
+    What the template's author has written is meant as it stands: `<start_of_turn>` is the control token. The same letters in
+    a row's text are letters. Text that is added without being filled in counts as the author's.
 
     Attributes:
         own: (start, end) of the row's texts, from left to right.
