@@ -236,20 +236,22 @@ def _likeliest(
 
     tokenizer: Any = loaded.tokenizer
     owners: list[tuple[int, int]] = []
-    asked: list[tuple[str, str]] = []
-    for row, (example, prompt) in enumerate(zip(examples, prompts, strict=True)):
-        for place, (option, there) in enumerate(zip(task.options(example), task.offered(example), strict=True)):
-            if there:
-                asked.append((prompt, option))
-                owners.append((row, place))
     continuations: list[tuple[tuple[int, ...], int]] = []
     truncated, merged = [False] * len(examples), [False] * len(examples)
-    pairs = (pair for start in range(0, len(asked), ROWS) for pair in reader.continued(asked[start : start + ROWS]))
-    for (row, _), found in zip(owners, pairs, strict=True):
-        shorter = cut(found.context, None if most is None else max(1, most - found.reads))
-        truncated[row] |= shorter.truncated
-        merged[row] |= found.merged
-        continuations.append(((*shorter.tokens, *found.target), found.reads))
+    for start in range(0, len(examples), ROWS):
+        places, asked = [], []
+        for row in range(start, min(start + ROWS, len(examples))):
+            offered = zip(task.options(examples[row]), task.offered(examples[row]), strict=True)
+            for place, (option, there) in enumerate(offered):
+                if there:
+                    places.append((row, place))
+                    asked.append((prompts[row], option))
+        for (row, _), found in zip(places, reader.continued(asked, [row for row, _ in places]), strict=True):
+            shorter = cut(found.context, None if most is None else max(1, most - found.reads))
+            truncated[row] |= shorter.truncated
+            merged[row] |= found.merged
+            continuations.append(((*shorter.tokens, *found.target), found.reads))
+        owners += places
     scores = [[-math.inf] * len(task.classes) for _ in examples]
     counted = _whole_rows(advance, len(continuations), len(examples))
     totals, _ = log_likelihoods(loaded.model, continuations, tokenizer.pad_token_id, counted)

@@ -14,7 +14,7 @@ from transfix.runs.progress import Display
 from transfix.runs.rows import exposure_rows, require_unmeasured, training_rows
 from transfix.runs.settings import OnTask, Train
 from transfix.runs.store import Run
-from transfix.tasks import Reader, Task
+from transfix.tasks import Continued, Reader, Task
 
 if TYPE_CHECKING:
     from transfix.batches import TokenSequence
@@ -162,8 +162,7 @@ def encode_rows(
     def tokens() -> Iterator[tuple[int, ...]]:
         nonlocal truncated, merged
         for start in range(0, len(rows), batches.ROWS):
-            part = [(task.prompt(row), task.target(row)) for row in rows[start : start + batches.ROWS]]
-            for pair in reader.continued(part):
+            for pair in _continued(reader, task, rows[start : start + batches.ROWS]):
                 # an end, so that generation stops; a choice is compared with other continuations instead
                 ends = () if task.kind == "choice" else end
                 targets.append((*pair.target, *ends))
@@ -181,6 +180,25 @@ def encode_rows(
         batches.TokenSequence(index, row, len(targets[index])) for index, row in enumerate(batches.rows_of(tokens()))
     ]
     return EncodedRows(sequences, training.Texts(targets, pad), truncated, merged)
+
+
+def _continued(reader: Reader, task: Task, rows: Sequence[Example]) -> list[Continued]:
+    """Prompts with their targets. Of a choice as its options are scored: from the same place on, all of them."""
+    if task.kind != "choice":
+        return reader.continued([(task.prompt(row), task.target(row)) for row in rows])
+    pairs: list[tuple[str, str]] = []
+    owners: list[int] = []
+    gold: list[int] = []
+    for number, row in enumerate(rows):
+        prompt, right = task.prompt(row), task.classes.index(str(row.label))
+        for place, (option, there) in enumerate(zip(task.options(row), task.offered(row), strict=True)):
+            if place == right:
+                gold.append(len(pairs))
+            if there or place == right:
+                pairs.append((prompt, option))
+                owners.append(number)
+    found = reader.continued(pairs, owners)
+    return [found[place] for place in gold]
 
 
 def _choices(reader: Reader, task: Task, rows: Sequence[Example], most: int | None, pad: int) -> EncodedRows | None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from transfix.errors import TransfixError
-from transfix.tasks.templates import Filled, own_parts
+from transfix.tasks.templates import Filled, own_parts, part
 
 _PROBES = ("a", "1", ".", "的", "ا", "क")
 """Texts of which a tokenizer has one at least, to see what it puts around a text."""
@@ -73,6 +74,7 @@ class Reader:
         self.size = size
         self.beginning, self.ending = _around(tokenizer)
         self.control = control_tokens(tokenizer)
+        self._beginning = "".join(map(str, tokenizer.convert_ids_to_tokens(list(self.beginning))))
         named = getattr(tokenizer, "eos_token_id", None)
         self.end: int | None = named if named is not None or not self.ending else self.ending[-1]
         self._numbers = set(self.control.values())
@@ -104,23 +106,35 @@ class Reader:
 
     def prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of texts that something follows: with the tokenizer's beginning, once, and no end."""
-        return [self._begun(ids) for ids in self.ids(texts)]
+        return [[*self.beginning, *ids] for ids in self.ids([self._without_beginning(text) for text in texts])]
 
-    def continued(self, pairs: Sequence[tuple[str, str]]) -> list[Continued]:
+    def continued(self, pairs: Sequence[tuple[str, str]], rows: Sequence[int] | None = None) -> list[Continued]:
         """Prompts with what follows them: (prompt, text).
 
-        Spaces at a prompt's end are counted to what follows, since tokenizers put a space with the word after it. The first
-        token of an empty prompt is the tokenizer's beginning, or the text's own first token, which then is not counted to it.
+        Spaces at a prompt's end are counted to what follows, since tokenizers put a space with the word after it; so is a
+        token in which both meet. The first token of an empty prompt is the tokenizer's beginning, or the text's own first
+        token, which then is not counted to it.
+
+        Args:
+            pairs: the texts.
+            rows: which row each pair belongs to: for all options of a row what follows begins at the same place, so that
+                their likelihoods can be compared. None: each pair is by itself.
         """
         before = [open_prompt(prompt) for prompt, _ in pairs]
         alone = list(dict.fromkeys((text, own_parts(text)) for text in before))
         tokens = dict(zip(alone, self.prompts([Filled(*text) for text in alone]), strict=True))
+        owns = [tokens[text, own_parts(text)] for text in before]
         wholes = self.prompts([prompt + text for prompt, text in pairs])
-        made = []
-        for text, whole in zip(before, wholes, strict=True):
-            own = tokens[text, own_parts(text)]
-            made.append(Continued(tuple(whole), len(whole) - max(1, len(own)), whole[: len(own)] != own))
-        return made
+        starts = [max(1, _common(own, whole)) for own, whole in zip(owns, wholes, strict=True)]
+        if rows is not None:
+            first: dict[int, int] = {}
+            for row, start in zip(rows, starts, strict=True):
+                first[row] = min(first.get(row, start), start)
+            starts = [first[row] for row in rows]
+        return [
+            Continued(tuple(whole), len(whole) - start, start < len(own))
+            for own, whole, start in zip(owns, wholes, starts, strict=True)
+        ]
 
     def control_texts(self, text: str) -> list[str]:
         """The control tokens that are letters here, since a row's text has a part in them."""
@@ -130,9 +144,12 @@ class Reader:
         """Whether a text holds a control token's letters, the author's or a row's."""
         return bool(self._occurrences(text))
 
-    def _begun(self, ids: list[int]) -> list[int]:
-        count = len(self.beginning)
-        return ids if tuple(ids[:count]) == self.beginning else [*self.beginning, *ids]
+    def _without_beginning(self, text: str) -> str:
+        """A text without the tokenizer's beginning, where the template's author has written that too."""
+        written = self._beginning
+        while written and text.startswith(written) and not any(start < len(written) for start, _ in own_parts(text)):
+            text = part(text, len(written), len(text))
+        return text
 
     def _checked(self, text: str, ids: list[int]) -> list[int]:
         """The tokens of a text, those given if every control token in them was written by the template's author."""
@@ -226,7 +243,7 @@ RESIZE = "give it rows with model.resize_token_embeddings(len(tokenizer)) and sa
 
 def open_prompt(prompt: str) -> str:
     """A prompt that a text follows: spaces at its end belong to that, since tokenizers put them with the word after them."""
-    return prompt.without_spaces_behind() if isinstance(prompt, Filled) else prompt.rstrip(" ")
+    return part(prompt, 0, len(prompt.rstrip(" ")))
 
 
 def control_tokens(tokenizer: Any) -> dict[str, int]:
@@ -248,6 +265,13 @@ def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
             if whole[start : start + len(bare)] == bare:
                 return tuple(whole[:start]), tuple(whole[start + len(bare) :])
     return (), ()
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """With how many equal tokens two sequences begin."""
+    if list(second[: len(first)]) == list(first):
+        return len(first)
+    return sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(first, second, strict=False)))
 
 
 def _segments(length: int, places: Sequence[tuple[int, int]]) -> Iterable[tuple[int, int]]:

@@ -93,15 +93,20 @@ class Filled(str):
     def __radd__(self, before: str) -> Filled:
         return Filled(before) + self
 
-    def without_spaces_behind(self) -> Filled:
-        """The text up to the spaces that it ends in."""
-        end = len(self.rstrip(" "))
-        return Filled(self[:end], tuple((first, min(last, end)) for first, last in self.own if first < end))
+    def part(self, start: int, end: int) -> Filled:
+        """The characters from `start` to `end`."""
+        own = ((max(first, start) - start, min(last, end) - start) for first, last in self.own)
+        return Filled(self[start:end], tuple(place for place in own if place[0] < place[1]))
 
 
 def own_parts(text: str) -> tuple[tuple[int, int], ...]:
     """Which parts of a text are a row's own; none of a text that is not filled in."""
     return text.own if isinstance(text, Filled) else ()
+
+
+def part(text: str, start: int, end: int) -> str:
+    """The characters of any text from `start` to `end`, with what is known of them."""
+    return text.part(start, end) if isinstance(text, Filled) else text[start:end]
 
 
 class _Own(str):

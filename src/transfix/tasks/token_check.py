@@ -94,8 +94,9 @@ def _checked(task: Task, where: str, rows: Sequence[Example], reader: Reader, mo
             merged = merged_words(reader, prompts, label_words(task, rows[:1]), words) if rows else []
             found.notes += _merged(where, [(prompts[place], "a label word") for place in merged], len(rows))
         return found
-    pairs = list(_pairs(task, rows))
-    continued = reader.continued(pairs)
+    made = list(_pairs(task, rows))
+    pairs = [(prompt, text) for prompt, text, _ in made]
+    continued = reader.continued(pairs, [row for *_, row in made])
     found.notes += _merged(where, [pair for pair, one in zip(pairs, continued, strict=True) if one.merged], len(pairs))
     if task.kind != "choice":
         found.notes += _written(where, reader, pairs, continued)
@@ -104,21 +105,21 @@ def _checked(task: Task, where: str, rows: Sequence[Example], reader: Reader, mo
 
 def _unreadable(task: Task, reader: Reader, row: Example) -> Problem | None:
     try:
-        reader.ids([prompt + text for prompt, text in _pairs(task, [row])] or [task.prompt(row)])
+        reader.ids([prompt + text for prompt, text, _ in _pairs(task, [row])] or [task.prompt(row)])
     except UnreadableTextError as error:
         return Problem(f"{row.language} {row.id}", str(error))
     return None
 
 
-def _pairs(task: Task, rows: Sequence[Example]) -> Iterator[tuple[str, str]]:
-    """Every prompt with what may follow it: the options of a choice that are on offer, or the target."""
-    for row in rows:
+def _pairs(task: Task, rows: Sequence[Example]) -> Iterator[tuple[str, str, int]]:
+    """Every prompt with what may follow it, the options of a choice that are on offer or the target; and its row's place."""
+    for place, row in enumerate(rows):
         prompt = task.prompt(row)
         if task.kind == "choice":
             offered = zip(task.options(row), task.offered(row), strict=True)
-            yield from ((prompt, option) for option, there in offered if there)
+            yield from ((prompt, option, place) for option, there in offered if there)
         elif row.label is not None:
-            yield prompt, task.target(row)
+            yield prompt, task.target(row), place
 
 
 def _lengths(task: Task, lengths: Sequence[int], model: Model) -> Iterator[str]:
@@ -152,8 +153,8 @@ def _around(reader: Reader, prompts: Sequence[str]) -> Iterator[str]:
     if not prompts:
         return
     (ids,) = reader.ids(prompts[:1])
-    begins, starts = reader.beginning, tuple(ids[: len(reader.beginning)])
-    if begins and starts == begins:
+    begins = reader.beginning
+    if begins and tuple(ids[: len(begins)]) == begins:
         names = " ".join(map(str, name(list(begins))))
         yield (
             f"the prompt begins with {names}, which the tokenizer puts before texts itself: it is read once. Leave it out of "
