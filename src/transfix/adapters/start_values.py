@@ -95,8 +95,8 @@ class StartValues:
         size = architecture.embedding_table(self.model).shape[0]
         if max(ids) >= size:
             raise TransfixError(
-                f"init_text: {text!r} has token {max(ids):,}, and the model has embeddings for {size:,}: leave that word out, "
-                "or resize_token_embeddings first."
+                f"init_text: {text!r} has token {max(ids):,}, and the model has embeddings for {size:,}: leave that word "
+                "out, or resize_token_embeddings first."
             )
         return torch.tensor(ids)
 
