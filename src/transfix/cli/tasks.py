@@ -60,9 +60,10 @@ def check(
     asked = None
     if model is not None:
         from transfix.models import text_side
+        from transfix.tasks.token_check import Model
 
         side = text_side.load(model)
-        asked = check.Model(side.tokenizer, side.size, side.reads, side.generates)
+        asked = Model(side.tokenizer, side.size, side.reads, side.generates)
     found = check.check(task, template, codes, asked)
     if json:
         print_json(found.to_dict())

@@ -135,7 +135,7 @@ def _part(task: Task, purpose: str, code: str, rows: Rows, model: Model | None, 
     else:
         counts = Counter(max(1, len(row.answers)) for row in labelled)
         balance = {f"{count} accepted answer{'s' * (count != 1)}": rows_ for count, rows_ in sorted(counts.items())}
-    shown = [
+    shown: list[tuple[str, str]] = [
         (prompt, task.target(row) if row.label is not None else "")
         for row, prompt in list(zip(examples, prompts, strict=True))[:SHOWN]
     ]

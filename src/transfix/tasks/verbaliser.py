@@ -13,6 +13,7 @@ from transfix.data.example import Example
 from transfix.errors import Problem
 from transfix.tasks.reader import Reader
 from transfix.tasks.task import Task, TaskError
+from transfix.tasks.templates import own_parts
 
 SAMPLES = (
     "It rained.",
@@ -33,8 +34,11 @@ SAMPLES = (
 
 SUGGESTIONS = 3
 
-ENDING = 32
+ENDING = 16
 """Characters of a prompt's end on which it depends what a tokenizer makes of the word behind it."""
+
+CHUNK = 1000
+"""Prompts that are tokenised at a time."""
 
 
 class VerbaliserError(TaskError):
@@ -113,17 +117,30 @@ def merged_words(
     """
     by_end: dict[str, list[int]] = {}
     for place, prompt in enumerate(prompts):
-        by_end.setdefault(prompt[-ENDING:], []).append(place)
-    found: list[int] = []
-    for places in by_end.values():
-        if _merges(reader, prompts[places[0]][-ENDING:], words, tokens):
-            found += [place for place in places if _merges(reader, prompts[place], words, tokens)]
-    return sorted(found)
+        by_end.setdefault(_end(prompt), []).append(place)
+    ends = list(by_end)
+    suspected = [place for number in _merging(reader, ends, words, tokens) for place in by_end[ends[number]]]
+    return sorted(suspected[number] for number in _merging(reader, [prompts[at] for at in suspected], words, tokens))
 
 
-def _merges(reader: Reader, prompt: str, words: Mapping[str, str], tokens: Mapping[str, int]) -> bool:
-    before, *after = reader.ids([prompt, *(prompt + word for word in words.values())])
-    return after != [[*before, tokens[name]] for name in words]
+def _end(prompt: str) -> str:
+    """What a word behind a prompt may merge with: of a template's own end the last characters before it are enough."""
+    own = own_parts(prompt)
+    literal = len(prompt) - own[-1][1] if own else len(prompt)
+    return prompt[-(min(literal + 2, ENDING) if literal else ENDING) :]
+
+
+def _merging(reader: Reader, prompts: Sequence[str], words: Mapping[str, str], tokens: Mapping[str, int]) -> list[int]:
+    found = []
+    for start in range(0, len(prompts), CHUNK):
+        part = prompts[start : start + CHUNK]
+        befores = reader.ids(part)
+        afters = [reader.ids([prompt + word for prompt in part]) for word in words.values()]
+        wanted = [tokens[name] for name in words]
+        for place, before in enumerate(befores):
+            if any(after[place] != [*before, token] for after, token in zip(afters, wanted, strict=True)):
+                found.append(start + place)
+    return found
 
 
 def label_words(task: Task, examples: Sequence[Example]) -> dict[str, str]:
