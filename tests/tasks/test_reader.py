@@ -194,6 +194,7 @@ def test_a_template_filled_in_knows_the_rows_own_parts() -> None:
     assert (cut, [cut[start:end] for start, end in cut.own]) == (": YZ<s>!", ["YZ"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gemma-3-270m", "smollm2-135m"])
 def test_the_benchmarks_tokens_are_what_they_were(model: str) -> None:
     """Real tokenizers, real rows: prompts, continuations and targets as each was made of before there was one way."""
