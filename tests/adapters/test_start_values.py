@@ -111,6 +111,23 @@ def test_text_is_the_models_own_states(model: PreTrainedModel, part: PrefixTunin
         assert 0 < repeated < 0.1  # again, but not exactly: equal rows would stay equal for ever
 
 
+def test_what_a_tokenizer_ends_texts_with_is_no_state(model: PreTrainedModel) -> None:
+    closing = lambda text, add_special_tokens=True: {
+        "input_ids": tokenizer(text, add_special_tokens)["input_ids"] + [2] * add_special_tokens
+    }
+    part = PrefixTuning(tokens=8, init="text", init_text="is this so then really")
+    plain, closed = (started(model, part, tokenizer=each) for each in (tokenizer, closing))
+    assert plain
+    assert all(torch.equal(plain[name], closed[name]) for name in plain)
+
+
+@pytest.mark.parametrize("part", [PrefixTuning(init="text"), SoftPrompt(init="text")])
+def test_a_word_without_an_embedding(model: PreTrainedModel, part: PrefixTuning) -> None:
+    beyond = lambda text, add_special_tokens=True: {"input_ids": [1, 5, 64]}
+    with pytest.raises(TransfixError, match="has token 64, and the model has embeddings for 64"):
+        attach(model, part.model_copy(update={"init_text": "yes lamp"}), tokenizer=beyond)
+
+
 def test_text_of_a_prompt_is_its_embeddings(model: PreTrainedModel) -> None:
     E = started(model, SoftPrompt(tokens=3, init="text", init_text="yes or no"), tokenizer=tokenizer)[
         "soft_prompt.embedding"

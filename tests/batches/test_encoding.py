@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from transfix.batches import Encoded, encode
 
@@ -56,10 +56,11 @@ def test_exactly_as_long_as_allowed_is_not_cut(tokenizer: Any) -> None:
 
 def test_an_end_token_is_dropped() -> None:
     """Some tokenizers close every text; the answer would then follow an end."""
-
-    def closing(prompts: list[str]) -> dict[str, list[list[int]]]:
-        return {"input_ids": [[1, *map(ord, prompt), 2] for prompt in prompts]}
-
-    tokenizer = Mock(spec=PreTrainedTokenizerBase, eos_token_id=2, side_effect=closing)
+    letters = {"<pad>": 0, "<s>": 1, "</s>": 2, **{chr(code): code for code in range(97, 105)}}
+    backend = Tokenizer(models.WordLevel(letters, unk_token="<pad>"))
+    backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    backend.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    assert tokenizer("ab")["input_ids"] == [1, 97, 98, 2]
     assert encode(tokenizer, ["ab", "c"], None) == [Encoded((1, 97, 98), False), Encoded((1, 99), False)]
     assert encode(tokenizer, ["abcdefgh"], 9) == [Encoded((1, *map(ord, "abcdefgh")), False)]

@@ -92,15 +92,23 @@ class StartValues:
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if not ids:
             raise TransfixError(f"init_text: {text!r} has no tokens. Give a sentence that describes the task.")
+        size = architecture.embedding_table(self.model).shape[0]
+        if max(ids) >= size:
+            raise TransfixError(
+                f"init_text: {text!r} has token {max(ids):,}, and the model has embeddings for {size:,}: leave that word "
+                "out, or resize_token_embeddings first."
+            )
         return torch.tensor(ids)
 
     def _on_text(self, text: str) -> dict[int, tuple[Tensor, Tensor]]:
         """For each layer the states (tokens, d) on `text`, before and after its input norm, first token left out."""
         if text in self._seen:
             return self._seen[text]
-        self._ids(text)  # raises where there is no tokenizer or no token
+        own = self._ids(text).tolist()  # raises where there is no tokenizer or no token
         assert self.tokenizer is not None
-        ids = torch.tensor([self.tokenizer(text)["input_ids"]])
+        whole = list(self.tokenizer(text)["input_ids"])
+        start = next((place for place in range(len(whole)) if whole[place : place + len(own)] == own), 0)
+        ids = torch.tensor([whole[: start + len(own)]])  # without what a tokenizer ends texts with
         if ids.shape[1] < 2:
             raise TransfixError(
                 f"init_text: {text!r} is one token, and the first one is left out. Give a longer sentence."

@@ -8,10 +8,12 @@ from .logits import target_logits as target_logits
 from .logits import word_logits as word_logits
 from .plan import evaluation_batches as evaluation_batches
 from .plan import training_steps as training_steps
+from .rotation import forget_lengths as forget_lengths
 from .sharing import mask_dtype as mask_dtype
 from .sharing import shared as shared
 from .tensors import Batch as Batch
 from .tensors import collate as collate
+from .tokens import ROWS as ROWS
 from .tokens import rows_of as rows_of
 from .tokens import sortable as sortable
 from .trees import TokenSequence as TokenSequence

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from transfix.batches.tokens import ROWS, rows_of
+from transfix.tasks import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Encoded:
     """One prompt.
 
     Attributes:
-        tokens: token ids, with the tokenizer's own begin-of-sequence token if it sets one.
+        tokens: token ids, with what the tokenizer begins texts with and not what it ends them with.
         truncated: whether tokens were left out.
     """
 
@@ -23,15 +24,18 @@ class Encoded:
     truncated: bool
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_tokens: int | None) -> list[Encoded]:
-    """The prompts' tokens; of a prompt longer than `max_tokens` the middle is left out, so that task and question stay."""
-    ends = tokenizer.eos_token_id
+def encode(
+    tokenizer: PreTrainedTokenizerBase | Reader, prompts: Sequence[str], max_tokens: int | None
+) -> list[Encoded]:
+    """The prompts' tokens; of a prompt longer than `max_tokens` the middle is left out, so that task and question stay.
+
+    Raises:
+        UnreadableTextError: a prompt cannot be read as what it is, see `Reader.ids`.
+    """
+    reader = tokenizer if isinstance(tokenizer, Reader) else Reader(tokenizer)
     encoded: list[Encoded] = []
     for start in range(0, len(prompts), ROWS):
-        part = []
-        for row in tokenizer(list(prompts[start : start + ROWS]))["input_ids"]:
-            ids = row[:-1] if row and row[-1] == ends and len(row) > 1 else row  # an end token would close the prompt
-            part.append(cut(ids, max_tokens))
+        part = [cut(ids, max_tokens) for ids in reader.prompts(prompts[start : start + ROWS])]
         kept = rows_of(prompt.tokens for prompt in part)
         encoded += [Encoded(tokens, prompt.truncated) for tokens, prompt in zip(kept, part, strict=True)]
     return encoded

@@ -52,12 +52,13 @@ def _by_rows(trees: Sequence[Tree], rows: int) -> list[list[Tree]]:
 
 
 def _packed(trees: Sequence[Tree], budget: int) -> list[list[Tree]]:
-    """Cuts a list of trees where the padded size would pass the budget, and between rows that share and rows that may not."""
+    """Cuts a list of trees where the padded size would pass the budget, and between rows that may not be in one forward."""
     groups: list[list[Tree]] = []
     widest = 0
-    for tree in trees:
+    for tree in sorted(trees, key=lambda tree: tree.company):
         widest = max(widest, tree.size)
-        if not groups or widest * (len(groups[-1]) + 1) > budget or tree.alone != groups[-1][-1].alone:
+        apart = bool(groups) and (tree.alone, tree.company) != (groups[-1][-1].alone, groups[-1][-1].company)
+        if not groups or apart or widest * (len(groups[-1]) + 1) > budget:
             groups.append([])
             widest = tree.size
         groups[-1].append(tree)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel
 
 from transfix.adapters import use
 from transfix.batches.head import focused_head
+from transfix.batches.rotation import company
 from transfix.batches.tensors import Batch, collate
 from transfix.batches.trees import TokenSequence, Tree, grow
 
@@ -42,7 +44,16 @@ def shared(
     """
     config = model.config.get_text_config()
     windows = [size for name in _WINDOWS if isinstance(size := getattr(config, name, None), int)]
-    return grow(sequences, min([budget, *windows]), widest if _shares(model) else 1)
+    largest, widest = min([budget, *windows]), widest if _shares(model) else 1
+    company_of = company(model)
+    companies: dict[int, list[TokenSequence]] = {}
+    for sequence in sequences:
+        companies.setdefault(company_of(len(sequence.tokens)), []).append(sequence)
+    return [
+        replace(tree, company=key) if key else tree
+        for key, members in sorted(companies.items())
+        for tree in grow(members, largest, widest)
+    ]
 
 
 def mask_dtype(model: PreTrainedModel) -> torch.dtype | None:

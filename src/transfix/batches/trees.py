@@ -44,11 +44,13 @@ class Tree:
         shared: the number of tokens in the trunk.
         alone: a single row that is longer than trees may be, so that it needs the model's own mask (of a sliding window):
             it must not be in one batch with rows that share.
+        company: only trees of the same company may be in one batch, see `rotation`.
     """
 
     sequences: tuple[TokenSequence, ...]
     shared: int
     alone: bool = False
+    company: int = 0
 
     @property
     def size(self) -> int:

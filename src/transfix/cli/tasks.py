@@ -57,12 +57,14 @@ def check(
     from transfix.tasks import check
 
     codes = [table.get(name).code for name in names(languages)] or None
-    tokenizer = None
+    asked = None
     if model is not None:
-        from transfix.models.tokenizer import load_tokenizer
+        from transfix.models import text_side
+        from transfix.tasks.token_check import Model
 
-        tokenizer = load_tokenizer(model)
-    found = check.check(task, template, codes, tokenizer)
+        side = text_side.load(model)
+        asked = Model(side.tokenizer, side.size, side.reads, side.generates)
+    found = check.check(task, template, codes, asked)
     if json:
         print_json(found.to_dict())
     else:

@@ -130,6 +130,11 @@ def check_weights(directory: Path) -> None:
     _check_all(directory, "weight files are damaged or missing", [(check, path) for path in paths])
 
 
+def has_tokenizer(directory: Path) -> bool:
+    """Whether there are files of a tokenizer."""
+    return any((directory / name).is_file() for name in _TOKENIZERS)
+
+
 def check_tokenizer(directory: Path) -> None:
     """Check a tokenizer that transformers could not load: what its files show.
 

@@ -30,7 +30,7 @@ from transfix.adapters.attention import BACKENDS
 from transfix.adapters.methods.part import LayerShape, Part
 from transfix.adapters.methods.registry import METHODS, asked
 from transfix.errors import TransfixError
-from transfix.models import files, hub, loading, registry
+from transfix.models import files, hub, loading, reach, registry, text_side, vocabulary
 from transfix.models.memory import BaseShape, Load, Memory, estimate, norm_widths
 from transfix.models.quantised import quantised_parameters
 
@@ -99,6 +99,8 @@ class Inspection:
         adapter_backends: those that prefixes can go through.
         adapted_layers: L, the study's 30 of 32 for this depth.
         works: what transfix can do with the model, in a sentence.
+        texts: what its tokenizer puts around texts, and what is wrong with it; empty if there is none here to look at.
+        reach: how many tokens it reads and generates, where that is not one number; empty if it is.
         forward: what memory is estimated for.
     """
 
@@ -125,6 +127,8 @@ class Inspection:
     methods: tuple[MethodCount, ...]
     works: str
     forward: Forward
+    texts: str = ""
+    reach: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -141,7 +145,8 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
     """Inspect a model.
 
     Args:
-        name: a packaged model, a directory with at least a config.json, or a hub id (only its config.json is read).
+        name: a packaged model, a directory with at least a config.json, or a hub id (only its config.json is read, and its
+            tokenizer if it can be had).
         rows: of the forward that memory is estimated for.
         tokens: of a row.
         targets: target tokens of a row; 0 if label words are scored.
@@ -189,6 +194,8 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
         methods=methods,
         works=_works(kind, able, methods),
         forward=forward,
+        texts=_texts(name, model.get_input_embeddings()),
+        reach=_reach(config),
     )
 
 
@@ -248,6 +255,28 @@ def _skeleton(name: str, config: PretrainedConfig) -> PreTrainedModel:
         warnings.simplefilter("ignore")  # initialisers warn that they do nothing to a tensor without numbers
         model: PreTrainedModel = auto.from_config(config)
     return model
+
+
+def _texts(name: str | Path, embeddings: Any) -> str:
+    """What the model's tokenizer does to texts. A packaged model's does what it was made for."""
+    found = hub.resolve(name)
+    if isinstance(found, registry.PackagedModel) or (isinstance(found, Path) and not files.has_tokenizer(found)):
+        return ""
+    try:
+        tokenizer = text_side.load(name, check=False).tokenizer
+    except TransfixError as error:
+        return f"its tokenizer cannot be read here: {str(error).splitlines()[0]}"
+    return vocabulary.described(tokenizer, int(embeddings.weight.shape[0]))
+
+
+def _reach(config: PretrainedConfig) -> str:
+    original, most = reach.original_length(config), reach.reads(config)
+    if original is None:
+        return ""
+    said = f"positions are turned otherwise in rows beyond {original:,} tokens: such rows are computed apart from the others"
+    return f"{said}; texts are generated, and soft prompts read, within {original:,}" + (
+        f" of the {most:,}" if most is not None and most > original else ""
+    )
 
 
 def _kind(config: PretrainedConfig) -> str:

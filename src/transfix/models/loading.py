@@ -24,7 +24,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from transfix.errors import TransfixError
-from transfix.models import files, hub, quantised, registry
+from transfix.models import files, hub, quantised, registry, vocabulary
 from transfix.models.offload import Offload, device_map
 from transfix.models.quantised import Quantization
 
@@ -118,7 +118,7 @@ def load(
 
     Raises:
         TransfixError: there is no such model, it cannot be reached, it is damaged or incomplete, or it is no decoder; it
-            cannot be quantised or offloaded like this.
+            cannot be quantised or offloaded like this; its tokenizer uses tokens that it has no embeddings for.
     """
     at = choose_device(device)
     chosen = choose_dtype(dtype, at)
@@ -164,6 +164,7 @@ def load(
         quantised.prepare(model)
     _require_all_weights(str(name), config, report)
     _prepare_tokenizer(str(name), tokenizer)
+    vocabulary.require_embeddings(str(name), tokenizer, int(model.get_input_embeddings().weight.shape[0]))
     _give_back_memory()
     return LoadedModel(model.eval(), tokenizer, str(name), chosen, at)
 

@@ -13,11 +13,10 @@ from transfix.data import Example
 from transfix.errors import TransfixError
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run
-from transfix.tasks import Task
+from transfix.tasks import Reader, Task
 from transfix.tasks.judges import references
 
 if TYPE_CHECKING:
-    from transfix.batches import Encoded
     from transfix.models import LoadedModel
 
 OnProgress = Callable[[int], object]
@@ -54,6 +53,7 @@ class Answer:
         judged: metric -> score from 0 to 1, of a row with a reference answer.
         parsed: whether an answer was found in the text.
         finished: how generation ended: `stop`, `end` or `length`; empty for a choice.
+        merged: whether a boundary between prompt and answer lies inside a token (of a choice), see `tasks.Continued`.
     """
 
     answer: str
@@ -65,6 +65,7 @@ class Answer:
     judged: Mapping[str, float] = field(default_factory=dict)
     parsed: bool = True
     finished: str = ""
+    merged: bool = False
 
     @property
     def probabilities(self) -> dict[str, float]:
@@ -114,20 +115,34 @@ class Session:
         Raises:
             TransfixError: if label words do not fit the tokenizer, or prompts the model.
         """
-        from transfix import batches
-
         if not examples:
             return []
         loaded, settings = self.load(), settings or InferenceSettings()
         prompts = [settings.shots + task.prompt(example) for example in examples]
         ahead = sum(part.input_tokens for part in self.run.spec.adapter)
-        longest = _longest(loaded, task, settings, ahead)
-        encoded = batches.encode(loaded.tokenizer, prompts, longest)
+        written = 0 if task.kind == "choice" else settings.max_new_tokens or task.prompt_template.max_new_tokens
+        most = longest(loaded, settings.max_tokens, written, ahead)
+        reader = reader_of(loaded)
         if task.kind != "choice":
-            return _generated(loaded, task, examples, prompts, encoded, advance, settings)
+            return _generated(loaded, reader, task, examples, prompts, advance, settings, most)
         if task.prompt_template.scoring == "likelihood":
-            return _likeliest(loaded, task, examples, prompts, advance, longest)
-        return _chosen(loaded, task, examples, prompts, encoded, advance)
+            return _likeliest(loaded, reader, task, examples, prompts, advance, most)
+        return _chosen(loaded, reader, task, examples, prompts, advance, most)
+
+
+def reader_of(loaded: LoadedModel) -> Reader:
+    """How a model's texts are read."""
+    from transfix.adapters import architecture
+
+    return Reader(loaded.tokenizer, int(architecture.embedding_table(loaded.model).shape[0]))
+
+
+def merged_said(task: str, merged: int, rows: int, model: str) -> str:
+    """What is said of rows whose prompt and answer are not apart."""
+    return (
+        f"{task}: in {merged:,} of {rows:,} rows prompt and answer meet inside a token: what is read there is not what the "
+        f"prompt has by itself. `transfix task check {task} --model {model}` shows such rows."
+    )
 
 
 def load_model(spec: RunSpec) -> LoadedModel:
@@ -149,81 +164,102 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _longest(loaded: LoadedModel, task: Task, settings: InferenceSettings, ahead: int) -> int | None:
-    """How many tokens a prompt may have: what was asked for, and no more than the model can read after a soft prompt."""
-    reads = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    room = None
-    if isinstance(reads, int):
-        answer = 0 if task.kind == "choice" else settings.max_new_tokens or task.prompt_template.max_new_tokens
-        room = reads - ahead - answer
-        if room < 8:
-            raise TransfixError(
-                f"the model reads {reads} tokens, which leaves no room for a prompt beside {ahead} of a soft prompt and "
-                f"{answer} of an answer: lower max_new_tokens."
-            )
-    limits = [limit for limit in (settings.max_tokens, room) if isinstance(limit, int)]
-    return min(limits, default=None)
+def longest(loaded: LoadedModel, wanted: int | None, written: int, ahead: int) -> int | None:
+    """How many tokens a prompt may have: what was asked for, and no more than the model can read.
+
+    Args:
+        loaded: the model.
+        wanted: what was asked for.
+        written: tokens that are generated behind the prompt; 0 if nothing is.
+        ahead: tokens of a soft prompt before it.
+
+    Raises:
+        TransfixError: there is no room for a prompt.
+    """
+    from transfix.models import reach
+
+    config = loaded.model.config
+    # rows are generated together, and a soft prompt is read by itself: neither goes beyond the original length
+    reads = reach.generated(config) if written or ahead else reach.reads(config)
+    if reads is None:
+        return wanted
+    room = reads - ahead - written
+    if room < 8:
+        raise TransfixError(
+            f"the model reads {reads} tokens, which leaves no room for a prompt beside {ahead} of a soft prompt and "
+            f"{written} of an answer: lower max_new_tokens."
+        )
+    return room if wanted is None else min(wanted, room)
 
 
 def _chosen(
     loaded: LoadedModel,
+    reader: Reader,
     task: Task,
     examples: Sequence[Example],
     prompts: Sequence[str],
-    encoded: Sequence[Encoded],
     advance: OnProgress | None,
+    most: int | None,
 ) -> list[Answer]:
     """The class whose label word, one token, is the likeliest."""
     import torch
 
+    from transfix import batches
     from transfix.evaluation.scoring import score_choices
 
     tokenizer: Any = loaded.tokenizer
     words = tasks.check_verbaliser(task, tokenizer, examples[:3])
+    merged = set(tasks.merged_words(reader, prompts, tasks.label_words(task, examples[:1]), words))
+    encoded = batches.encode(reader, prompts, most)
     scores = score_choices(loaded.model, encoded, torch.tensor(list(words.values())), tokenizer.pad_token_id, advance)
     offered = torch.tensor([task.offered(example) for example in examples])
     if not bool(offered.all()):
         scores = scores.masked_fill(~offered, -torch.inf).log_softmax(-1)
     return [
-        _choice(task, example, prompt, cut.truncated, tuple(row))
-        for example, prompt, cut, row in zip(examples, prompts, encoded, scores.tolist(), strict=True)
+        _choice(task, example, prompts[row], encoded[row].truncated, row in merged, tuple(own))
+        for row, (example, own) in enumerate(zip(examples, scores.tolist(), strict=True))
     ]
 
 
 def _likeliest(
     loaded: LoadedModel,
+    reader: Reader,
     task: Task,
     examples: Sequence[Example],
     prompts: Sequence[str],
     advance: OnProgress | None,
-    longest: int | None,
+    most: int | None,
 ) -> list[Answer]:
     """The class whose continuation, of any length, is the likeliest; of those that are on offer for the row."""
-    from transfix.batches import cut
+    from transfix.batches import ROWS, cut
     from transfix.evaluation.scoring import log_likelihoods
 
     tokenizer: Any = loaded.tokenizer
-    continuations: list[tuple[tuple[int, ...], int]] = []
     owners: list[tuple[int, int]] = []
-    truncated = [False] * len(examples)
-    for row, (example, prompt) in enumerate(zip(examples, prompts, strict=True)):
-        for place, (option, there) in enumerate(zip(task.options(example), task.offered(example), strict=True)):
-            if not there:
-                continue
-            tokens, reads = tasks.continuation(tokenizer, prompt, option)
-            context = tokens[: len(tokens) - reads]
-            shorter = cut(context, None if longest is None else max(1, longest - reads))
+    continuations: list[tuple[tuple[int, ...], int]] = []
+    truncated, merged = [False] * len(examples), [False] * len(examples)
+    for start in range(0, len(examples), ROWS):
+        places, asked = [], []
+        for row in range(start, min(start + ROWS, len(examples))):
+            offered = zip(task.options(examples[row]), task.offered(examples[row]), strict=True)
+            for place, (option, there) in enumerate(offered):
+                if there:
+                    places.append((row, place))
+                    asked.append((prompts[row], option))
+        for (row, _), found in zip(places, reader.continued(asked, [row for row, _ in places]), strict=True):
+            shorter = cut(found.context, None if most is None else max(1, most - found.reads))
             truncated[row] |= shorter.truncated
-            continuations.append(((*shorter.tokens, *tokens[len(tokens) - reads :]), reads))
-            owners.append((row, place))
+            merged[row] |= found.merged
+            continuations.append(((*shorter.tokens, *found.target), found.reads))
+        owners += places
     scores = [[-math.inf] * len(task.classes) for _ in examples]
     counted = _whole_rows(advance, len(continuations), len(examples))
     totals, _ = log_likelihoods(loaded.model, continuations, tokenizer.pad_token_id, counted)
     for (row, place), total in zip(owners, totals.tolist(), strict=True):
         scores[row][place] = total
     return [
-        _choice(task, example, prompt, short, tuple(own))
-        for example, prompt, short, own in zip(examples, prompts, truncated, scores, strict=True)
+        _choice(task, example, prompts[row], truncated[row], merged[row], tuple(scores[row]))
+        for row, example in enumerate(examples)
     ]
 
 
@@ -241,24 +277,29 @@ def _whole_rows(advance: OnProgress | None, options: int, rows: int) -> OnProgre
     return rows_done
 
 
-def _choice(task: Task, example: Example, prompt: str, truncated: bool, scores: tuple[float, ...]) -> Answer:
+def _choice(
+    task: Task, example: Example, prompt: str, truncated: bool, merged: bool, scores: tuple[float, ...]
+) -> Answer:
     best = task.classes[max(range(len(scores)), key=scores.__getitem__)]
     judged = {} if example.label is None else {"accuracy": float(best == example.label)}
-    return Answer(best, hash_of(prompt), truncated, scores, task.classes, judged=judged)
+    return Answer(best, hash_of(prompt), truncated, scores, task.classes, judged=judged, merged=merged)
 
 
 def _generated(
     loaded: LoadedModel,
+    reader: Reader,
     task: Task,
     examples: Sequence[Example],
     prompts: Sequence[str],
-    encoded: Sequence[Encoded],
     advance: OnProgress | None,
     settings: InferenceSettings,
+    most: int | None,
 ) -> list[Answer]:
     """Texts, judged."""
+    from transfix import batches
     from transfix.evaluation.generation import Decoding, generate
 
+    encoded = batches.encode(reader, [tasks.open_prompt(prompt) for prompt in prompts], most)
     texts: dict[int, tuple[str, str]] = {}
     by_stops: dict[tuple[str, ...], list[int]] = {}
     for row, example in enumerate(examples):

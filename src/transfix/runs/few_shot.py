@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 
 from transfix import data, tasks
@@ -11,9 +13,10 @@ from transfix.runs.rows import draw, require_alike, require_language, text_of, t
 from transfix.runs.settings import Evaluation
 from transfix.statistics.one_run import ENGLISH
 from transfix.tasks import Task
+from transfix.tasks.templates import Filled
 
 
-def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example]) -> str:
+def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example]) -> Filled:
     """The exemplars of a language as the text before every prompt; empty without few-shot prompting.
 
     The same rows for every question, so that the model reads them once.
@@ -29,7 +32,7 @@ def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example
     """
     wanted = evaluation.few_shot
     if wanted is None:
-        return ""
+        return Filled("")
     usual = task.exemplars
     if wanted.task is None and usual is None:
         raise TransfixError(
@@ -60,7 +63,7 @@ def shots(evaluation: Evaluation, task: Task, code: str, asked: Sequence[Example
         )
     # the template of the question, in the exemplar's own language where it has a prompt for that
     texts = [task.prompt(row) + task.target(row) + task.prompt_template.separator for row in chosen]
-    return "".join(texts)
+    return functools.reduce(operator.add, texts, Filled(""))
 
 
 def _measured_in(task: Task, evaluation: Evaluation, split: str, code: str) -> list[Example]:

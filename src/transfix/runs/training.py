@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from transfix.runs.progress import Display
 from transfix.runs.rows import exposure_rows, require_unmeasured, training_rows
 from transfix.runs.settings import OnTask, Train
 from transfix.runs.store import Run
-from transfix.tasks import Task
+from transfix.tasks import Continued, Reader, Task
 
 if TYPE_CHECKING:
     from transfix.batches import TokenSequence
@@ -51,7 +51,10 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
         raise TransfixError(f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development.")
     loaded = answering.load_model(spec)
     model, tokenizer = loaded.model, loaded.tokenizer
-    encoded = encode_rows(loaded, task, rows, settings.max_tokens)
+    ahead = sum(part.input_tokens for part in spec.adapter)
+    encoded = encode_rows(loaded, task, rows, settings.max_tokens, ahead)
+    if encoded.merged:
+        display.say(answering.merged_said(settings.task, encoded.merged, len(rows), spec.model))
     adapter = adapters.attach(model, *spec.adapter, tokenizer=tokenizer, seed=spec.seed)
     # a tree is not split over steps, so one as wide as a step at the most
     trees = batches.shared(model, encoded.sequences, settings.batch_tokens, widest=settings.batch_rows)
@@ -68,7 +71,7 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
             steps,
             encoded.objective,
             _settings(run, settings, len(steps)),
-            _development_metrics(loaded, encode_rows(loaded, task, kept, settings.max_tokens)) if kept else None,
+            _development_metrics(loaded, encode_rows(loaded, task, kept, settings.max_tokens, ahead)) if kept else None,
             [ProgressBarCallback(bar, per_step), *tensorboard(run.logs_dir)],
             lower,
         )
@@ -116,50 +119,107 @@ class EncodedRows:
         sequences: what the model reads, cut to size, and how many of its last positions have a target.
         objective: what is right there.
         truncated: how many rows had to be cut.
+        merged: in how many rows the boundary between prompt and target lies inside a token.
     """
 
     sequences: Sequence[TokenSequence]
     objective: Objective
     truncated: int
+    merged: int
 
 
-def encode_rows(loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: int) -> EncodedRows:
+def encode_rows(
+    loaded: LoadedModel, task: Task, rows: Sequence[Example], max_tokens: int, ahead: int = 0
+) -> EncodedRows:
     """Rows as token sequences with their targets: a label word's class, or the tokens of a text and its end.
 
+    Args:
+        loaded: the model that reads them.
+        task: with its template.
+        rows: with their reference answers.
+        max_tokens: of a prompt; no more than the model reads beside its target.
+        ahead: tokens of a soft prompt before each row.
+
     Raises:
-        TransfixError: if label words do not fit the tokenizer.
+        TransfixError: if label words do not fit the tokenizer, or it cannot read a text as what it is, or a target leaves no
+            room for a prompt.
     """
+    from transfix import batches, training
+    from transfix.evaluation.generation.endings import end_tokens
+
+    tokenizer: Any = loaded.tokenizer
+    pad: int = tokenizer.pad_token_id
+    reader = answering.reader_of(loaded)
+    if task.kind == "choice" and task.prompt_template.scoring == "word":
+        found = _choices(reader, task, rows, answering.longest(loaded, max_tokens, 0, ahead), pad)
+        if found is not None:
+            return found
+    most = answering.longest(loaded, None, 0, ahead)
+    end = tuple(number for number in end_tokens(loaded.model, tokenizer) if number < int(reader.size or 0))[:1]
+    targets: list[tuple[int, ...]] = []
+    truncated = merged = 0
+
+    def tokens() -> Iterator[tuple[int, ...]]:
+        nonlocal truncated, merged
+        for start in range(0, len(rows), batches.ROWS):
+            for pair in _continued(reader, task, rows[start : start + batches.ROWS]):
+                # an end, so that generation stops; a choice is compared with other continuations instead
+                ends = () if task.kind == "choice" else end
+                targets.append((*pair.target, *ends))
+                room = max_tokens if most is None else min(max_tokens, most - len(targets[-1]) + 1)
+                if not targets[-1] or room < 1:
+                    raise TransfixError(
+                        f"{task.name}: a target of {len(targets[-1]):,} tokens cannot be learned behind a prompt: the model "
+                        f"reads {most} tokens. Leave the row out, or change its answer."
+                    )
+                context = batches.cut(pair.context, room)
+                truncated, merged = truncated + context.truncated, merged + pair.merged
+                yield (*context.tokens, *targets[-1][:-1])
+
+    sequences = [
+        batches.TokenSequence(index, row, len(targets[index])) for index, row in enumerate(batches.rows_of(tokens()))
+    ]
+    return EncodedRows(sequences, training.Texts(targets, pad), truncated, merged)
+
+
+def _continued(reader: Reader, task: Task, rows: Sequence[Example]) -> list[Continued]:
+    """Prompts with their targets. Of a choice as its options are scored: from the same place on, all of them."""
+    if task.kind != "choice":
+        return reader.continued([(task.prompt(row), task.target(row)) for row in rows])
+    pairs: list[tuple[str, str]] = []
+    owners: list[int] = []
+    gold: list[int] = []
+    for number, row in enumerate(rows):
+        prompt, right = task.prompt(row), task.classes.index(str(row.label))
+        for place, (option, there) in enumerate(zip(task.options(row), task.offered(row), strict=True)):
+            if place == right:
+                gold.append(len(pairs))
+            if there or place == right:
+                pairs.append((prompt, option))
+                owners.append(number)
+    found = reader.continued(pairs, owners)
+    return [found[place] for place in gold]
+
+
+def _choices(reader: Reader, task: Task, rows: Sequence[Example], most: int | None, pad: int) -> EncodedRows | None:
+    """Rows whose targets are label words of one token; None if words differ from language to language."""
     import torch
 
     from transfix import batches, training
 
-    tokenizer: Any = loaded.tokenizer
-    pad: int = tokenizer.pad_token_id
-    prompts = batches.encode(tokenizer, [task.prompt(row) for row in rows], max_tokens)
-    truncated = sum(prompt.truncated for prompt in prompts)
-    if task.kind == "choice" and task.prompt_template.scoring == "word":
-        by_language: dict[str, list[Example]] = {}
-        for row in rows:
-            by_language.setdefault(row.language, []).append(row)
-        words = [tasks.check_verbaliser(task, tokenizer, group[:3]) for group in by_language.values()]
-        if all(found == words[0] for found in words):
-            classes = torch.tensor([task.classes.index(str(row.label)) for row in rows])
-            sequences = [batches.TokenSequence(index, prompt.tokens) for index, prompt in enumerate(prompts)]
-            choices = training.Choices(classes, torch.tensor(list(words[0].values())), pad)
-            return EncodedRows(sequences, choices, truncated)
-    ends = tokenizer.eos_token_id
-    targets = []
+    by_language: dict[str, list[Example]] = {}
     for row in rows:
-        target = tuple(tokenizer(task.target(row), add_special_tokens=False)["input_ids"])
-        # an end, so that generation stops; a choice is compared with other continuations instead
-        targets.append(target if task.kind == "choice" or ends is None else (*target, ends))
-    rows_with_targets = zip(prompts, targets, strict=True)
-    tokens = batches.rows_of((*prompt.tokens, *target[:-1]) for prompt, target in rows_with_targets)
-    sequences = [
-        batches.TokenSequence(index, row, len(target))
-        for index, (row, target) in enumerate(zip(tokens, targets, strict=True))
-    ]
-    return EncodedRows(sequences, training.Texts(targets, pad), truncated)
+        by_language.setdefault(row.language, []).append(row)
+    words = [tasks.check_verbaliser(task, reader.tokenizer, group[:3]) for group in by_language.values()]
+    if any(found != words[0] for found in words):
+        return None
+    prompts = [task.prompt(row) for row in rows]
+    encoded = batches.encode(reader, prompts, most)
+    sequences = [batches.TokenSequence(index, prompt.tokens) for index, prompt in enumerate(encoded)]
+    classes = torch.tensor([task.classes.index(str(row.label)) for row in rows])
+    choices = training.Choices(classes, torch.tensor(list(words[0].values())), pad)
+    merged = tasks.merged_words(reader, prompts, tasks.label_words(task, rows[:1]), words[0])
+    return EncodedRows(sequences, choices, sum(prompt.truncated for prompt in encoded), len(merged))
 
 
 def _development_metrics(loaded: LoadedModel, kept: EncodedRows) -> Callable[[], dict[str, float]]:

@@ -7,19 +7,26 @@ from pathlib import Path
 
 from transfix.config.suggestions import nearest
 from transfix.tasks import building, taskfile
+from transfix.tasks.reader import Continued, Reader, UnreadableTextError, open_prompt
 from transfix.tasks.task import MissingTaskFileError, PromptTemplate, Task, TaskError, UnknownTaskError
-from transfix.tasks.verbaliser import VerbaliserError, check_verbaliser, continuation
+from transfix.tasks.verbaliser import VerbaliserError, check_verbaliser, continuation, label_words, merged_words
 
 __all__ = [
+    "Continued",
     "PromptTemplate",
+    "Reader",
     "Task",
     "TaskError",
     "UnknownTaskError",
+    "UnreadableTextError",
     "VerbaliserError",
     "check_verbaliser",
     "continuation",
     "get",
+    "label_words",
+    "merged_words",
     "names",
+    "open_prompt",
 ]
 
 FILES = (

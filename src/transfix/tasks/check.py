@@ -11,15 +11,13 @@ from transfix import data, tasks
 from transfix.data import Example, Rows
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.tasks import Task
+from transfix.tasks.token_check import Model, check_tokens
 
 SHOWN = 3
 """Prompts shown of each language."""
 
 SHOWN_PROBLEMS = 20
 """Rows of a language that are named for one kind of mistake; the others are counted."""
-
-LONGEST = 0.01
-"""From this share of prompts over `max_tokens` on, it is said."""
 
 
 @dataclass(slots=True)
@@ -73,7 +71,7 @@ class Findings:
 
 
 def check(
-    name: str, template: str | None = None, languages: Sequence[str] | None = None, tokenizer: Any = None
+    name: str, template: str | None = None, languages: Sequence[str] | None = None, model: Model | None = None
 ) -> Findings:
     """Reads a task's rows and puts them to no model.
 
@@ -81,7 +79,7 @@ def check(
         name: a built-in task or a task file.
         template: one of its templates.
         languages: of the test rows; `None` is all.
-        tokenizer: of the model that shall be asked; counts tokens and checks label words. None: neither.
+        model: that shall be asked: its tokens are counted, and what it would make of the rows is checked. None: neither.
 
     Raises:
         TransfixError: there is no such task, or its file is wrong in itself.
@@ -102,7 +100,7 @@ def check(
         if rows.skipped > len(rows.problems):
             found.problems.append(Problem(f"{purpose} {code}", f"{rows.skipped - len(rows.problems):,} more bad rows"))
         try:
-            found.parts.append(_part(task, purpose, code, rows, tokenizer, found))
+            found.parts.append(_part(task, purpose, code, rows, model, found))
         except ProblemsError as error:
             found.problems += error.problems or [Problem(f"{purpose} {code}", error.title)]
         _leaks(task, purpose, code, rows.examples, seen, found)
@@ -121,7 +119,7 @@ def _places(task: Task, languages: Sequence[str] | None) -> list[tuple[str, str,
     return places
 
 
-def _part(task: Task, purpose: str, code: str, rows: Rows, tokenizer: Any, found: Findings) -> Part:
+def _part(task: Task, purpose: str, code: str, rows: Rows, model: Model | None, found: Findings) -> Part:
     examples = rows.examples
     prompts = [task.prompt(row) for row in examples]
     labelled = [row for row in examples if row.label is not None]
@@ -137,34 +135,30 @@ def _part(task: Task, purpose: str, code: str, rows: Rows, tokenizer: Any, found
     else:
         counts = Counter(max(1, len(row.answers)) for row in labelled)
         balance = {f"{count} accepted answer{'s' * (count != 1)}": rows_ for count, rows_ in sorted(counts.items())}
-    shown = [
+    shown: list[tuple[str, str]] = [
         (prompt, task.target(row) if row.label is not None else "")
         for row, prompt in list(zip(examples, prompts, strict=True))[:SHOWN]
     ]
     part = Part(purpose, code, len(examples), rows.skipped, balance, shown)
-    if tokenizer is not None:
-        part.tokens = _tokens(task, part, examples, prompts, tokenizer, found)
+    if model is not None:
+        part.tokens = _tokens(task, part, examples, model, found)
     return part
 
 
 def _tokens(
-    task: Task, part: Part, examples: Sequence[Example], prompts: Sequence[str], tokenizer: Any, found: Findings
-) -> dict[str, int]:
-    lengths = sorted(len(ids) for ids in tokenizer(list(prompts))["input_ids"])
-    over = sum(length > task.max_tokens for length in lengths)
-    where = f"{part.purpose} {part.code}"
-    if over >= max(1, LONGEST * len(lengths)):
-        found.notes.append(
-            f"{where}: {over:,} of {len(lengths):,} prompts have more than max_tokens ({task.max_tokens}) tokens and "
-            "would lose their middle in training"
-        )
-    if task.kind == "choice" and task.prompt_template.scoring == "word":
-        try:
-            tasks.check_verbaliser(task, tokenizer, examples[:SHOWN])
-        except ProblemsError as error:
-            found.problems += [item.at(f"{where}: {item.where}") for item in error.problems]
-    middle = lengths[len(lengths) // 2]
-    return {"median": middle, "95 %": lengths[int(0.95 * (len(lengths) - 1))], "longest": lengths[-1]}
+    task: Task, part: Part, examples: Sequence[Example], model: Model, found: Findings
+) -> dict[str, int] | None:
+    made = check_tokens(task, f"{part.purpose} {part.code}", examples, model)
+    found.problems += made.problems
+    found.notes += [note for note in made.notes if note not in found.notes]
+    lengths = made.lengths
+    if not lengths:
+        return None
+    return {
+        "median": lengths[len(lengths) // 2],
+        "95 %": lengths[int(0.95 * (len(lengths) - 1))],
+        "longest": lengths[-1],
+    }
 
 
 def _not_offered(task: Task, examples: Sequence[Example]) -> list[Problem]:

@@ -15,6 +15,7 @@ from transfix.data.sources import AnySource, SnapshotSource
 from transfix.errors import MissingFileError, Problem, ProblemsError, TransfixError
 from transfix.tasks import templates
 from transfix.tasks.judges import ENGLISH, JUDGES, Judge, Judgement
+from transfix.tasks.templates import Filled
 
 Kind = Literal["choice", "generation", "extraction"]
 ANY = "default"
@@ -174,7 +175,7 @@ class Task:
         """Where rows come from if a specification does not say."""
         return self.sources.get(purpose, SnapshotSource())
 
-    def prompt(self, example: Example) -> str:
+    def prompt(self, example: Example) -> Filled:
         """The prompt of one row. The answer follows it directly.
 
         Raises:
@@ -185,7 +186,7 @@ class Task:
             self._of(self.prompt_template.prompt, example, "prompt"), example.fields, self.benchmark.optional
         )
 
-    def options(self, example: Example) -> list[str]:
+    def options(self, example: Example) -> list[Filled]:
         """The continuation that stands for each class, in the order of `classes`.
 
         Raises:
@@ -213,7 +214,7 @@ class Task:
             for name, option in zip(self.classes, self.options(example), strict=True)
         )
 
-    def target(self, example: Example) -> str:
+    def target(self, example: Example) -> Filled:
         """What follows the prompt of a row with a reference answer.
 
         Raises:

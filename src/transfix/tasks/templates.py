@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Self
 
 import jinja2
 from jinja2 import nodes
@@ -66,9 +67,64 @@ _WHAT: dict[type[nodes.Node], str] = {
 }
 
 
+class Filled(str):
+    """A template filled in: a text like any other that knows which parts of it are a row's own.
+
+    What the template's author has written is meant as it stands: `<start_of_turn>` is the control token. The same letters in
+    a row's text are letters. Text that is added without being filled in counts as the author's.
+
+    Attributes:
+        own: (start, end) of the row's texts, from left to right.
+    """
+
+    __slots__ = ("own",)
+    own: tuple[tuple[int, int], ...]
+
+    def __new__(cls, text: str, own: tuple[tuple[int, int], ...] = ()) -> Self:  # noqa: D102
+        filled = super().__new__(cls, text)
+        filled.own = own
+        return filled
+
+    def __add__(self, after: str) -> Filled:
+        start = len(self)
+        own = tuple((start + first, start + last) for first, last in own_parts(after))
+        return Filled(super().__add__(after), self.own + own)
+
+    def __radd__(self, before: str) -> Filled:
+        return Filled(before) + self
+
+    def part(self, start: int, end: int) -> Filled:
+        """The characters from `start` to `end`."""
+        own = ((max(first, start) - start, min(last, end) - start) for first, last in self.own)
+        return Filled(self[start:end], tuple(place for place in own if place[0] < place[1]))
+
+
+def own_parts(text: str) -> tuple[tuple[int, int], ...]:
+    """Which parts of a text are a row's own; none of a text that is not filled in."""
+    return text.own if isinstance(text, Filled) else ()
+
+
+def part(text: str, start: int, end: int) -> str:
+    """The characters of any text from `start` to `end`, with what is known of them."""
+    return text.part(start, end) if isinstance(text, Filled) else text[start:end]
+
+
+class _Own(str):
+    """A text that stands in a placeholder. Jinja asks for it as a text and gets it as it is."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False, extensions=()
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+        extensions=(),
+        finalize=lambda value: _Own(value),
     )
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
@@ -182,7 +238,7 @@ def names(text: str) -> frozenset[str]:
     return frozenset(node.name for node, _ in _walk(_ENVIRONMENT.parse(text)) if isinstance(node, nodes.Name))
 
 
-def render(text: str, fields: Mapping[str, str], optional: Sequence[str] = ()) -> str:
+def render(text: str, fields: Mapping[str, str], optional: Sequence[str] = ()) -> Filled:
     """The template filled in. Field texts are put in as they are: braces in them mean nothing.
 
     Args:
@@ -190,7 +246,16 @@ def render(text: str, fields: Mapping[str, str], optional: Sequence[str] = ()) -
         fields: placeholder -> text.
         optional: placeholders that may be absent; an absent one is the empty text.
     """
-    return str(_compiled(text).render({**dict.fromkeys(optional, ""), **fields}))
+    parts: list[str] = []
+    own: list[tuple[int, int]] = []
+    length = 0
+    for part in _compiled(text).generate({**dict.fromkeys(optional, ""), **fields}):
+        end = length + len(part)
+        if isinstance(part, _Own) and part:
+            own.append((length, end))
+        parts.append(part)
+        length = end
+    return Filled("".join(parts), tuple(own))
 
 
 @lru_cache(maxsize=512)

@@ -11,7 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from transfix.data.example import Example
 from transfix.errors import Problem
+from transfix.tasks.reader import Reader
 from transfix.tasks.task import Task, TaskError
+from transfix.tasks.templates import own_parts
 
 SAMPLES = (
     "It rained.",
@@ -31,6 +33,12 @@ SAMPLES = (
 """Texts whose last characters are what a byte-pair encoding might merge with a template's end."""
 
 SUGGESTIONS = 3
+
+ENDING = 16
+"""Characters of a prompt's end on which it depends what a tokenizer makes of the word behind it."""
+
+CHUNK = 1000
+"""Prompts that are tokenised at a time."""
 
 
 class VerbaliserError(TaskError):
@@ -63,11 +71,12 @@ def check_verbaliser(task: Task, tokenizer: Tokenizer, examples: Sequence[Exampl
     """
     asked = [*_samples(task, examples[0].language if examples else "eng_Latn"), *examples]
     prompts = [task.prompt(example) for example in asked]
-    words = _words(task, asked)
-    checked = {name: _token(tokenizer, prompts, word) for name, word in words.items()}
+    words = label_words(task, asked)
+    reader = Reader(tokenizer)
+    checked = {name: _token(reader, prompts, word) for name, word in words.items()}
     tokens = {name: token for name, token in checked.items() if isinstance(token, int)}
     problems = [
-        Problem(f"verbaliser.{name}", what, _suggestions(task, tokenizer, prompts, (name, words[name]), tokens))
+        Problem(f"verbaliser.{name}", what, _suggestions(task, reader, prompts, (name, words[name]), tokens))
         for name, what in checked.items()
         if isinstance(what, str)
     ]
@@ -75,7 +84,7 @@ def check_verbaliser(task: Task, tokenizer: Tokenizer, examples: Sequence[Exampl
     for name, token in tokens.items():
         if token in owners:
             what = f"{words[name]!r} is the same token ({token}) as {words[owners[token]]!r}"
-            advice = _suggestions(task, tokenizer, prompts, (name, words[name]), tokens)
+            advice = _suggestions(task, reader, prompts, (name, words[name]), tokens)
             problems.append(Problem(f"verbaliser.{name}", what, advice))
         owners.setdefault(token, name)
     if problems:
@@ -86,21 +95,55 @@ def check_verbaliser(task: Task, tokenizer: Tokenizer, examples: Sequence[Exampl
 def continuation(tokenizer: Tokenizer, prompt: str, text: str) -> tuple[tuple[int, ...], int]:
     """The tokens of a prompt with what follows it, and how many of the last ones belong to what follows.
 
-    Spaces at the prompt's end are counted to what follows, since tokenizers put a space with the word after it. The first
-    token of an empty prompt is the tokenizer's begin-of-sequence token, or the text's own first token, which then is not
-    scored.
+    See `Reader.continued`, which does it for many.
     """
-    ends = getattr(tokenizer, "eos_token_id", None)
-    before, whole = (_without_end(tokenizer(part)["input_ids"], ends) for part in (prompt.rstrip(" "), prompt + text))
-    start = max(1, len(before))
-    return tuple(whole), len(whole) - start
+    (found,) = Reader(tokenizer).continued([(prompt, text)])
+    return found.tokens, found.reads
 
 
-def _without_end(ids: Sequence[int], ends: int | None) -> list[int]:
-    return list(ids[:-1] if len(ids) > 1 and ids[-1] == ends else ids)
+def merged_words(
+    reader: Reader, prompts: Sequence[str], words: Mapping[str, str], tokens: Mapping[str, int]
+) -> list[int]:
+    """The prompts whose end a label word would change, so that its one token is not what the tokenizer makes of it there.
+
+    Args:
+        reader: of the model that answers.
+        prompts: of the rows.
+        words: class -> label word.
+        tokens: class -> its token.
+
+    Returns:
+        their places.
+    """
+    by_end: dict[str, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        by_end.setdefault(_end(prompt), []).append(place)
+    ends = list(by_end)
+    suspected = [place for number in _merging(reader, ends, words, tokens) for place in by_end[ends[number]]]
+    return sorted(suspected[number] for number in _merging(reader, [prompts[at] for at in suspected], words, tokens))
 
 
-def _words(task: Task, examples: Sequence[Example]) -> dict[str, str]:
+def _end(prompt: str) -> str:
+    """What a word behind a prompt may merge with: of a template's own end the last characters before it are enough."""
+    own = own_parts(prompt)
+    literal = len(prompt) - own[-1][1] if own else len(prompt)
+    return prompt[-(min(literal + 2, ENDING) if literal else ENDING) :]
+
+
+def _merging(reader: Reader, prompts: Sequence[str], words: Mapping[str, str], tokens: Mapping[str, int]) -> list[int]:
+    found = []
+    for start in range(0, len(prompts), CHUNK):
+        part = prompts[start : start + CHUNK]
+        befores = reader.ids(part)
+        afters = [reader.ids([prompt + word for prompt in part]) for word in words.values()]
+        wanted = [tokens[name] for name in words]
+        for place, before in enumerate(befores):
+            if any(after[place] != [*before, token] for after, token in zip(afters, wanted, strict=True)):
+                found.append(start + place)
+    return found
+
+
+def label_words(task: Task, examples: Sequence[Example]) -> dict[str, str]:
     """Class -> label word.
 
     Raises:
@@ -117,16 +160,12 @@ def _samples(task: Task, language: str) -> Iterable[Example]:
     return (Example(f"sample-{i}", language, dict.fromkeys(task.fields, text), None) for i, text in enumerate(SAMPLES))
 
 
-def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    # Without special tokens: an end-of-sequence token would stand between the prompt and the word.
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _token(tokenizer: Tokenizer, prompts: Sequence[str], word: str) -> int | str:
+def _token(reader: Reader, prompts: Sequence[str], word: str) -> int | str:
     """The word's one token after every prompt, or what is wrong with it."""
+    tokenizer = reader.tokenizer
     found: int | None = None
-    for prompt in prompts:
-        before, after = _ids(tokenizer, prompt), _ids(tokenizer, prompt + word)
+    befores, afters = reader.ids(prompts), reader.ids([prompt + word for prompt in prompts])
+    for prompt, before, after in zip(prompts, befores, afters, strict=True):
         end = prompt[-20:]
         if after[: len(before)] != before:
             shown = ", ".join(repr(tokenizer.decode([token])) for token in after[-3:])
@@ -148,7 +187,7 @@ def _token(tokenizer: Tokenizer, prompts: Sequence[str], word: str) -> int | str
 
 
 def _suggestions(
-    task: Task, tokenizer: Tokenizer, prompts: Sequence[str], label: tuple[str, str], taken: Mapping[str, int]
+    task: Task, reader: Reader, prompts: Sequence[str], label: tuple[str, str], taken: Mapping[str, int]
 ) -> str | None:
     """Words for a class that are one token of their own after every prompt."""
     name, bare = label[0], label[1].strip()
@@ -156,7 +195,7 @@ def _suggestions(
     others = {token for other, token in taken.items() if other != name}
     good: dict[int, str] = {}
     for candidate in [*variants, *task.alternatives.get(name, ())]:
-        token = _token(tokenizer, prompts, candidate)
+        token = _token(reader, prompts, candidate)
         if isinstance(token, int) and token not in others:
             good.setdefault(token, candidate)
     if not good:

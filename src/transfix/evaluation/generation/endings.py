@@ -7,22 +7,33 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from transfix.evaluation.generation.decoding import Decoding, Generated
+from transfix.tasks import Reader
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end a text; the first one is learned as the end of a target.
+
+    The tokenizer's end-of-sequence token, what it ends texts with ([SEP]), and those of the model's generation settings.
+    """
+    reader = Reader(tokenizer)
+    named: Any = getattr(model.generation_config, "eos_token_id", None)
+    listed = named if isinstance(named, list | tuple) else [named]
+    found = [reader.end, *reader.ending[-1:], *listed]
+    return list(dict.fromkeys(token for token in found if token is not None))
 
 
 class Endings:
     """Judges after each token whether a text has ended.
 
     Attributes:
-        ends: the end tokens of the model's generation settings and of its tokenizer.
+        ends: see `end_tokens`.
         stops: special tokens that are stop texts, which decoding leaves out of the text.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> None:
         self.tokenizer = tokenizer
         self.decoding = decoding
-        named: Any = getattr(model.generation_config, "eos_token_id", None)
-        listed = named if isinstance(named, list | tuple) else [named]
-        self.ends = {token for token in (*listed, tokenizer.eos_token_id) if token is not None}
+        self.ends = set(end_tokens(model, tokenizer))
         added = getattr(tokenizer, "added_tokens_decoder", {})
         self.stops = {number for number, token in added.items() if token.special and token.content in decoding.stop}
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from transfix.adapters import architecture
-from transfix.batches import Encoded, sortable
+from transfix.batches import Encoded, forget_lengths, sortable
 from transfix.errors import NotFiniteError, TransfixError
 from transfix.evaluation.generation import attention
 from transfix.evaluation.generation.cache import RowCache
@@ -23,6 +22,7 @@ from transfix.evaluation.generation.head import Words, precise_head
 from transfix.evaluation.generation.packed import packed_weights
 from transfix.evaluation.generation.prefill import prefill
 from transfix.evaluation.generation.tile_cache import TILE
+from transfix.models import reach
 
 
 def generate(
@@ -62,6 +62,7 @@ def generate(
     if not prompts:
         return []
     model.eval()
+    forget_lengths(model)
     only_best = decoding.temperature == 0
     with torch.inference_mode(), packed_weights(model), precise_head(model, only_best) as words:
         return _Run(model, tokenizer, prompts, decoding, keys, words).finish(advance)
@@ -171,13 +172,5 @@ def _check_lengths(model: PreTrainedModel, prompts: Sequence[Encoded], decoding:
 
 
 def _reach(model: PreTrainedModel) -> int | None:
-    """How many tokens the model reads.
-
-    LongRoPE rotates all rows of a batch otherwise as soon as one is longer than the original length, so it ends there.
-    """
-    config: Any = model.config.get_text_config(decoder=True)
-    rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [rope, *(part for part in rope.values() if isinstance(part, dict))]
-    original = [part["original_max_position_embeddings"] for part in kinds if part.get("rope_type") == "longrope"]
-    limits = [*original, getattr(config, "max_position_embeddings", None)]
-    return min((limit for limit in limits if isinstance(limit, int)), default=None)
+    """How many tokens the model reads, with those it writes."""
+    return reach.generated(model.config)
