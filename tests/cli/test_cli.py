@@ -270,14 +270,15 @@ def test_train_checks_the_data_first(fake: Callable[..., list[Any]], spec: Path)
 def test_evaluate(fake: Callable[..., list[Any]], run: Path) -> None:
     calls = fake("transfix.runs.run", "evaluate", lambda run, *_: predicted(run.path))
     result = call(
-        "evaluate", run.name[:6], "--languages", "de,zh-CN", "--languages", "de", "--task", "xnli", "--limit", 5
-    )
+        "evaluate", run.name[:6], "--languages", "de,zh-CN", "--languages", "de", "--task", "xnli", "--limit", 5,
+        "--calibration-rows", 64,
+    )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert calls[0][0].path == run
-    assert calls[0][1:] == (["xnli"], ["deu_Latn", "zho_Hans"], 5)
+    assert calls[0][1:] == (["xnli"], ["deu_Latn", "zho_Hans"], 5, 64)
     assert "German" in result.stdout
     call("evaluate", run)
-    assert calls[1][1:] == (None, None, None)
+    assert calls[1][1:] == (None, None, None, None)
     call("evaluate", run, "--languages", "all")
     assert calls[2][2] == ["all"]
 

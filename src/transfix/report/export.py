@@ -17,7 +17,7 @@ from transfix.statistics.one_run import METRIC
 # ---- CSV
 
 COLUMNS = (
-    *("task", "calibration", "method", "model", "level", "key", "name", "script", "family", "resources"),
+    *("task", "method", "model", "level", "key", "name", "script", "family", "resources", "calibration"),
     *("n", "score", "low", "high", "seeds", "sd"),
     *(f"{kind}_{what}" for kind in MARKS for what in ("difference", "low", "high", "p", "holm")),
 )
