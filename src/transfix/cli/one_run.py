@@ -23,7 +23,10 @@ def train(
 ) -> None:
     """Train the adapter of a specification. Stopped and started again, it continues."""
     from transfix.runs.specification import RunSpec
+    from transfix.runs.store import Run, files
 
+    if files.is_own_spec(spec):
+        _ = Run(spec.parent).spec  # a damaged one would come to another run
     checked = RunSpec.load(spec, settings or ())
     checked.check_data()
 

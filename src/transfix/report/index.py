@@ -18,7 +18,7 @@ from transfix.errors import TransfixError
 from transfix.report import labels
 from transfix.runs.records import RunRecord, find, progress, read, sources
 from transfix.statistics import bootstrap, one_run
-from transfix.storage import atomic
+from transfix.storage import atomic, checksums
 
 CACHE = ".transfix-runs.json"
 FORMAT = 1
@@ -177,9 +177,10 @@ def _remembered(file: Path) -> dict[str, Any]:
     """By a run's folder what was computed of it; empty where the file is not there, torn or of another version."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or content.get("version") != _version() or checksums.KEY not in content:
+            return {}
+        content = checksums.opened(content)
     except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict) or content.get("version") != _version():
         return {}
     wanted = {"files": list, "spec": dict, "environment": dict, "results": dict, "notes": list}
     runs = content.get("runs")
@@ -194,6 +195,7 @@ def _remembered(file: Path) -> dict[str, Any]:
 
 def _remember(file: Path, runs: Mapping[str, Any]) -> None:
     try:
-        atomic.write_file(file, json.dumps({"version": _version(), "runs": runs}, ensure_ascii=False))
+        content = checksums.sealed({"version": _version(), "runs": runs})
+        atomic.write_file(file, json.dumps(content, ensure_ascii=False))
     except (TransfixError, ValueError):
         return  # a folder that cannot be written to is read again the next time

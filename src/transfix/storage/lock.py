@@ -14,7 +14,6 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -79,8 +78,10 @@ def is_locked(directory: Path) -> bool:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return not _lock(directory.resolve()).is_locked
+    except OSError:  # its file system has no locks, so nobody can hold it
+        return False
     finally:
         os.close(descriptor)
     return False
@@ -138,9 +139,6 @@ def _remove_temporaries(directory: Path) -> None:
         if Path(place) != directory and LOCK_NAME in files:
             directories.clear()
             continue
-        for name in files:
-            if atomic.is_temporary(Path(name)):
-                Path(place, name).unlink(missing_ok=True)
-        for name in [name for name in directories if atomic.is_temporary(Path(name))]:
-            shutil.rmtree(Path(place, name), ignore_errors=True)
-            directories.remove(name)
+        if any(atomic.is_temporary(Path(name)) for name in (*files, *directories)):
+            atomic.clean(Path(place))
+            directories[:] = [name for name in directories if not atomic.is_temporary(Path(name))]

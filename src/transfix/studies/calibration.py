@@ -23,7 +23,7 @@ from transfix.runs.environment import accelerator
 from transfix.runs.progress import Bar, Display
 from transfix.runs.settings import Frozen
 from transfix.runs.specification import RunSpec
-from transfix.storage import atomic, lock
+from transfix.storage import atomic, checksums, lock
 from transfix.studies.directory import StudyDirectory
 from transfix.studies.processes import Launch, Subprocess, ended
 
@@ -92,7 +92,7 @@ class Calibrator:
             raise
         atomic.make_directory(self.path.parent)
         with lock.hold(self.path.parent):
-            content = {name: entry.model_dump() for name, entry in {**self._read(), key: made}.items()}
+            content = checksums.sealed({name: entry.model_dump() for name, entry in {**self._read(), key: made}.items()})
             atomic.write_file(self.path, json.dumps(content, indent=2) + "\n")
         return made
 
@@ -102,9 +102,9 @@ class Calibrator:
 
     def _read(self) -> dict[str, Calibration]:
         try:
-            content = json.loads(self.path.read_text())
+            content = checksums.opened(json.loads(self.path.read_text()))
             return {key: Calibration.model_validate(entry) for key, entry in content.items()}
-        except (OSError, ValueError, AttributeError, ValidationError):  # measured again
+        except (OSError, ValueError, TypeError, AttributeError, ValidationError):  # measured again
             return {}
 
     def _measure(self, spec: RunSpec) -> Calibration:

@@ -15,18 +15,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from transfix.errors import TransfixError
+from transfix.errors import ProblemsError, TransfixError
 from transfix.runs.settings import Frozen
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
-from transfix.storage import atomic, lock
+from transfix.storage import atomic, checksums, lock
 from transfix.studies.expansion import Cell, StudyRun
 from transfix.studies.specification import StudySpec
 
@@ -35,6 +34,8 @@ STUDIES = Path("studies")
 """Where studies are kept, unless another directory is named."""
 
 State = Literal["done", "running", "failed", "waiting"]
+
+_log = logging.getLogger("transfix")
 
 
 class Record(Frozen):
@@ -67,6 +68,7 @@ class StudyDirectory:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self.store = RunStore(self.root / "runs")
+        self._told: set[Path] = set()  # of damaged records
 
     def open(self, study: StudySpec) -> None:
         """Makes the directory, and writes the study into it.
@@ -86,22 +88,26 @@ class StudyDirectory:
         atomic.make_directory(self.root)
         atomic.make_directory(self.store.root)
         with lock.hold(self.root):
-            atomic.write_file(path, MARK + study.to_yaml())
+            atomic.write_file(path, checksums.sealed_text(MARK + study.to_yaml()))
 
     def study(self) -> StudySpec:
         """The study as it was last run.
 
         Raises:
-            TransfixError: there is none.
+            TransfixError: there is none, or it is damaged.
         """
         path = self.root / "resolved.yaml"
         if not path.is_file():
             raise TransfixError(f"{self.root} is not the directory of a study: it has no resolved.yaml.")
+        try:
+            checksums.opened_text(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise self._damaged(path, str(error)) from error
         return StudySpec.load(path)
 
     def keep_plan(self, planned: Sequence[StudyRun]) -> None:
         """Writes down the runs of the study as it is now."""
-        content = [
+        entries = [
             {
                 "run": run.name,
                 "spec": run.spec.model_dump(mode="json"),
@@ -109,22 +115,41 @@ class StudyDirectory:
             }
             for run in planned
         ]
+        content = checksums.sealed({"runs": entries})
         with lock.hold(self.root):
             atomic.write_file(self.root / "plan.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def plan(self) -> tuple[StudyRun, ...] | None:
-        """The runs of the study as it was last begun, wherever that was; None if nothing readable is written down.
+        """The runs of the study as it was last begun, wherever that was; None if they are not written down.
 
-        Neither their rows nor their models need be there.
+        Neither their rows nor their models need be there; where a task's file is gone it is as if they were not written down.
+
+        Raises:
+            TransfixError: what is written down is damaged.
         """
+        path = self.root / "plan.json"
         try:
-            found = []
-            for entry in json.loads((self.root / "plan.json").read_text("utf-8")):
-                spec = RunSpec.load(entry["spec"])
-                found.append(StudyRun(spec, tuple(Cell(c["group"], c["varied"], spec) for c in entry["cells"])))
-        except (OSError, ValueError, KeyError, TypeError, TransfixError):
+            content = json.loads(path.read_text("utf-8"))
+            entries = checksums.opened(content)["runs"] if isinstance(content, dict) else content
+            if all(isinstance(entry, str) for entry in entries):  # names alone, as they once were written
+                return None
+            found = [_planned_run(entry) for entry in entries]
+        except FileNotFoundError:
             return None
+        except ProblemsError as error:
+            if not all(problem.missing_file for problem in error.problems):
+                raise self._damaged(path, str(error)) from error
+            _log.warning("%s cannot be read here, and every run beside it is taken for one of the study's: %s", path, error)
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, TransfixError) as error:
+            raise self._damaged(path, str(error)) from error
         return tuple(found)
+
+    def _damaged(self, path: Path, why: str) -> TransfixError:
+        return TransfixError(
+            f"{path} is damaged: {(why or 'it does not hold what it should').splitlines()[0].rstrip('.')}. Delete it, then run "
+            f"the study's command again (transfix study STUDY.yaml --dir {self.root}): what is finished is kept."
+        )
 
     def planned(self, plan: Sequence[StudyRun]) -> tuple[set[str], int]:
         """The names of those runs of a plan that have begun, and how many other runs the store has."""
@@ -147,14 +172,21 @@ class StudyDirectory:
 
     def record(self, name: str) -> Record | None:
         """The record of a run; None if it was never begun, or its record is damaged (then the run is begun again)."""
+        path = self.work(name) / "record.json"
         try:
-            return Record.model_validate_json((self.work(name) / "record.json").read_bytes())
-        except (OSError, ValidationError):
+            return Record.model_validate(checksums.opened(json.loads(path.read_bytes())))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, RecursionError):
+            if path not in self._told:
+                self._told.add(path)
+                _log.warning("%s is damaged: the study's command again begins the run again, and finds what it has done", path)
             return None
 
     def write_record(self, name: str, record: Record) -> None:
         """Writes the record of a run that this process holds."""
-        atomic.write_file(self.work(name) / "record.json", record.model_dump_json(indent=2) + "\n")
+        content = checksums.sealed(record.model_dump(mode="json"))
+        atomic.write_file(self.work(name) / "record.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def state(self, spec: RunSpec) -> State:
         """How a run is doing."""
@@ -173,6 +205,14 @@ class StudyDirectory:
         there = not spec.trained or run.has_adapter
         results = ((evaluation.result, code) for evaluation in spec.evaluate for code in evaluation.codes)
         return there and all(run.predictions_path(name, code).is_file() for name, code in results)
+
+
+def _planned_run(entry: Any) -> StudyRun:
+    """A run as `keep_plan` wrote it. Raises various errors if it did not."""
+    spec = RunSpec.load(entry["spec"])
+    if entry["run"] != spec.name:
+        raise ValueError(f"{entry['run']} is not the run of its specification, {spec.name}")
+    return StudyRun(spec, tuple(Cell(cell["group"], cell["varied"], spec) for cell in entry["cells"]))
 
 
 def asked(spec: RunSpec) -> str:

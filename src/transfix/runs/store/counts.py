@@ -14,10 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from transfix.errors import TransfixError
+from transfix.runs.store import tables
 from transfix.statistics.metrics import Counted
-from transfix.storage import atomic
-
-METADATA_KEY = b"transfix"
 
 
 def kept(predictions: Path, name: str, key: object, count: Callable[[], Counted]) -> Counted:
@@ -42,12 +40,11 @@ def kept(predictions: Path, name: str, key: object, count: Callable[[], Counted]
 def _read(file: Path, digest: str) -> dict[str, Counted]:
     """By the metrics' names; empty where the file is not there, torn, or of something else."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(file) as parquet:
+        with tables.opened(file) as parquet:
             table = parquet.read()
-        about = json.loads(table.schema.metadata[METADATA_KEY])
+        about = json.loads(table.schema.metadata[tables.METADATA_KEY])
         if about["digest"] != digest:
             return {}
         arrays = {name: table.column(name).combine_chunks().flatten().to_numpy() for name in table.column_names}
@@ -61,15 +58,13 @@ def _read(file: Path, digest: str) -> dict[str, Counted]:
 
 def _write(file: Path, digest: str, found: Mapping[str, Counted]) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     about = {"digest": digest, "signatures": {name: counted.signature for name, counted in found.items()}}
     columns = {
         name: pa.FixedSizeListArray.from_arrays(np.ravel(counted.values), counted.values.shape[1])
         for name, counted in found.items()
     }
-    table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(about).encode()})
     try:
-        atomic.write_file(file, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+        tables.write(file, pa.table(columns), json.dumps(about))
     except TransfixError:
         return  # a folder that cannot be written to is counted in again the next time

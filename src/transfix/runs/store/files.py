@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transfix.errors import TransfixError
+from transfix.storage import checksums
 
 SPEC = "spec.yaml"
 ENVIRONMENT = "environment.json"
@@ -45,6 +46,11 @@ def is_run(path: Path) -> bool:
     return (path / SPEC).is_file()
 
 
+def is_own_spec(path: Path) -> bool:
+    """Whether a specification is the one that a run keeps of itself."""
+    return path.name == SPEC and (path.parent / ENVIRONMENT).is_file()
+
+
 def run_directories(root: Path) -> list[Path]:
     """The run directories right in a directory, sorted by name; none where there is no such directory."""
     return [path for path in sorted(root.iterdir()) if path.is_dir() and is_run(path)] if root.is_dir() else []
@@ -56,34 +62,47 @@ def folders(directory: Path) -> list[Path]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file; None if it is not there.
+    """The content of a JSON file, without its checksum; None if it is not there.
 
     Raises:
-        UnreadableError: it is not JSON, holds no mapping, or cannot be read.
+        UnreadableError: it is not JSON, holds no mapping, is not what was written, or cannot be read.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return checksums.opened(content)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UnreadableError(path, error) from error
-    if not isinstance(content, dict):
-        raise UnreadableError(path, "it holds no mapping")
-    return content
+    raise UnreadableError(path, "it holds no mapping")
 
 
 def read_spec(run: Path) -> object:
     """What is in a run's `spec.yaml`, as plain data: not checked, and nothing put in its place.
 
     Raises:
-        UnreadableError: it is not YAML, or cannot be read.
+        UnreadableError: it is not YAML, is not what was written, or cannot be read.
     """
     import yaml
 
     path = run / SPEC
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return yaml.safe_load(checksums.opened_text(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UnreadableError(path, error) from error
+
+
+def require_spec_as_written(run: Path) -> None:
+    """Looks whether a run's `spec.yaml` is as it was written.
+
+    Raises:
+        UnreadableError: it is not, or it cannot be read.
+    """
+    path = run / SPEC
+    try:
+        checksums.opened_text(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UnreadableError(path, error) from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfix.runs.store import tables
 from transfix.runs.store.files import UnreadableError
 from transfix.storage import atomic
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "language", "prompt_hash", "answer", "gold", "score", "truncated", "option_scores")
 """What every file has; metrics beside the main one come after them."""
 
-_METADATA_KEY = b"transfix"
-
-
 def write(path: Path, frame: pd.DataFrame, meta: Mapping[str, Any]) -> None:
     """Writes predictions; see `Run.write_predictions`.
 
@@ -26,7 +24,6 @@ def write(path: Path, frame: pd.DataFrame, meta: Mapping[str, Any]) -> None:
         ValueError: a column is missing, ids repeat, or a number in `meta` is not finite.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     where = f"predictions of {path.parent.name} in {path.stem}"
     if absent := [name for name in COLUMNS if name not in frame.columns]:
@@ -39,10 +36,9 @@ def write(path: Path, frame: pd.DataFrame, meta: Mapping[str, Any]) -> None:
     extra = [name for name in frame.columns if name not in COLUMNS]
     arrays = [pa.array(frame[name], type=types.get(name), from_pandas=True) for name in (*COLUMNS, *extra)]
     table = pa.Table.from_arrays(arrays, names=[*COLUMNS, *extra])
-    record = json.dumps(meta, ensure_ascii=False, allow_nan=False).encode()
-    table = table.replace_schema_metadata({_METADATA_KEY: record})
+    record = json.dumps(meta, ensure_ascii=False, allow_nan=False)
     atomic.make_directory(path.parent)
-    atomic.write_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    tables.write(path, table, record)
 
 
 def read(path: Path, needed: Sequence[str], wanted: Callable[[str], bool] | None = None) -> Any:
@@ -54,13 +50,12 @@ def read(path: Path, needed: Sequence[str], wanted: Callable[[str], bool] | None
         wanted: which columns are read, by their name; None reads all.
 
     Raises:
-        UnreadableError: it is torn or no parquet file, or lacks a column.
+        UnreadableError: it is torn or no parquet file, is not what was written, or lacks a column.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with tables.opened(path) as file:
             names = file.schema_arrow.names
             if absent := [name for name in needed if name not in names]:
                 raise UnreadableError(path, f"it has no column {', '.join(absent)}")
@@ -79,7 +74,7 @@ def meta(path: Path, table: Any) -> dict[str, Any] | None:
     Raises:
         UnreadableError: it is not what `write` writes.
     """
-    record = (table.schema.metadata or {}).get(_METADATA_KEY)
+    record = (table.schema.metadata or {}).get(tables.METADATA_KEY)
     try:
         content = json.loads(record) if record is not None else None
     except ValueError as error:

@@ -15,12 +15,19 @@ from transfix.runs.specification import RunSpec
 from transfix.runs.store import files, label_means, metrics_json, predictions
 from transfix.runs.store.files import DEFAULT_ROOT, UnreadableError
 from transfix.runs.store.label_means import LabelMeans
-from transfix.storage import atomic, lock
+from transfix.storage import atomic, checksums, lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pandas as pd
+
+_SPEC_AGAIN = "Delete the damaged file and start the run again from the specification it was made with."
+_AGAIN = {
+    files.TRAINING: "run the same command again: what it said of the training is lost (to have it anew, delete `adapter` "
+    "beside it too, and train again)"
+}
+"""What to do when a damaged JSON file is deleted, where there is more to say than that the same command makes it again."""
 
 
 class Run:
@@ -123,7 +130,7 @@ class Run:
         Raises:
             ValueError: a number in it is not finite.
         """
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(checksums.sealed(content), indent=2, ensure_ascii=False, allow_nan=False)
         with self.lock():
             atomic.write_file(self.path / name, text + "\n")
 
@@ -136,7 +143,7 @@ class Run:
         try:
             return files.read_json(self.path / name)
         except UnreadableError as error:
-            raise _damaged(error, "run the same command again") from error
+            raise _damaged(error, _AGAIN.get(name, "run the same command again")) from error
 
     def write_adapter(self, save: Callable[[Path], object]) -> None:
         """Writes `adapter/` as a whole: `save` is given an empty directory to write into."""
@@ -160,14 +167,15 @@ class Run:
         try:
             return label_means.read(self.path, task)
         except UnreadableError as error:
-            raise _damaged(error, "delete it, and run the same command again") from error
+            raise _damaged(error, f"run `transfix evaluate {self.path}` again") from error
 
     def write_label_means(self, task: str, means: LabelMeans) -> None:
         """Writes `calibration/TASK.json`."""
         path = label_means.path_of(self.path, task)
         with self.lock():
             atomic.make_directory(path.parent)
-            atomic.write_file(path, json.dumps(means.content(), ensure_ascii=False, allow_nan=False) + "\n")
+            content = checksums.sealed(means.content())
+            atomic.write_file(path, json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
     def predicted(self) -> list[tuple[str, str]]:
         """(task, language) of all predictions that are there, sorted."""
@@ -229,15 +237,22 @@ class Run:
             if isinstance(error, ProblemsError) and all(problem.missing_file for problem in error.problems):
                 what = "The run is whole: put the file back, or go to the directory that the run was started in."
             else:
-                what = "Delete the damaged file and start the run again from the specification it was made with."
+                what = _SPEC_AGAIN
             raise TransfixError(f"{error}\n{what}") from error
         # another version may know more settings and so come to another hash; the same version must come to the same
         same_version = self.environment.get("versions", {}).get("transfix") == version("transfix")
         if same_version and not self.name.endswith(spec.identity()):
             raise TransfixError(
                 f"{path} is not what its run was made with: it comes to {spec.name}. A run's specification cannot be "
-                "edited: write the change into your own file and start a new run (evaluate, device and offload may change)."
+                "edited: write the change into your own file and start a new run (evaluate, device and offload may change). "
+                f"If nobody has edited it, it is damaged. {_SPEC_AGAIN}"
             )
+        try:
+            files.require_spec_as_written(self.path)
+        except UnreadableError as error:
+            raise TransfixError(
+                f"{path} is damaged: {error.reason}. {_SPEC_AGAIN} If you have edited it yourself, take out its last line."
+            ) from error
         return spec
 
     @classmethod

@@ -9,7 +9,7 @@ from transfix.runs.specification import RunSpec
 from transfix.runs.store import files
 from transfix.runs.store.files import DEFAULT_ROOT
 from transfix.runs.store.run import Run
-from transfix.storage import atomic
+from transfix.storage import atomic, checksums
 
 
 class RunStore:
@@ -39,7 +39,7 @@ class RunStore:
         with run.lock():
             stored = Run(run.path).spec if files.is_run(run.path) else None
             if stored != spec:
-                atomic.write_file(run.path / files.SPEC, spec.to_yaml())
+                atomic.write_file(run.path / files.SPEC, checksums.sealed_text(spec.to_yaml()))
             if not (run.path / files.ENVIRONMENT).exists():
                 run.write_json(files.ENVIRONMENT, describe(spec.device, spec.dtype))
         return run
