@@ -31,6 +31,7 @@ from transfix import (
 )
 from transfix.adapters import AdapterFileError, files
 from transfix.adapters.methods import Part
+from transfix.storage import checksums
 
 Build = Callable[[str], PreTrainedModel]
 Randomise = Callable[..., Adapter]
@@ -233,7 +234,7 @@ def test_processes_may_save_the_same_adapter_at_once(
 def test_adapters_without_a_digest_still_load(tmp_path: Path) -> None:
     attach(_llama(), PrefixTuning(tokens=2)).save(tmp_path)
     record = json.loads((tmp_path / "adapter.json").read_text())
-    del record["digest"]
+    del record["digest"], record["checksum"]
     (tmp_path / "adapter.json").write_text(json.dumps(record))
     load_adapter(_llama(), tmp_path)
 
@@ -313,7 +314,7 @@ def _refused(model: PreTrainedModel, directory: Path, message: str) -> None:
 
 def _edit(directory: Path, **changes: Any) -> None:
     path = directory / "adapter.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(checksums.sealed(json.loads(path.read_text()) | changes)))
 
 
 def _tensors(directory: Path, change: Callable[[dict[str, Tensor]], object]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from transfix.errors import TransfixError
 from transfix.runs.store import Run
+from transfix.storage import checksums
 
 # As it was written before format 2: a score was `accuracy`, corpus metrics had no intervals.
 OLD = """{
@@ -52,7 +53,8 @@ def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
     written = Run(tmp_path)
     written.write_metrics(results)
     assert written.metrics == results
-    assert json.loads((tmp_path / "metrics.json").read_text()) == {"format": 2, "results": results}
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found == {"format": 2, "results": results, "checksum": checksums.of_json(found)}
 
 
 def test_an_old_file_is_read_with_its_scores_called_so(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """An adapter on disk: `adapter.json` says what it is and for which base, `adapter.safetensors` holds its tensors.
 
-Whenever a save is interrupted, the directory holds the adapter before it or the new one, never a mix. The record has a
-digest of its tensors, and replacing it is the one step that counts:
+The record has a digest of its tensors, and a checksum over all it says, the digest with it (`storage.checksums`): what is
+read is what was saved, or is refused. Adapters of before had no checksum, those before them no digest either.
+
+Whenever a save is interrupted, the directory holds the adapter before it or the new one, never a mix. Replacing the record
+is the one step that counts:
 
     1. the new tensors are written beside the old ones, as `adapter.safetensors.DIGEST`
     2. the new record takes the place of `adapter.json`   <- from here on it is the new adapter
@@ -32,6 +35,7 @@ from transfix.adapters.methods.part import Part
 from transfix.adapters.methods.registry import METHODS, AnyPart
 from transfix.config.validation import checked
 from transfix.errors import Problem, TransfixError
+from transfix.storage import checksums
 from transfix.storage.atomic import StorageError, write_file
 
 RECORD = "adapter.json"
@@ -56,6 +60,18 @@ _WAITING = re.compile(re.escape(TENSORS) + r"\.[0-9a-f]{16}")
 
 class AdapterFileError(TransfixError):
     """A saved adapter that cannot be read, or that belongs to another base model."""
+
+
+class DamagedAdapterError(AdapterFileError):
+    """A saved adapter whose files are not what was saved.
+
+    Attributes:
+        what: what is wrong, without what to do about it.
+    """
+
+    def __init__(self, what: str, then: str = "Copy both files from where they are whole, or train the adapter again.") -> None:
+        self.what = what
+        super().__init__(f"{what} {then}")
 
 
 def config_hash(model: PreTrainedModel) -> str:
@@ -123,7 +139,7 @@ def save(
         target.mkdir(parents=True, exist_ok=True)
         waiting = _waiting(target, own)
         write_file(waiting, to_bytes(tensors))
-        write_file(target / RECORD, json.dumps(record, indent=2, ensure_ascii=False))
+        write_file(target / RECORD, json.dumps(checksums.sealed(record), indent=2, ensure_ascii=False))
         with suppress(FileNotFoundError):  # another process, that saved the same adapter, was first
             os.replace(waiting, target / TENSORS)
         for left in target.glob(f"{TENSORS}.*"):  # of saves that were killed
@@ -147,11 +163,20 @@ def read(directory: Path, model: PreTrainedModel) -> tuple[SavedAdapter, dict[st
     return record, tensors
 
 
+def read_whole(directory: Path) -> dict[str, torch.Tensor]:
+    """The tensors saved in a directory by name, whatever base they are for.
+
+    Raises:
+        AdapterFileError: as `read`.
+    """
+    return _read(directory)[1]
+
+
 def fill(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], source: Path) -> None:
     """Writes saved tensors into an adapter's own.
 
     Raises:
-        AdapterFileError: if names or shapes differ.
+        AdapterFileError: if names or shapes differ, or a number is not finite.
     """
     if own.keys() != tensors.keys():
         missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
@@ -163,6 +188,8 @@ def fill(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], s
             raise AdapterFileError(
                 f"{source}: {name} has shape {tuple(tensors[name].shape)}, this model needs {tuple(parameter.shape)}."
             )
+        if not bool(tensors[name].isfinite().all()):
+            raise DamagedAdapterError(f"{source}: {name} holds values that are not finite.")
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name])
@@ -182,8 +209,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError as error:
         raise _missing(path) from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise AdapterFileError(
-            f"{path}: not a whole safetensors file ({path.stat().st_size} bytes: {error}). Copy or train it again."
+        raise DamagedAdapterError(
+            f"{path}: not a whole safetensors file ({path.stat().st_size} bytes: {error}).", "Copy or train it again."
         ) from error
 
 
@@ -233,9 +260,9 @@ def _read(directory: Path) -> tuple[SavedAdapter, dict[str, torch.Tensor]]:
                 continue
             if record.digest in (None, digest(tensors)):
                 return record, tensors
-            wrong = AdapterFileError(
-                f"{directory}: {RECORD} and {TENSORS} are not of the same save. Copy both from one place, or train the "
-                "adapter again."
+            wrong = DamagedAdapterError(
+                f"{directory}: {RECORD} and {TENSORS} are not of the same save.",
+                "Copy both from one place, or train the adapter again.",
             )
         before, record = record, _record(directory / RECORD)
         if record == before:
@@ -249,8 +276,13 @@ def _record(path: Path) -> SavedAdapter:
         raise _missing(path) from error
     except OSError as error:
         raise AdapterFileError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise AdapterFileError(f"{path}: not valid JSON: {error}. Copy or train the adapter again.") from error
+    except (ValueError, RecursionError) as error:
+        raise DamagedAdapterError(f"{path}: not valid JSON: {error}.", "Copy or train the adapter again.") from error
+    try:
+        if isinstance(record, dict):
+            record = checksums.opened(record)
+    except checksums.ChecksumError as error:
+        raise DamagedAdapterError(f"{path}: {error}.") from error
     if not isinstance(record, dict) or not {"format", "parts", "base", "name"} <= record.keys():
         raise AdapterFileError(f"{path}: not an adapter of transfix (format, name, parts and base are expected).")
     if record["format"] != FORMAT:
@@ -277,8 +309,8 @@ def _model_at(where: tuple[str | int, ...], record: Mapping[str, Any]) -> type[B
     return None
 
 
-def _missing(path: Path) -> AdapterFileError:
-    return AdapterFileError(f"{path}: no such file. An adapter is a directory with {RECORD} and {TENSORS}.")
+def _missing(path: Path) -> DamagedAdapterError:
+    return DamagedAdapterError(f"{path}: no such file.", f"An adapter is a directory with {RECORD} and {TENSORS}.")
 
 
 def _check_base(source: Path, base: _Base, model: PreTrainedModel) -> None:

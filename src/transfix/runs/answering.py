@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class Session:
         """The model, its adapter on.
 
         Raises:
-            TransfixError: if the run is not trained yet.
+            TransfixError: if the run is not trained yet, or its adapter is damaged.
         """
         if self._loaded is None:
             spec = self.run.spec
@@ -99,7 +100,8 @@ class Session:
             if spec.trained:
                 from transfix.adapters import load_adapter
 
-                load_adapter(loaded.model, self.run.adapter_dir)
+                with whole_adapter(self.run):
+                    load_adapter(loaded.model, self.run.adapter_dir)
             self._loaded = loaded
         return self._loaded
 
@@ -143,6 +145,20 @@ def merged_said(task: str, merged: int, rows: int, model: str) -> str:
         f"{task}: in {merged:,} of {rows:,} rows prompt and answer meet inside a token: what is read there is not what the "
         f"prompt has by itself. `transfix task check {task} --model {model}` shows such rows."
     )
+
+
+@contextmanager
+def whole_adapter(run: Run) -> Iterator[None]:
+    """Says of a run's adapter that is found damaged inside the block what to do: the same for every command."""
+    from transfix.adapters.files import DamagedAdapterError
+
+    try:
+        yield
+    except DamagedAdapterError as error:
+        raise TransfixError(
+            f"{error.what} Delete {run.adapter_dir}, then run `transfix train {run.path}/spec.yaml --runs {run.path.parent}`: "
+            "it trains the adapter anew."
+        ) from error
 
 
 def load_model(spec: RunSpec) -> LoadedModel:

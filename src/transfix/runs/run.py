@@ -20,7 +20,7 @@ from transfix.data import Example, FilesSource
 from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
-from transfix.runs.answering import Answer, Session
+from transfix.runs.answering import Answer, Session, whole_adapter
 from transfix.runs.evaluation import inference_settings, measure
 from transfix.runs.few_shot import shots
 from transfix.runs.label_preference import measure_preference
@@ -43,7 +43,8 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
         display: where progress is shown.
 
     Raises:
-        TransfixError: if model, data or settings do not allow it; the message says why.
+        TransfixError: if model, data or settings do not allow it, or the adapter that is there is damaged; the message
+            says why.
     """
     display = display or Display()
     run = store.open(resolve(spec))
@@ -53,7 +54,12 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
     if run.spec.train is None:
         return run
     with run.lock():
-        if not run.has_adapter:
+        if run.has_adapter:
+            from transfix.adapters.files import read_whole
+
+            with whole_adapter(run):
+                read_whole(run.adapter_dir)
+        else:
             train_adapter(run, run.spec.train, display)
         run.remove_checkpoints()
     return run

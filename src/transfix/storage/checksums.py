@@ -42,17 +42,13 @@ class ChecksumError(ValueError):
 def of_json(content: Mapping[str, Any]) -> str:
     """The checksum of what a JSON object holds besides its checksum: the same however it is laid out."""
     plain = {key: value for key, value in content.items() if key != KEY}
-    text = json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return _of(text.encode("utf-8", "surrogatepass"))
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with its checksum. What JSON would change (tuples, keys that are numbers) is changed.
-
-    Raises:
-        ValueError: a number in it is not finite.
-    """
-    plain = json.loads(json.dumps(content, allow_nan=False))
+    """A JSON object with its checksum. What JSON would change (tuples, keys that are numbers) is changed."""
+    plain = json.loads(json.dumps(content))
     return {**plain, KEY: of_json(plain)}
 
 
