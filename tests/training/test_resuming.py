@@ -117,7 +117,7 @@ def interrupted(made: AdapterTrainer, owner: Any, name: str, number: int, monkey
 PLACES = [
     *(pytest.param(torch, "save", number, id=f"save-{number}") for number in (0, 1, 2, 4)),
     *(pytest.param(os, "rename", number, id=f"rename-{number}") for number in (0, 1, 2, 3, 6, 9, 16, 18, 25)),
-    *(pytest.param(trainer.shutil, "rmtree", number, id=f"rmtree-{number}") for number in (1, 4, 5, 7)),
+    *(pytest.param(shutil, "rmtree", number, id=f"rmtree-{number}") for number in (1, 4, 5, 7)),
 ]
 
 

@@ -15,7 +15,7 @@ from transfix import FullFineTuning
 from transfix.adapters.files import read_tensors
 from transfix.batches import Tree
 from transfix.errors import TransfixError
-from transfix.training import AdapterTrainer, objectives, trainer
+from transfix.training import AdapterTrainer, checkpoints, objectives
 
 Prepared = Callable[..., AdapterTrainer]
 Steps = Callable[..., list[list[list[Tree]]]]
@@ -94,7 +94,7 @@ def test_a_loss_that_is_not_a_number(prepared: Prepared, monkeypatch: pytest.Mon
     with pytest.raises(TransfixError, match=r"after 2 steps: the loss is nan.*learning rate \(0\.02 now\)"):
         made.run()
     assert len(calls) == 3
-    found = trainer.newest_checkpoint(made.settings.output)
+    found = checkpoints.newest(made.settings.output)
     assert found is not None
     assert found.name == "checkpoint-2"
 
@@ -131,7 +131,8 @@ def test_what_is_logged_is_looked_at_where_losses_are_not(prepared: Prepared) ->
 
 
 def test_no_checkpoints_no_newest(tmp_path: Path) -> None:
-    assert trainer.newest_checkpoint(tmp_path) is None
+    assert checkpoints.newest(tmp_path) is None
     for name in ("checkpoint-9", "checkpoint-10", ".checkpoint-11.7-ab.tmp", "checkpoint-x", "best"):
         (tmp_path / name).mkdir()
-    assert trainer.newest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert checkpoints.in_order(tmp_path)[-1] == tmp_path / "checkpoint-10"
+    assert checkpoints.newest(tmp_path) is None, "nothing is in them"

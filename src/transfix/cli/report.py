@@ -27,7 +27,10 @@ def report(
         str | None, typer.Option(metavar="KIND", help="Also the averages by script, family or resources.")
     ] = None,
 ) -> None:
-    """Print the table of all runs or of a study, and write a self-contained page, computed from the predictions."""
+    """Print the table of all runs or of a study, and write a self-contained page, computed from the predictions.
+
+    Exits with 2 where a file is damaged: what it held is in none of the numbers.
+    """
     from transfix import report as reports
     from transfix.errors import TransfixError
     from transfix.studies import running
@@ -54,6 +57,10 @@ def report(
             where = f"transfix report {directory / 'runs'} has them"
             typer.echo(f"Left out, from before the study was changed: {number_of_runs(others)} ({where}).", err=True)
     found = reports.collect(directory, _texts, only or None, unfinished)
+    if latex or csv:  # the other forms have them
+        for line in found.notes:
+            if line not in (unfinished or ()):
+                typer.echo(f"! {line}", err=True)
     if wanted:
         writers = {"markdown": reports.markdown, "latex": reports.latex, "csv": reports.csv}
         typer.echo(writers[wanted[0]](found, kind), nl=False)
@@ -62,6 +69,9 @@ def report(
     target = html or directory / "report.html"
     reports.write(target, reports.page(found), "name another file with --html")
     typer.echo(f"Page: {target}", err=bool(wanted))
+    if found.damage:
+        damaged = "\n".join(f"  - {line}" for line in found.damage)
+        raise TransfixError(f"damaged files, whose content is in none of these numbers:\n{damaged}")
 
 
 def _texts(task: str, language: str, meta: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfix.errors import TransfixError
+from transfix.models import converted
 from transfix.storage import atomic, lock
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from transfix.models.gguf import Header
+
+_log = logging.getLogger("transfix")
 
 Say = Callable[[str], None]
 """Takes one line of progress for the user."""
@@ -113,7 +117,7 @@ def config(model: PackagedModel) -> PretrainedConfig:
 def ensure(model: PackagedModel, say: Say | None = None) -> Path:
     """The directory with the model in transformers' layout (safetensors, float32), converted at the first call.
 
-    Processes that ask at once wait for one another. A conversion that was killed leaves only a temporary directory,
+    One that is damaged is converted again, which is said. Processes that ask at once wait for one another. A conversion that was killed leaves only a temporary directory,
     which the next one removes: the directory gets its name when everything in it is on disk.
 
     Raises:
@@ -123,7 +127,15 @@ def ensure(model: PackagedModel, say: Say | None = None) -> Path:
     target = directory(model)
     if not target.is_dir():
         parts = _part_paths(model)
-        _fill(model, target, lambda staging: _convert(model, parts, staging, say or (lambda line: None)))
+    elif wrong := converted.damage(target):
+        _log.warning("%s is damaged (%s): the model is converted again", target, wrong)
+        try:
+            parts = _part_paths(model)
+        except TransfixError as error:
+            raise TransfixError(f"{target} is damaged ({wrong}), and cannot be made again: {error}") from error
+    else:
+        return target
+    _fill(model, target, lambda staging: _convert(model, parts, staging, say or (lambda line: None)))
     return target
 
 
@@ -143,10 +155,14 @@ def weights(model: PackagedModel, dtype: torch.dtype, say: Say | None = None) ->
     if dtype is not torch.bfloat16:
         return whole
     target = whole / "bfloat16"
+    if target.is_dir():
+        if not (wrong := converted.damage(target)):
+            return target
+        _log.warning("%s is damaged (%s): it is rounded again", target, wrong)
     with suppress(TransfixError):
-        if not target.is_dir():
-            _fill(model, target, lambda staging: _round(whole, staging))
-    return target if target.is_dir() else whole
+        _fill(model, target, lambda staging: _round(whole, staging))
+        return target
+    return whole
 
 
 def _fill(model: PackagedModel, target: Path, convert: Callable[[Path], None]) -> None:
@@ -154,8 +170,10 @@ def _fill(model: PackagedModel, target: Path, convert: Callable[[Path], None]) -
     try:
         atomic.make_directory(target.parent)
         with lock.hold(target.parent):
-            if not target.is_dir():  # else: another process has just finished it
+            if not target.is_dir() or converted.damage(target):  # else: another process has just finished it
+                converted.forget(target)
                 atomic.write_directory(target, convert)
+                converted.remember(target)
     except atomic.StorageError as error:
         raise TransfixError(
             f"{model.name} cannot be converted into {target.parent}: {error.reason}. It needs 2 GB; "

@@ -52,6 +52,7 @@ def collect(
             raise TransfixError(f"{directory} has no run {', '.join(absent)}")
         paths, notes = [path for path in paths if path.name in only], []
     records = list(map(read, paths))
+    damage = tuple(what for run in records for what in run.damage)
     if known := [run for run in records if run.spec]:  # else what it is would be a guess
         notes += [f"{note}: it is left out" for run in records if not run.spec for note in run.notes]
         records = known
@@ -64,7 +65,7 @@ def collect(
     reports = [found for task in tasks for found in _with_calibrated(task, methods, examples)]
     reports = [report for report in reports if report.languages]
     reports.sort(key=lambda report: (-len(report.languages) * len(report.methods), report.name, report.calibration))
-    return Report(str(directory), runs, tuple(reports), tuple(notes), curves.curves(reports))
+    return Report(str(directory), runs, tuple(reports), tuple(notes), curves.curves(reports), damage)
 
 
 def _with_calibrated(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | None) -> list[TaskReport]:

@@ -54,7 +54,7 @@ def columns(
     with_rows = [
         (group, runs) for group in groups if (runs := tuple(run for run in group.runs if run.predictions.get(task)))
     ]
-    averaged = _averaged(_have(run, task) for _, runs in with_rows for run in runs)
+    averaged = _averaged(_have(run, task) | _had(run, task) for _, runs in with_rows for run in runs)
     differences = Differences(averaged)
     methods = [_column(task, group, runs, averaged, notes) for group, runs in with_rows]
     return tuple(_against_base(method, methods, differences, notes) for method in methods), averaged, differences
@@ -63,6 +63,11 @@ def columns(
 def _have(run: RunRecord, task: str) -> frozenset[str]:
     """The languages in which a run has rows with gold."""
     return frozenset(code for code, predictions in run.predictions[task].items() if len(predictions.scored))
+
+
+def _had(run: RunRecord, task: str) -> frozenset[str]:
+    """The languages in which a run's rows are damaged: an average without them is not that over its languages."""
+    return frozenset(run.damaged.get(task, ()))
 
 
 def _averaged(sets: Iterable[frozenset[str]]) -> frozenset[str]:

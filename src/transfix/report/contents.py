@@ -308,6 +308,7 @@ class Report:
         runs: every run found, also those without predictions, with its label (`LoRA, seed 1` where there are several).
         tasks: the widest table first.
         notes: what is unfinished or could not be read.
+        damage: of each damaged file what to do about it: what it held is in none of the numbers.
         curves: where methods differ in one numeric setting only, how the score goes with it.
     """
 
@@ -316,6 +317,7 @@ class Report:
     tasks: tuple[TaskReport, ...]
     notes: tuple[str, ...]
     curves: tuple[Curve, ...] = ()
+    damage: tuple[str, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -345,7 +347,8 @@ def rank_correlation(first: Method, second: Method, averaged: frozenset[str]) ->
 
 
 def _grouped(task: TaskReport, kind: Kind) -> tuple[Group, ...]:
-    spoken = [language for language in task.languages if language.code in task.averaged - {ENGLISH}]
+    codes = [*(language.code for language in task.languages), *sorted(task.averaged)]  # some may be damaged everywhere
+    spoken = [labels.spoken(code) for code in dict.fromkeys(codes) if code in task.averaged - {ENGLISH}]
     names: dict[str, list[str]] = {}
     for language in spoken:
         names.setdefault(language.group(kind), []).append(language.code)

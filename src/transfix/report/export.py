@@ -20,8 +20,10 @@ COLUMNS = (
     *("task", "method", "model", "level", "key", "name", "script", "family", "resources", "calibration"),
     *("n", "score", "low", "high", "seeds", "sd"),
     *(f"{kind}_{what}" for kind in MARKS for what in ("difference", "low", "high", "p", "holm")),
+    "missing",
 )
-"""`level` is language, average, or what languages are grouped by; `base_` and `lora_` are the differences to those.
+"""`level` is language, average, or what languages are grouped by; `base_` and `lora_` are the differences to those;
+`missing` are the codes of the languages that an average would be over, and is not.
 
 After them come three columns a further metric: `metric_macro_f1`, `metric_macro_f1_low`, `metric_macro_f1_high`.
 """
@@ -65,6 +67,7 @@ def _records(task: TaskReport, line: Line, by: Kind | None) -> Iterator[dict[str
             "high": entry["interval"][1],
             "seeds": method.seeds,
             "sd": entry["sd"],
+            "missing": " ".join(sorted(code for code in line.over if method.language(code) is None)),
         }
         if language:
             record |= {"script": language.script, "family": language.family, "resources": language.resources}

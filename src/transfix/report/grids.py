@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from transfix.report import further, labels, tables
 from transfix.report.charts import FEW, Mark, marks, point_average, setting_name, short
-from transfix.report.contents import Curve, Method, TaskReport
+from transfix.report.contents import Curve, Group, Method, TaskReport
 from transfix.report.lines import MARKS, UNFINISHED, lines
 from transfix.statistics.tests import ALPHA
 
@@ -214,13 +214,18 @@ def groups(task: TaskReport) -> list[tuple[str, Grid]]:
                     "Method",
                     method_heads(task.methods),
                     tuple(Head(group.name, note=_count(len(group.codes))) for group in found),
-                    tuple(tuple(_score(entry) for entry in group.by_method) for group in found),
+                    tuple(tuple(_group_score(group, entry) for entry in group.by_method) for group in found),
                 )
             ),
         )
         for kind, found in task.groups.items()
         if len(found) > 1
     ]
+
+
+def _group_score(group: Group, entry: Mapping[str, Any] | None) -> Cell:
+    """The average of a method over a group, marked where it has not all the group's languages."""
+    return _score(entry, UNFINISHED if entry and entry["languages"] < len(group.codes) else "")
 
 
 def _count(number: int) -> str:

@@ -28,6 +28,7 @@ class Line:
         name: what it is called.
         entries: for each method `score`, `interval`, `sd`; None where it has none.
         marks: for each method what stands behind its number.
+        over: the codes that an average is over, of a method that has them all.
     """
 
     kind: Literal["average", "group", "language"]
@@ -35,6 +36,7 @@ class Line:
     name: str
     entries: tuple[Mapping[str, Any] | None, ...]
     marks: tuple[str, ...]
+    over: frozenset[str] = frozenset()
 
 
 def lines(task: TaskReport, by: Kind | None = None) -> Iterator[Line]:
@@ -44,10 +46,12 @@ def lines(task: TaskReport, by: Kind | None = None) -> Iterator[Line]:
         marks = tuple(
             significance(task, method, which) + ("" if method.complete else UNFINISHED) for method in task.methods
         )
-        yield Line("average", which, name, entries, marks)
+        over = task.averaged if which == "all" else task.averaged - {one_run.ENGLISH}
+        yield Line("average", which, name, entries, marks, over)
     for group in task.grouped(by) if by else ():
         name = f"{group.name[0].upper()}{group.name[1:]} ({len(group.codes)})"
-        yield Line("group", group.name, name, group.by_method, ("",) * len(task.methods))
+        marks = tuple(UNFINISHED if e and e["languages"] < len(group.codes) else "" for e in group.by_method)
+        yield Line("group", group.name, name, group.by_method, marks, frozenset(group.codes))
     for language in task.languages:
         entries = tuple(method.language(language.code) for method in task.methods)
         marks = tuple(significance(task, method, language.code) for method in task.methods)

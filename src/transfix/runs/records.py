@@ -24,6 +24,11 @@ COLUMNS = ("id", "answer", "gold", "score", "truncated")
 """What is read of predictions, besides their metrics."""
 
 OPTIONS = "option_scores"
+_AGAIN = {
+    files.SPEC: "{}: delete it, then start the run again from the specification it was made with",
+    files.ENVIRONMENT: "{}: delete it, then start the run again: it is written anew",
+    files.TRAINING: "{}: delete it; to have it anew, delete the run's adapter too and start the run again, which trains it",
+}
 
 State = Literal["training", "evaluating", "complete"]
 
@@ -67,6 +72,8 @@ class RunRecord:
         label_means: what is kept of its preference for labels, by task.
         notes: what could not be read.
         lacking: what it still has to do, in words.
+        damaged: languages whose predictions cannot be read, by task.
+        damage: of each damaged file what to do about it, in words.
     """
 
     name: str
@@ -80,6 +87,8 @@ class RunRecord:
     notes: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     label_means: Mapping[str, LabelMeans] = field(default_factory=dict)
+    damaged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    damage: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[Mapping[str, Any], ...]:
@@ -137,20 +146,37 @@ def read(path: Path) -> RunRecord:
     spec = _spec(path, notes)
     environment = _json(path / files.ENVIRONMENT, path.name, notes)
     training = _json(path / files.TRAINING, path.name, notes)
+    there = zip((files.SPEC, files.ENVIRONMENT, files.TRAINING), (spec or None, environment, training), strict=True)
+    damage = [_AGAIN[name].format(path / name) for name, read in there if read is None and (path / name).exists()]
     found: dict[str, dict[str, Predictions]] = {}
+    damaged: dict[str, tuple[str, ...]] = {}
     for task, language, file in files.prediction_files(path):
         try:
             found.setdefault(task, {})[language] = _predictions(file)
         except TransfixError as error:
+            damaged[task] = (*damaged.get(task, ()), language)
+            damage.append(f"{file}: delete it, then run `transfix evaluate {path}`")
             why = error.reason if isinstance(error, files.UnreadableError) else error
             notes.append(
                 f"run {path.name}: predictions of {task} in {language} cannot be read ({why}); "
                 f"delete {file.relative_to(path)} and evaluate again"
             )
     state, missing, lacking = progress(path.name, spec, training, found)
-    means = _label_means(path, found, notes)
+    means = _label_means(path, found, notes, damage)
     return RunRecord(
-        path.name, path, spec, environment or {}, training, found, state, missing, tuple(notes), tuple(lacking), means
+        path.name,
+        path,
+        spec,
+        environment or {},
+        training,
+        found,
+        state,
+        missing,
+        tuple(notes),
+        tuple(lacking),
+        means,
+        damaged,
+        tuple(damage),
     )
 
 
@@ -219,13 +245,16 @@ def _json(file: Path, run: str, notes: list[str]) -> dict[str, Any] | None:
         return None
 
 
-def _label_means(path: Path, tasks: Collection[str], notes: list[str]) -> dict[str, LabelMeans]:
+def _label_means(
+    path: Path, tasks: Collection[str], notes: list[str], damage: list[str]
+) -> dict[str, LabelMeans]:
     found: dict[str, LabelMeans] = {}
     for task in tasks:
         try:
             means = label_means.read(path, task)
         except files.UnreadableError as error:
             where = error.path.relative_to(path)
+            damage.append(f"{error.path}: delete it, then run `transfix evaluate {path}`")
             notes.append(f"run {path.name}: {where} cannot be read ({error.reason}); delete it and evaluate again")
             continue
         if means is not None:

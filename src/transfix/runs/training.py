@@ -36,8 +36,8 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
     from transfix import adapters, batches, training
     from transfix.runs.callbacks import ProgressBarCallback, tensorboard
     from transfix.training.kept import KeptLayers
+    from transfix.training import checkpoints
     from transfix.training.rows import balance
-    from transfix.training.trainer import newest_checkpoint
 
     spec, task = run.spec, task_of(settings)
     found, skipped = training_rows(settings, task)
@@ -63,8 +63,8 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
     if settings.keep_lower_layers:
         lower = KeptLayers.of(adapter, steps, settings.epochs, encoded.objective.pad, run.checkpoints_dir)
     per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
-    done = newest_checkpoint(run.checkpoints_dir)
-    finished = int(done.name.rsplit("-", 1)[1]) if done else 0
+    done = checkpoints.newest(run.checkpoints_dir, display.say)
+    finished = (checkpoints.step_of(done) or 0) if done else 0
     with display.bar(f"Training {spec.title}", sum(per_step), sum(per_step[:finished])) as bar:
         trainer = training.AdapterTrainer(
             adapter,
@@ -75,12 +75,10 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
             [ProgressBarCallback(bar, per_step), *tensorboard(run.logs_dir)],
             lower,
         )
-        trainer.run()
-    if settings.early_stopping and trainer.best_dir.exists():
-        from transfix.adapters.files import read_tensors
-
-        adapter.fill(read_tensors(trainer.best_dir / "adapter.safetensors"), trainer.best_dir)
+        trainer.run(done)
     history = trainer.state.log_history
+    if settings.early_stopping and any("eval_accuracy" in entry for entry in history):
+        adapter.fill(trainer.best(), trainer.best_dir)
     seen = sum(per_step[: trainer.state.global_step])
     run.write_training(
         {

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -33,15 +31,15 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from transfix import batches
 from transfix.adapters import Adapter, architecture
-from transfix.adapters.files import read_tensors
+from transfix.adapters.files import AdapterFileError, read_whole
 from transfix.batches import Tree
 from transfix.errors import TransfixError
 from transfix.storage import atomic
+from transfix.training import checkpoints
 from transfix.training.compiling import compiled_layers
 from transfix.training.kept import KeptLayers
 from transfix.training.objectives import Objective
 
-CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 CLOCK = "seconds.json"
 LOG_EVERY = 10
 FUSED_FROM = 1_000_000
@@ -125,19 +123,23 @@ class AdapterTrainer(Trainer):
             )
         self.remove_callback(PrinterCallback)  # it would print the log on stdout
 
-    def run(self) -> None:
-        """Trains from the newest whole checkpoint, or from the start.
+    def run(self, found: Path | None = None) -> None:
+        """Trains from a checkpoint, or from the start.
+
+        Args:
+            found: a whole checkpoint; None looks for the newest one.
 
         Raises:
-            TransfixError: if the loss, or what was learned, is not finite.
+            TransfixError: if the loss, or what was learned, is not finite; or if the best adapter so far is damaged.
         """
         atomic.make_directory(self.settings.output)
-        for left in filter(atomic.is_temporary, self.settings.output.iterdir()):  # by a process that was killed
-            shutil.rmtree(left)
-        found = newest_checkpoint(self.settings.output)
+        atomic.clean(self.settings.output)
+        found = found or checkpoints.newest(self.settings.output)
         self._earlier = json.loads((found / CLOCK).read_text()) if found and (found / CLOCK).exists() else 0.0
         self._began = time.monotonic()
         state = TrainerState.load_from_json(str(found / TRAINER_STATE_NAME)) if found else None
+        if state is not None and self.settings.early_stopping and _evaluations(state):
+            self.best()  # before the rest of the training, not after it
         if state is not None and self.stopping.reached(state):  # killed between its last checkpoint and its end
             self.state = state
             self._load_from_checkpoint(str(found))
@@ -157,6 +159,20 @@ class AdapterTrainer(Trainer):
     def best_dir(self) -> Path:
         """Where the adapter with the best development accuracy is kept, if early stopping is on."""
         return self.settings.output / "best"
+
+    def best(self) -> dict[str, Tensor]:
+        """The tensors of the adapter with the best development accuracy.
+
+        Raises:
+            TransfixError: they are damaged.
+        """
+        try:
+            return read_whole(self.best_dir)
+        except AdapterFileError as error:
+            raise TransfixError(
+                f"{error}\nThe best adapter so far is lost. Delete {self.settings.output}, then run the same command again: it "
+                "trains from the start."
+            ) from error
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """One optimiser step's gradients: the mean loss over its rows (or target tokens), forward by forward."""
@@ -200,7 +216,7 @@ class AdapterTrainer(Trainer):
         with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():
             metrics = {f"eval_{name}": float(value) for name, value in self.develop().items()}
         self._require_finite(metrics["eval_loss"], "the loss on the development rows")
-        earlier = [_rank(entry) for entry in self.state.log_history if "eval_accuracy" in entry]
+        earlier = [_rank(entry) for entry in _evaluations(self.state)]
         if self.settings.early_stopping and all(_rank(metrics) > rank for rank in earlier):
             atomic.write_directory(self.best_dir, self.adapter.save)
         self.log(dict(metrics))
@@ -223,11 +239,11 @@ class AdapterTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         directory = Path(resume_from_checkpoint)
-        self.adapter.fill(read_tensors(directory / "adapter.safetensors"), directory)
+        self.adapter.fill(read_whole(directory), directory)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Writes a checkpoint, and removes the ones before it."""
-        name = f"checkpoint-{self.state.global_step}"
+        name = checkpoints.name_of(self.state.global_step)
 
         def write(staging: Path) -> None:
             self._staging = staging
@@ -236,11 +252,13 @@ class AdapterTrainer(Trainer):
                 file.rename(staging / file.name)
             (staging / name).rmdir()
             (staging / CLOCK).write_text(json.dumps(self.seconds))
+            checkpoints.seal(staging)
 
         atomic.write_directory(self.settings.output / name, write)
-        for path in self.settings.output.iterdir():
-            if CHECKPOINT.match(path.name) and path.name != name:
-                atomic.remove_directory(path)
+        for path in checkpoints.in_order(self.settings.output):
+            if path.name == name:  # those after it are damaged, and stay
+                break
+            atomic.remove_directory(path)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(getattr(self, "_staging", self.settings.output))
@@ -266,7 +284,7 @@ class EarlyStopping(TrainerCallback):
 
     def reached(self, state: TrainerState) -> bool:
         """Whether the evaluations logged so far end the training."""
-        ranks = [_rank(entry) for entry in state.log_history if "eval_accuracy" in entry]
+        ranks = [_rank(entry) for entry in _evaluations(state)]
         return bool(self.patience and ranks and len(ranks) - 1 - ranks.index(max(ranks)) >= self.patience)
 
 
@@ -280,10 +298,9 @@ def _said_to_be_adapted(model: Any) -> Iterator[None]:
         del model._hf_peft_config_loaded
 
 
-def newest_checkpoint(output: Path) -> Path | None:
-    """The checkpoint with the most steps; `None` if there is none."""
-    found = [(int(match[1]), path) for path in output.glob("checkpoint-*") if (match := CHECKPOINT.match(path.name))]
-    return max(found)[1] if found else None
+def _evaluations(state: TrainerState) -> list[dict[str, float]]:
+    """What was logged of the development rows."""
+    return [entry for entry in state.log_history if "eval_accuracy" in entry]
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:
