@@ -78,7 +78,18 @@ def difference(before: Path, after: Path) -> str | None:
         return _columns(before, after)
     if before.suffix == ".safetensors":
         return "other bytes"
-    return _first_line(before.read_text(encoding="utf-8"), after.read_text(encoding="utf-8"))
+    texts = [path.read_text(encoding="utf-8") for path in (before, after)]
+    if before.suffix == ".json" and len({json.dumps(_unsealed(json.loads(text))) for text in texts}) == 1:
+        return None
+    return _first_line(*(text.rpartition("# checksum: ")[0] or text for text in texts))
+
+
+def _unsealed(content: Any) -> Any:
+    """What a JSON file says, without its checksum; a plan was a list of runs before it had one."""
+    if not isinstance(content, dict):
+        return content
+    plain = {key: value for key, value in content.items() if key != "checksum"}
+    return plain["runs"] if plain.keys() == {"runs"} else plain
 
 
 def plain(content: Any) -> Any:
@@ -91,7 +102,7 @@ def plain(content: Any) -> Any:
         if "format" in content and "results" in content:
             return plain(content["results"])
         timed = ("seconds", "examples_per_second")
-        values = {key: plain(value) for key, value in content.items() if key not in timed}
+        values = {key: plain(value) for key, value in content.items() if key not in (*timed, "checksum")}
         for code, scores in values.pop("corpus", {}).items():
             for name in ("bleu", "chrf"):
                 languages = values["metrics"].setdefault(f"corpus_{name}", {}).setdefault("languages", {})
@@ -145,8 +156,8 @@ def _files(run: Path) -> list[str]:
     return [path.as_posix() for path in paths if path.parts[0] not in UNCOMPARED and not path.name.startswith(".")]
 
 
-def _columns(before: Path, after: Path) -> str:
-    """What differs between two files of predictions."""
+def _columns(before: Path, after: Path) -> str | None:
+    """What differs between two files of predictions; None where it is only their bytes, as with a checksum or without."""
     first, second = pq.read_table(before), pq.read_table(after)
     asked = [json.loads((table.schema.metadata or {}).get(b"transfix", b"null")) for table in (first, second)]
     if asked[0] != asked[1]:
@@ -154,7 +165,7 @@ def _columns(before: Path, after: Path) -> str:
     if first.column_names != second.column_names:
         return f"columns {first.column_names} were, {second.column_names} are"
     other = [name for name in first.column_names if not first[name].equals(second[name])]
-    return f"columns {', '.join(other)}" if other else "other bytes, the same rows"
+    return f"columns {', '.join(other)}" if other else None
 
 
 def _first_line(before: str, after: str) -> str | None:

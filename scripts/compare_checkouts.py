@@ -6,8 +6,9 @@ Each does the same work through its command line, in an interpreter of its own: 
 a study, and the quickstart on a few rows. Then AFTER goes on with what BEFORE wrote: the same tables, no row asked again,
 nothing trained anew. Exits with 1 if anything differs.
 
-Of `metrics.json` and `training.json` the values are compared, in the layout of either side, without seconds and rates; the
-machine and the commit (`environment.json`) and tensorboard's logs are not compared. Results stay in `--work`, and those of
+Of `metrics.json` and `training.json` the values are compared, in the layout of either side, without seconds and rates; of
+predictions the rows and what was asked. Checksums, the machine and the commit (`environment.json`) and tensorboard's logs
+are not compared. Results stay in `--work`, and those of
 BEFORE are used again as long as its files are the same.
 
 AFTER may say more: other metrics of a result, other lines and columns of a table. What BEFORE says has to be there.

@@ -131,6 +131,22 @@ def test_other_predictions(sides: tuple[Path, Path], differences: Callable[[], l
     assert differences() == [f"{file}: is there before only"]
 
 
+def test_checksums_are_not_compared(sides: tuple[Path, Path], differences: Callable[[], list[str]]) -> None:
+    run = sides[1] / RUN
+    file = run / "predictions" / "xnli" / "deu_Latn.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"transfix.checksum": b"1"}), file)
+    for name in ("training.json", "metrics.json", "adapter/adapter.json"):
+        (run / name).write_text(json.dumps({**json.loads((run / name).read_text()), "checksum": "1:00"}, indent=1))
+    (run / "spec.yaml").write_text((run / "spec.yaml").read_text() + "# checksum: 1:00\n")
+    for side, plan in zip(sides, ('[{"run": "a"}]', '{"runs": [{"run": "a"}], "checksum": "1:00"}'), strict=True):
+        (side / "studies" / "grid").mkdir(parents=True)
+        (side / "studies" / "grid" / "plan.json").write_text(plan)
+    assert differences() == []
+    (run / "spec.yaml").write_text("model: tiny\nseed: 1\n# checksum: 1:00\n")
+    assert differences() == [f"{RUN}/spec.yaml: 'seed: 0' was, 'seed: 1' is"]
+
+
 def test_metrics_in_a_newer_layout(sides: tuple[Path, Path], differences: Callable[[], list[str]]) -> None:
     path = sides[1] / RUN / "metrics.json"
 

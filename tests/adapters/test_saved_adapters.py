@@ -231,12 +231,13 @@ def test_processes_may_save_the_same_adapter_at_once(
     load_adapter(_llama(), tmp_path)
 
 
-def test_adapters_without_a_digest_still_load(tmp_path: Path) -> None:
+def test_adapters_without_a_checksum_or_a_digest_still_load(tmp_path: Path) -> None:
     attach(_llama(), PrefixTuning(tokens=2)).save(tmp_path)
     record = json.loads((tmp_path / "adapter.json").read_text())
-    del record["digest"], record["checksum"]
-    (tmp_path / "adapter.json").write_text(json.dumps(record))
-    load_adapter(_llama(), tmp_path)
+    for key in ("checksum", "digest"):
+        del record[key]
+        (tmp_path / "adapter.json").write_text(json.dumps(record))
+        load_adapter(_llama(), tmp_path)
 
 
 def test_a_name_that_is_taken(tmp_path: Path, randomise: Randomise) -> None:
@@ -317,6 +318,13 @@ def _edit(directory: Path, **changes: Any) -> None:
     path.write_text(json.dumps(checksums.sealed(json.loads(path.read_text()) | changes)))
 
 
+def _change(directory: Path, before: str, after: str) -> None:
+    """Another text in the record, as damage leaves it."""
+    path = directory / "adapter.json"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+
+
 def _tensors(directory: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
     tensors = load_file(directory / "adapter.safetensors")
     change(tensors)
@@ -360,6 +368,26 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "a name with a dot": (lambda d: _edit(d, name="a.b"), "name 'a.b'"),
     "a digest that is none": (lambda d: _edit(d, digest="0123"), "digest"),
     "another digest": (lambda d: _edit(d, digest="0" * 64), "not of the same save"),
+    "another setting": (
+        lambda d: _change(d, '"tokens": 2', '"tokens": 3'),
+        "adapter.json: its content is not what was",
+    ),
+    "another base": (
+        lambda d: _change(d, '"class": "Llama', '"class": "Mlama'),
+        "adapter.json: its content is not what",
+    ),
+    "a checksum of later": (
+        lambda d: _change(d, '"checksum": "1:', '"checksum": "2:'),
+        "of kind 2, of a later version",
+    ),
+    "no number": (
+        lambda d: _tensors(d, lambda t: t["prefix.0.embedding"][0].fill_(float("nan"))),
+        "prefix.0.embedding holds values that are not finite",
+    ),
+    "no end": (
+        lambda d: _tensors(d, lambda t: t["prefix.0.embedding"][1].fill_(float("-inf"))),
+        "prefix.0.embedding holds values that are not finite",
+    ),
     "tensors of another save": (
         lambda d: save_file({"prefix.0.embedding": torch.zeros(2, 32)}, d / "adapter.safetensors"),
         "not of the same save. Copy both from one place",

@@ -10,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tests.storage.damages import damaged
 
 from transfix.errors import TransfixError
-from transfix.models import loading, registry
+from transfix.models import converted, loading, registry
 from transfix.models.registry import MODELS, PackagedModel
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -207,3 +209,103 @@ def test_gemma_is_what_its_package_says() -> None:
     assert (config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads) == (18, 4, 1)
     assert (config.hidden_size, config.head_dim, config.vocab_size, config.sliding_window) == (640, 256, 262_144, 512)
     assert time.perf_counter() - started < 10  # the header only, not the weights
+
+
+# ---- a cache that is damaged
+
+
+@pytest.fixture
+def cached(model: PackagedModel) -> Iterator[Path]:
+    """The converted model, of which this process knows no more than the next one would."""
+    path = registry.ensure(model)
+    registry.weights(model, torch.bfloat16)
+    converted._known.clear()
+    yield path
+    converted._known.clear()
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*.*") if file.is_file()}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "bfloat16/model.safetensors"])
+def test_what_was_overwritten_is_made_again(
+    model: PackagedModel, cached: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, file = (cached / name).read_bytes(), cached / name
+    before = file.stat()
+    for content in (whole[:400] + bytes(256) + whole[656:], whole[:-1], None):
+        converted._known.clear()
+        caplog.clear()
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert registry.weights(model, torch.bfloat16) == cached / "bfloat16"
+        (record,) = caplog.records
+        word = "is missing" if content is None else "is not what was written"
+        assert f"{file.parent} is damaged ({file.name} {word}): " in record.getMessage()
+        assert file.read_bytes() == whole
+    caplog.clear()
+    converted._known.clear()
+    registry.weights(model, torch.bfloat16)
+    assert not caplog.records
+
+
+def test_what_a_disk_loses_is_noticed_within_a_week(
+    model: PackagedModel, cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = cached / "model.safetensors"
+    whole, looks = file.read_bytes(), []
+    of_file = converted.checksums.of_file
+    monkeypatch.setattr(converted.checksums, "of_file", lambda path: (looks.append(path.name), of_file(path))[1])
+    assert registry.ensure(model) == cached
+    assert looks == [], "a start reads nothing that has not changed"
+    now = converted.time.time()
+    own, state = converted._state, converted._state(file)
+    file.write_bytes(whole[:400] + bytes(256) + whole[656:])
+    monkeypatch.setattr(converted, "_state", lambda path: state if path == file else own(path))
+    monkeypatch.setattr(converted.time, "time", lambda: now + converted.TRUSTED + 1)
+    converted._known.clear()
+    registry.ensure(model)
+    assert file.read_bytes() == whole
+
+
+def test_a_cache_of_before_is_taken_as_it_is_and_written_down(
+    model: PackagedModel, cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for record in (converted._record(cached), converted._record(cached / "bfloat16")):
+        record.unlink()
+    monkeypatch.setattr(registry, "_convert", None)
+    assert registry.weights(model, torch.bfloat16) == cached / "bfloat16"
+    assert converted._record(cached).exists()
+    assert converted.damage(cached) is None
+
+
+def test_a_damaged_record_of_the_cache(model: PackagedModel, cached: Path) -> None:
+    whole, record = contents(cached), converted._record(cached)
+    for what, content in damaged(record.read_bytes(), flips=6):
+        converted._known.clear()
+        record.write_bytes(content)
+        wrong = converted.damage(cached)
+        assert wrong in (None, f"{record.name} is not what was written"), what
+    converted._known.clear()
+    record.write_text("{")
+    registry.weights(model, torch.bfloat16)
+    names = [name for name in whole if not name.endswith(".files.json")]
+    assert {name: contents(cached)[name] for name in names} == {name: whole[name] for name in names}
+
+
+def test_a_damaged_cache_without_its_package(model: PackagedModel, cached: Path, tmp_path: Path) -> None:
+    (cached / "config.json").write_text("{}")
+    piece = tmp_path / "site" / "tiny_part1" / "piece"
+    content = piece.read_bytes()
+    piece.unlink()
+    said = (
+        r"is damaged \(config.json is not what was written\), and cannot be made again: .*Install it: pip install tiny"
+    )
+    with pytest.raises(TransfixError, match=said):
+        registry.ensure(model)
+    piece.write_bytes(content)  # as it says
+    registry.ensure(model)
+    assert json.loads((cached / "config.json").read_text()) != {}

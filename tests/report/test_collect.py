@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -346,3 +348,24 @@ print([name for name in ("torch", "transformers", "datasets") if name in sys.mod
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_average_over_fewer_languages_is_marked(store: Any) -> None:
+    """Also where all runs have lost the same language, so that nobody has more."""
+    for name, parts in (("base", "base"), ("lora", "lora")):
+        folder = store.run(name, parts)
+        file = folder / "predictions" / "xnli" / "deu_Latn.parquet"
+        file.write_bytes(file.read_bytes()[:-100])
+    found = report.collect(store.root)
+    (task,) = found.tasks
+    assert [method.complete for method in task.methods] == [False, False]
+    assert any("has 14 of 15 languages: do not compare its averages" in note for note in task.notes)
+    assert len(found.damage) == 2
+    for text in (report.markdown(found, "script"), report.latex(found, "script"), report.page(found)):
+        assert "†" in text or r"\dagger" in text
+    averages = [
+        line for line in csv.DictReader(io.StringIO(report.csv(found, "script"))) if line["level"] != "language"
+    ]
+    lacking = {line["key"]: line["missing"] for line in averages}
+    assert (lacking["all"], lacking["without_english"], lacking["Latin"]) == ("deu_Latn", "deu_Latn", "deu_Latn")
+    assert lacking["Cyrillic"] == ""

@@ -187,3 +187,72 @@ def test_a_removed_directory_is_gone_at_once(tmp_path: Path, monkeypatch: pytest
     place.mkdir()
     atomic.remove_directory(place)
     assert not place.exists()
+
+
+# ---- what one kill leaves
+
+REPLACER = """
+import os, sys
+from pathlib import Path
+from transfix.storage import atomic
+rename, left = os.rename, int(sys.argv[2])
+def until(before, after):
+    global left
+    if left == 0:
+        os._exit(9)
+    left -= 1
+    rename(before, after)
+os.rename = until
+atomic.write_directory(Path(sys.argv[1]) / "best", lambda place: (place / "part").write_text("new"))
+"""
+
+
+@pytest.mark.parametrize(("renames", "there"), [(0, "old"), (1, "old"), (2, "new")])
+def test_a_kill_while_a_directory_is_replaced_loses_nothing(tmp_path: Path, renames: int, there: str) -> None:
+    """Between the two renames neither the old nor the new one has its name."""
+    atomic.write_directory(tmp_path / "best", lambda place: (place / "part").write_text("old"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", REPLACER, str(tmp_path), str(renames)], env=environment)
+    assert done.returncode == (9 if renames < 2 else 0)
+    assert (tmp_path / "best").exists() == (renames != 1)
+    with lock.hold(tmp_path):
+        assert (tmp_path / "best" / "part").read_text() == there
+    assert temporaries(tmp_path) == []
+
+
+def test_what_is_being_removed_does_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "checkpoint-5").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.shutil, "rmtree", lambda *_, **__: None)  # killed here
+        atomic.remove_directory(tmp_path / "checkpoint-5")
+    assert len(temporaries(tmp_path)) == 1
+    atomic.clean(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from transfix.storage import atomic
+os.replace = lambda *_: os._exit(9)
+atomic.write_file(Path(sys.argv[1]), "half")
+"""
+
+
+def test_who_writes_a_file_next_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
+    """Without a lock on the directory: reports are written where anything may be."""
+    page = tmp_path / "report.html"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", KILLED, str(page)], env=environment).returncode == 9
+    assert len(temporaries(tmp_path)) == 2
+    (tmp_path / ".other.html.1-00000000.tmp").write_text("of another file")
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("whole")
+        atomic.write_file(page, "first")  # meanwhile somebody else has written it
+        assert temporary.exists(), "whoever lives is left alone"
+
+    atomic.write_file(page, write)
+    assert page.read_text() == "whole"
+    assert [path.name for path in temporaries(tmp_path)] == [".other.html.1-00000000.tmp"]

@@ -312,6 +312,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
             said = rf"{tmp_path} cannot be locked \({os.strerror(number)}: its file system has no file locks\)"
             with pytest.raises(atomic.StorageError, match=said), lock.hold(tmp_path):
                 pass
+            assert not lock.is_locked(tmp_path), "nobody can hold it"
     with lock.hold(tmp_path, wait=False):
         pass
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.storage.damages import damaged, overwrite
 from tests.storage.disk import NAMED, Disk
 from torch import Tensor
 from transformers import TrainerCallback
 
 from transfix import LoRA, PrefixTuning
 from transfix.batches import Tree
-from transfix.training import AdapterTrainer, trainer
+from transfix.errors import TransfixError
+from transfix.training import AdapterTrainer, checkpoints, trainer
 
 Prepared = Callable[..., AdapterTrainer]
 Steps = Callable[..., list[list[list[Tree]]]]
@@ -193,3 +196,119 @@ def test_the_time_of_every_process_counts(
     resumed = start(tmp_path / "archive" / "5", callbacks=[Ticks()])
     resumed.run()
     assert resumed.seconds == 80
+
+
+# ---- damage
+
+WRITTEN = [*sorted(FILES), "seconds.json", "digests.json"]
+
+
+@pytest.fixture
+def two(start: Callable[..., AdapterTrainer], tmp_path: Path) -> tuple[AdapterTrainer, Path]:
+    """An unbroken training, and a place where its checkpoints 3 and 5 stand side by side, as a kill leaves them."""
+    unbroken = start(tmp_path / "unbroken", callbacks=[Archive(tmp_path / "archive")])
+    unbroken.run()
+    output = tmp_path / "archive" / "5"
+    (tmp_path / "archive" / "3" / "checkpoint-3").rename(output / "checkpoint-3")
+    return unbroken, output
+
+
+def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(
+    start: Callable[..., AdapterTrainer], two: tuple[AdapterTrainer, Path]
+) -> None:
+    unbroken, output = two
+    assert {path.name for path in (output / "checkpoint-5").iterdir()} == set(WRITTEN)
+    assert checkpoints.newest(output) == output / "checkpoint-5"
+    for name in WRITTEN:
+        file = output / "checkpoint-5" / name
+        whole = file.read_bytes()
+        for what, content in damaged(whole, flips=12):
+            file.write_bytes(content)
+            said: list[str] = []
+            found = checkpoints.newest(output, said.append)
+            if (
+                name == "digests.json" and found == output / "checkpoint-5"
+            ):  # its own layout, or the name of its checksum
+                continue
+            assert found == output / "checkpoint-3", (name, what)
+            (line,) = said
+            assert str(file.parent) in line
+            assert name in line
+            assert line.endswith("training goes on from checkpoint-3, and ends with the same adapter.")
+        file.unlink()
+        assert (name == "digests.json") == (checkpoints.newest(output) == output / "checkpoint-5"), (
+            "of before it had digests"
+        )
+        file.write_bytes(whole)
+    overwrite(output / "checkpoint-5" / "optimizer.pt", 900, b"\x01\x02\x03")
+
+    class Stays(TrainerCallback):
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 4:
+                assert (output / "checkpoint-5").exists(), "what is damaged is not deleted"
+
+    resumed = start(output, callbacks=[Stays()])
+    resumed.run()
+    assert_same_end(unbroken, resumed)
+    assert [path.name for path in output.iterdir()] == ["checkpoint-8"]
+
+
+def test_without_a_whole_checkpoint_it_starts_again(
+    start: Callable[..., AdapterTrainer], two: tuple[AdapterTrainer, Path]
+) -> None:
+    unbroken, output = two
+    for step in (3, 5):
+        (output / f"checkpoint-{step}" / "trainer_state.json").write_text("{")
+    said: list[str] = []
+    assert checkpoints.newest(output, said.append) is None
+    assert all(line.endswith("training begins from the start, and ends with the same adapter.") for line in said)
+    assert len(said) == 2
+    again = start(output)
+    again.run()
+    assert_same_end(unbroken, again)
+
+
+def test_checkpoints_of_before_they_had_digests(two: tuple[AdapterTrainer, Path]) -> None:
+    _, output = two
+    (output / "checkpoint-5" / "digests.json").unlink()
+    for name in sorted(FILES):
+        assert checkpoints.newest(output) == output / "checkpoint-5"
+        file = output / "checkpoint-5" / name
+        whole = file.read_bytes()
+        for content in (whole[: len(whole) // 2], b""):
+            file.write_bytes(content)
+            assert checkpoints.newest(output) == output / "checkpoint-3", name
+        file.write_bytes(whole)
+    file = output / "checkpoint-5" / "optimizer.pt"
+    whole, before = file.read_bytes(), members(file)
+    for what, content in damaged(whole, flips=60):  # torch's archives have sums of their own
+        file.write_bytes(content)
+        assert checkpoints.newest(output) == output / "checkpoint-3" or members(file).items() <= before.items(), what
+
+
+def members(file: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_best_adapter_is_damaged(start: Callable[..., AdapterTrainer], tmp_path: Path) -> None:
+    """It is told before the rest of the training; deleted as advised, the training ends as the unbroken one."""
+    unbroken = start(tmp_path / "unbroken", callbacks=[Archive(tmp_path / "archive")], early_stopping=2)
+    unbroken.run()
+    output = tmp_path / "archive" / "3"
+    file = output / "best" / "adapter.safetensors"
+    overwrite(file, file.stat().st_size - 8, b"\x01\x02\x03")
+    for _ in range(2):
+        with pytest.raises(
+            TransfixError, match=rf"not of the same save(?s:.*)Delete {output}, then run the same command"
+        ):
+            start(output, early_stopping=2).run()
+    shutil.rmtree(output)
+    again = start(output, early_stopping=2)
+    again.run()
+    assert_same_end(unbroken, again)
+    for name, tensor in again.best().items():
+        assert torch.equal(tensor, unbroken.best()[name])
+    shutil.rmtree(again.best_dir)
+    with pytest.raises(TransfixError, match="no such file"):
+        again.best()

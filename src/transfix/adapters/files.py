@@ -69,7 +69,9 @@ class DamagedAdapterError(AdapterFileError):
         what: what is wrong, without what to do about it.
     """
 
-    def __init__(self, what: str, then: str = "Copy both files from where they are whole, or train the adapter again.") -> None:
+    def __init__(
+        self, what: str, then: str = "Copy both files from where they are whole, or train the adapter again."
+    ) -> None:
         self.what = what
         super().__init__(f"{what} {then}")
 

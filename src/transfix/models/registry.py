@@ -117,8 +117,9 @@ def config(model: PackagedModel) -> PretrainedConfig:
 def ensure(model: PackagedModel, say: Say | None = None) -> Path:
     """The directory with the model in transformers' layout (safetensors, float32), converted at the first call.
 
-    One that is damaged is converted again, which is said. Processes that ask at once wait for one another. A conversion that was killed leaves only a temporary directory,
-    which the next one removes: the directory gets its name when everything in it is on disk.
+    One that is damaged is converted again, which is said. Processes that ask at once wait for one another. A conversion that
+    was killed leaves only a temporary directory, which the next one removes: the directory gets its name when everything in
+    it is on disk.
 
     Raises:
         TransfixError: the package or the `gguf` reader is missing, a file of the package is damaged, or the cache

@@ -156,8 +156,8 @@ def whole_adapter(run: Run) -> Iterator[None]:
         yield
     except DamagedAdapterError as error:
         raise TransfixError(
-            f"{error.what} Delete {run.adapter_dir}, then run `transfix train {run.path}/spec.yaml --runs {run.path.parent}`: "
-            "it trains the adapter anew."
+            f"{error.what} Delete {run.adapter_dir}, then train it anew: "
+            f"`transfix train {run.path}/spec.yaml --runs {run.path.parent}`."
         ) from error
 
 

@@ -35,8 +35,8 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
     """
     from transfix import adapters, batches, training
     from transfix.runs.callbacks import ProgressBarCallback, tensorboard
-    from transfix.training.kept import KeptLayers
     from transfix.training import checkpoints
+    from transfix.training.kept import KeptLayers
     from transfix.training.rows import balance
 
     spec, task = run.spec, task_of(settings)

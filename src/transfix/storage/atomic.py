@@ -22,7 +22,6 @@ from pathlib import Path
 
 from transfix.errors import TransfixError
 
-
 _OLD = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.old\.tmp", re.DOTALL)
 """A directory that is being replaced, and what it was called."""
 

@@ -92,7 +92,9 @@ class Calibrator:
             raise
         atomic.make_directory(self.path.parent)
         with lock.hold(self.path.parent):
-            content = checksums.sealed({name: entry.model_dump() for name, entry in {**self._read(), key: made}.items()})
+            content = checksums.sealed(
+                {name: entry.model_dump() for name, entry in {**self._read(), key: made}.items()}
+            )
             atomic.write_file(self.path, json.dumps(content, indent=2) + "\n")
         return made
 

@@ -139,16 +139,19 @@ class StudyDirectory:
         except ProblemsError as error:
             if not all(problem.missing_file for problem in error.problems):
                 raise self._damaged(path, str(error)) from error
-            _log.warning("%s cannot be read here, and every run beside it is taken for one of the study's: %s", path, error)
+            _log.warning(
+                "%s cannot be read here, and every run beside it is taken for one of the study's: %s", path, error
+            )
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, TransfixError) as error:
             raise self._damaged(path, str(error)) from error
         return tuple(found)
 
     def _damaged(self, path: Path, why: str) -> TransfixError:
+        reason = (why or "it does not hold what it should").splitlines()[0].rstrip(".")
         return TransfixError(
-            f"{path} is damaged: {(why or 'it does not hold what it should').splitlines()[0].rstrip('.')}. Delete it, then run "
-            f"the study's command again (transfix study STUDY.yaml --dir {self.root}): what is finished is kept."
+            f"{path} is damaged: {reason}. Delete it, then run the study's command again (transfix study STUDY.yaml --dir "
+            f"{self.root}): what is finished is kept."
         )
 
     def planned(self, plan: Sequence[StudyRun]) -> tuple[set[str], int]:
@@ -180,7 +183,9 @@ class StudyDirectory:
         except (OSError, ValueError, TypeError, RecursionError):
             if path not in self._told:
                 self._told.add(path)
-                _log.warning("%s is damaged: the study's command again begins the run again, and finds what it has done", path)
+                _log.warning(
+                    "%s is damaged: the study's command again begins the run again, and finds what it has done", path
+                )
             return None
 
     def write_record(self, name: str, record: Record) -> None:

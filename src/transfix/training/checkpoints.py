@@ -101,5 +101,7 @@ def _damage_without_digests(directory: Path) -> str | None:
                         return f"{file.name} is damaged"
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             return f"{file.name}: {error}"
-    missing = [name for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt") if not (directory / name).is_file()]
+    missing = [
+        name for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt") if not (directory / name).is_file()
+    ]
     return f"{missing[0]} is missing" if missing else None

@@ -170,8 +170,8 @@ class AdapterTrainer(Trainer):
             return read_whole(self.best_dir)
         except AdapterFileError as error:
             raise TransfixError(
-                f"{error}\nThe best adapter so far is lost. Delete {self.settings.output}, then run the same command again: it "
-                "trains from the start."
+                f"{error}\nThe best adapter so far is lost. Delete {self.settings.output}, then run the same command again: "
+                "it trains from the start."
             ) from error
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:

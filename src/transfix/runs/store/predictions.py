@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "language", "prompt_hash", "answer", "gold", "score", "truncated", "option_scores")
 """What every file has; metrics beside the main one come after them."""
 
+
 def write(path: Path, frame: pd.DataFrame, meta: Mapping[str, Any]) -> None:
     """Writes predictions; see `Run.write_predictions`.
 
