@@ -39,7 +39,7 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         "device": "cpu",
         "adapter": {"method": "lora", "rank": 2},
         "train": {"task": "mnli", "rows": 12, "development_rows": 3, "epochs": 1, "batch_rows": 6, "max_tokens": 64},
-        "evaluate": [{"task": "xnli", "languages": LANGUAGES, "limit": 6}],
+        "evaluate": [{"task": "xnli", "languages": LANGUAGES, "limit": 6, "calibration": {"rows": 4}}],
     }
     run = experiment.train(RunSpec.load(content), RunStore(tmp_path_factory.mktemp("finished") / "runs"))
     experiment.evaluate(run)
@@ -79,6 +79,10 @@ def _predictions(path: Path) -> Any:
     return found.to_json(), Run(path).predictions_meta("xnli", "deu_Latn")
 
 
+def _label_means(path: Path) -> Any:
+    return Run(path).label_means("xnli")
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
     "spec.yaml": _spec,
     "environment.json": _of_json("environment.json"),
@@ -87,8 +91,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "adapter/adapter.json": _adapter,
     "adapter/adapter.safetensors": _adapter,
     "predictions/xnli/deu_Latn.parquet": _predictions,
+    "calibration/xnli.json": _label_means,
 }
-SEEN_BY_REPORTS = {"spec.yaml", "environment.json", "training.json", "predictions/xnli/deu_Latn.parquet"}
+SEEN_BY_REPORTS = {name for name in READERS if not name.startswith(("adapter", "metrics"))}
 
 
 def _facts(record: records.RunRecord) -> Any:
@@ -98,7 +103,7 @@ def _facts(record: records.RunRecord) -> Any:
         for task, codes in record.predictions.items()
         for code, found in codes.items()
     }
-    return record.spec, record.environment, record.training, answers
+    return record.spec, record.environment, record.training, answers, dict(record.label_means)
 
 
 @pytest.mark.parametrize("name", list(READERS))
@@ -248,7 +253,9 @@ def test_damaged_predictions_in_a_report(run: Run, tmp_path: Path) -> None:
         assert (result.exit_code, result.stdout) == (0, text)
 
 
-@pytest.mark.parametrize("name", ["environment.json", "metrics.json", "training.json", "spec.yaml"])
+@pytest.mark.parametrize(
+    "name", ["environment.json", "metrics.json", "training.json", "spec.yaml", "calibration/xnli.json"]
+)
 def test_a_damaged_record_is_deleted_as_advised(run: Run, finished: Path, name: str) -> None:
     """Then the commands go through, and the numbers are the same."""
     own = finished.parent / "own.yaml"

@@ -14,6 +14,7 @@ from transfix.report import claims, columns, curves, labels, settings
 from transfix.report.contents import ExampleRow, Method, Report, TaskReport
 from transfix.runs import calibration
 from transfix.runs.records import Predictions, RunRecord, find, read
+from transfix.runs.store.files import UnreadableError, read_adapter
 from transfix.statistics import metrics, one_run
 
 EXAMPLES = 30
@@ -52,7 +53,15 @@ def collect(
             raise TransfixError(f"{directory} has no run {', '.join(absent)}")
         paths, notes = [path for path in paths if path.name in only], []
     records = list(map(read, paths))
-    damage = tuple(what for run in records for what in run.damage)
+    damage = [what for run in records for what in run.damage]
+    for run in records:  # which curves look at
+        try:
+            read_adapter(run.path)
+        except UnreadableError as error:
+            notes.append(f"run {run.name}: {error.path.name} cannot be read ({error.reason})")
+            damage.append(
+                f"{error.path}: `transfix train {run.path}/spec.yaml --runs {run.path.parent}` says what to do"
+            )
     if known := [run for run in records if run.spec]:  # else what it is would be a guess
         notes += [f"{note}: it is left out" for run in records if not run.spec for note in run.notes]
         records = known
@@ -65,7 +74,7 @@ def collect(
     reports = [found for task in tasks for found in _with_calibrated(task, methods, examples)]
     reports = [report for report in reports if report.languages]
     reports.sort(key=lambda report: (-len(report.languages) * len(report.methods), report.name, report.calibration))
-    return Report(str(directory), runs, tuple(reports), tuple(notes), curves.curves(reports), damage)
+    return Report(str(directory), runs, tuple(reports), tuple(notes), curves.curves(reports), tuple(damage))
 
 
 def _with_calibrated(task: str, groups: Sequence[columns.Seeds], lookup: ExampleLookup | None) -> list[TaskReport]:

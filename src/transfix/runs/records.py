@@ -245,9 +245,7 @@ def _json(file: Path, run: str, notes: list[str]) -> dict[str, Any] | None:
         return None
 
 
-def _label_means(
-    path: Path, tasks: Collection[str], notes: list[str], damage: list[str]
-) -> dict[str, LabelMeans]:
+def _label_means(path: Path, tasks: Collection[str], notes: list[str], damage: list[str]) -> dict[str, LabelMeans]:
     found: dict[str, LabelMeans] = {}
     for task in tasks:
         try:
