@@ -1,1 +1,1 @@
-"""What is written stays whole (`atomic`) and is known to (`checksums`); one process works in a directory at a time (`lock`)."""
+"""What is written stays whole (`atomic`) and proves it (`checksums`); one process works in a directory at a time (`lock`)."""
