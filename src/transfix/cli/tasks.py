@@ -102,6 +102,8 @@ def _print_part(shown: Console, part: Part, name: str) -> None:
     balance = ", ".join(f"{label} {count:,}" for label, count in part.balance.items())
     skipped = f", {part.skipped:,} bad rows" if part.skipped else ""
     shown.print(Text(f"\n{part.purpose} · {name} ({part.code}): {part.rows:,} rows{skipped}; {balance}", style="bold"))
+    if part.layout:
+        shown.print(Text(f"  read as {part.layout}", style="dim"))
     if part.tokens:
         shown.print("  tokens a prompt: " + ", ".join(f"{what} {count:,}" for what, count in part.tokens.items()))
     for number, (prompt, answer) in enumerate(part.prompts, start=1):

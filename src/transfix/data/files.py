@@ -10,7 +10,7 @@ from transfix.data.example import BadRows, DataError, Rows
 from transfix.data.lines import peek
 from transfix.data.pairs import check_side, open_pairs
 from transfix.data.rows import Places, Reading, read_table
-from transfix.data.sources import FilesSource, Format
+from transfix.data.sources import FilesSource
 from transfix.data.tables import Table, open_table
 
 
@@ -26,7 +26,7 @@ def read_files(source: FilesSource, reading: Reading) -> Rows:
     if english:
         table = open_pairs(path, english[0], reading.benchmark, reading.language)
     else:
-        table = _open(path, source.format, reading.benchmark, reading.known_columns(), bad)
+        table = _open(path, source, reading.benchmark, reading.known_columns(), bad)
     return read_table(table, reading, bad)
 
 
@@ -83,7 +83,7 @@ def _candidates(source: FilesSource, benchmark: Benchmark, language: str, split:
 def has_language_column(path: Path, source: FilesSource, benchmark: Benchmark) -> bool:
     """Whether the rows of a file say their language, so that one file can serve several."""
     known = frozenset(name for names in benchmark.columns.values() for name in names) | set(source.columns.values())
-    table = _open(path, source.format, benchmark, known | {LANGUAGE}, BadRows(str(path)))
+    table = _open(path, source, benchmark, known | {LANGUAGE}, BadRows(str(path)))
     usual = benchmark.columns.get(LANGUAGE, (LANGUAGE,))
     names = (source.columns[LANGUAGE],) if LANGUAGE in source.columns else usual
     if any(name in table.columns for name in names):
@@ -96,7 +96,8 @@ def has_language_column(path: Path, source: FilesSource, benchmark: Benchmark) -
     return first is not None and places.language(places.values(first)) is not None
 
 
-def _open(path: Path, format: Format, benchmark: Benchmark, known_columns: frozenset[str], bad: BadRows) -> Table:
+def _open(path: Path, source: FilesSource, benchmark: Benchmark, known_columns: frozenset[str], bad: BadRows) -> Table:
+    format = source.format
     if benchmark.document is not None and format in ("auto", "json"):
         _, first = peek(path)
         if format == "json" or first.lstrip().startswith(("{", "[")):
@@ -104,4 +105,5 @@ def _open(path: Path, format: Format, benchmark: Benchmark, known_columns: froze
             table = open_document(path, benchmark.document, row_columns, bad, is_sure=format == "json")
             if table is not None:
                 return table
-    return open_table(path, format, benchmark.tsv_columns, known_columns, bad, benchmark.quoted_tsv)
+    quoting = benchmark.quoted_tsv if source.quoting is None else source.quoting
+    return open_table(path, format, benchmark.tsv_columns, known_columns, bad, quoting, source.delimiter)

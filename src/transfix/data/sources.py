@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializerFunctionWrapHandler,
     Tag,
     field_validator,
     model_serializer,
@@ -74,6 +75,9 @@ class FilesSource(BaseModel):
         columns: where the file's column names are not the benchmark's: {premise: s1}. `id` may be mapped too; without
             it an example's id is its row number.
         labels: where the file's labels are not the class names: {"0": entailment}.
+        delimiter: what separates cells: a tab, `,`, `;` or `|`; else it is what makes the first line a header.
+        quoting: whether cells are quoted as in csv; false: quotation marks are part of the text. Else a benchmark's files
+            are read as its authors define them, csv is quoted, and a tsv of one's own is if it looks written so.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +85,14 @@ class FilesSource(BaseModel):
     format: Format = "auto"
     columns: TextMap = {}
     labels: TextMap = {}
+    delimiter: Literal["\t", ",", ";", "|"] | None = None
+    quoting: bool | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_usual(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings that came later count only where they are used, so that the runs from before keep their names."""
+        later = ("delimiter", "quoting")
+        return {name: value for name, value in whole(self).items() if name not in later or value is not None}
 
     _placeholders = field_validator("files")(_check_placeholders)
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from transfix.data.dialect import DELIMITERS, cells, csv_rows, looks_quoted
 from transfix.data.example import BadRows, DataError
 from transfix.data.lines import decoded_lines, json_object, open_bytes, peek, shortened, text_lines, without_blank
 from transfix.data.sources import Format
 
-_LONGEST_CELL = 2**31 - 1
-_CSV_LIMIT = threading.Lock()
 PARQUET_MAGIC = b"PAR1"
+SEPARATED = {"\t": "tab-separated", ",": "comma-separated", ";": "semicolon-separated", "|": "bar-separated"}
 LAYOUTS = (
     "tab-separated {columns} without header, tsv or csv with a header, jsonl (one object a line), or parquet; "
     "text files may be gzipped"
@@ -61,7 +60,8 @@ def open_table(
     headerless: tuple[str, ...],
     known_columns: frozenset[str],
     bad: BadRows,
-    is_quoted: bool = False,
+    quoting: bool | None = False,
+    delimiter: str | None = None,
 ) -> Table:
     """Open a file of rows.
 
@@ -71,14 +71,16 @@ def open_table(
         headerless: the columns of a tab-separated file without header.
         known_columns: names by which a first line is recognised as a header.
         bad: where rows that cannot be parsed are reported.
-        is_quoted: cells of tab-separated files may be quoted, as in csv; else quotation marks are part of the text.
+        quoting: whether cells of tab-separated files may be quoted, as in csv; else quotation marks are part of the text.
+            None: as the file shows it, see `dialect.looks_quoted`; a csv file then is quoted.
+        delimiter: what separates cells; None: as the first line shows it.
 
     Raises:
         DataError: if the file is empty, unreadable, or in no known layout.
     """
     magic, first = peek(path)
     if format == "auto":
-        format = _detect(path, magic, first, known_columns, headerless)
+        format = _detect(path, magic, first, known_columns, headerless, delimiter)
     if format == "parquet":
         bad.unit = "row"
         return _parquet(path)
@@ -87,26 +89,56 @@ def open_table(
         raise DataError(f"{path}: the file {'is empty' if not first else 'starts with an empty line'}")
     if format == "jsonl":
         return _jsonl(path, headerless, bad)
-    if format == "csv":
-        return _quoted(path, None, ",", bad)
     if format == "json":
         raise DataError(f"{path}: `format: json` is for benchmarks whose files are one JSON document")
-    header = tuple(first.split("\t"))
-    has_header = len(known_columns.intersection(header)) >= 2
+    if format == "csv":
+        return _csv(path, first, known_columns, bad, quoting, delimiter)
+    mark = delimiter or "\t"
+    has_header = len(known_columns.intersection(_names(first, mark, quoting))) >= 2
+    is_quoted = looks_quoted(path, mark) if quoting is None else quoting
     if is_quoted:
-        return _quoted(path, None if has_header else headerless, "\t", bad)
-    return _tsv(path, header if has_header else headerless, has_header, bad)
+        return _quoted(path, None if has_header else headerless, mark, bad)
+    return _tsv(path, _names(first, mark, False) if has_header else headerless, has_header, bad, mark)
 
 
-def _detect(path: Path, magic: bytes, first: str, known_columns: frozenset[str], headerless: tuple[str, ...]) -> Format:
+def _csv(
+    path: Path, first: str, known: frozenset[str], bad: BadRows, quoting: bool | None, delimiter: str | None
+) -> Table:
+    """A file with a header whose cells are quoted, unless it is said that they are not."""
+    found = next((mark for mark in DELIMITERS if known.intersection(cells(first, mark))), ",")
+    mark = delimiter or found
+    if quoting is False and delimiter is not None:
+        return _tsv(path, _names(first, mark, False), True, bad, mark)
+    return _quoted(path, None, mark, bad)
+
+
+def _names(first: str, delimiter: str, quoting: bool | None) -> tuple[str, ...]:
+    """The cells of the first line."""
+    return tuple(first.split(delimiter) if quoting is False else cells(first, delimiter))
+
+
+def _detect(
+    path: Path,
+    magic: bytes,
+    first: str,
+    known_columns: frozenset[str],
+    headerless: tuple[str, ...],
+    delimiter: str | None,
+) -> Format:
     if magic == PARQUET_MAGIC or path.suffix == ".parquet":
         return "parquet"
     _check_line_ends(path, first)
+    if first.lower().startswith("sep=") and len(first.strip()) == len("sep=,"):
+        raise DataError(
+            f"{path}:1: {first.strip()!r} is a line for Excel: delete it (the delimiter is found without it)"
+        )
     if first.lstrip().startswith("{") and ("\t" not in first or isinstance(json_object(first), dict)):
         return "jsonl"
+    if delimiter is not None:
+        return "tsv" if delimiter == "\t" else "csv"
     if "\t" in first:
         return "tsv"
-    if len(known_columns.intersection(next(_csv_rows([first], ","), []))) > 0 or not first.strip():
+    if not first.strip() or any(known_columns.intersection(cells(first, mark)) for mark in DELIMITERS):
         return "csv"
     layouts = LAYOUTS.format(columns=", ".join(headerless))
     hint = " (a JSON array: write one object a line)" if first.startswith("[") else ""
@@ -120,21 +152,6 @@ def _check_line_ends(path: Path, first: str) -> None:
     with open_bytes(path) as file:
         if not any(b"\n" in block for block in iter(lambda: file.read(1 << 20), b"")):
             raise DataError(f"{path}: its lines end with CR alone, as on old Macintoshs; save it with LF or CR LF")
-
-
-def _csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
-    """`csv.reader` whose cells may be of any length: the limit is the process's, so it is raised for each row only."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=strict)
-    while True:
-        with _CSV_LIMIT:
-            before = csv.field_size_limit(_LONGEST_CELL)
-            try:
-                row = next(reader, None)
-            finally:
-                csv.field_size_limit(before)
-        if row is None:
-            return
-        yield row
 
 
 def _check_header(name: str, columns: Iterable[str]) -> None:
@@ -151,7 +168,7 @@ def _layout(form: str, columns: Iterable[str]) -> str:
     return f"{form}, official XNLI/MNLI columns (gold_label, sentence1, sentence2)" if official else form
 
 
-def _tsv(path: Path, columns: tuple[str, ...], has_header: bool, bad: BadRows) -> Table:
+def _tsv(path: Path, columns: tuple[str, ...], has_header: bool, bad: BadRows, delimiter: str = "\t") -> Table:
     # Without quoting: quotation marks in these files are part of the text.
     if has_header:
         _check_header(str(path), columns)
@@ -160,21 +177,22 @@ def _tsv(path: Path, columns: tuple[str, ...], has_header: bool, bad: BadRows) -
         for number, line in text_lines(path, bad):
             if has_header and number == 1:
                 continue
-            cells = line.split("\t")
-            if len(cells) == len(columns):
-                yield Record(number, dict(zip(columns, cells, strict=True)))
+            found = line.split(delimiter)
+            if len(found) == len(columns):
+                yield Record(number, dict(zip(columns, found, strict=True)))
             else:
                 names = "" if has_header else f" ({', '.join(columns)})"
-                bad.add(number, f"{len(cells)} tab-separated columns, expected {len(columns)}{names}")
+                bad.add(number, f"{len(found)} {SEPARATED[delimiter]} columns, expected {len(columns)}{names}")
 
-    form = "tsv with header" if has_header else f"tsv without header ({', '.join(columns)})"
+    name = "tsv" if delimiter == "\t" else f"{SEPARATED[delimiter]} text"
+    form = f"{name} with header" if has_header else f"{name} without header ({', '.join(columns)})"
     return Table(_layout(form, columns), columns, records())
 
 
 def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad: BadRows) -> Table:
     """A csv file, or a tsv file whose cells are quoted as those of csv; `headerless` names columns that no header does."""
-    separated = "comma-separated" if delimiter == "," else "tab-separated"
-    name = "csv" if delimiter == "," else "tsv"
+    separated = SEPARATED[delimiter]
+    name = {",": "csv", "\t": "tsv with quoted cells"}.get(delimiter, f"{separated} csv")
     starts: list[int] = []
 
     def lines() -> Iterator[str]:
@@ -183,7 +201,7 @@ def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad:
             yield line + "\n"
 
     def rows() -> Iterator[tuple[int, list[str]]]:
-        reader = _csv_rows(lines(), delimiter, strict=True)
+        reader = csv_rows(lines(), delimiter, strict=True)
         begin = 0  # lines read before this row: a quoted text may span lines
         try:
             for row in reader:
@@ -199,12 +217,12 @@ def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad:
         _check_header(bad.name, columns)
 
     def records() -> Iterator[Record]:
-        for number, cells in numbered:
-            if len(cells) == len(columns):
-                yield Record(number, dict(zip(columns, cells, strict=True)))
+        for number, found in numbered:
+            if len(found) == len(columns):
+                yield Record(number, dict(zip(columns, found, strict=True)))
             else:
                 expected = f"{len(columns)} as in the header" if headerless is None else f"{len(columns)}"
-                bad.add(number, f"{len(cells)} {separated} columns, expected {expected}")
+                bad.add(number, f"{len(found)} {separated} columns, expected {expected}")
 
     form = f"{name} with header" if headerless is None else f"{name} without header ({', '.join(columns)})"
     return Table(_layout(form, columns), columns, records())

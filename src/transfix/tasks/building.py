@@ -135,6 +135,7 @@ def _benchmark(file: TaskFile) -> Benchmark:
         reference="class" if is_choice else "number" if file.answer == "number" else "texts",
         languages_given=tuple(dict.fromkeys(codes)) or ("eng_Latn",),
         numbered_labels=False,
+        quoted_tsv=None,
     )
 
 

@@ -31,6 +31,7 @@ class Part:
         balance: answer -> how many rows have it: the classes of a choice, else how many answers are accepted.
         prompts: the first ones with their answers.
         tokens: of the prompts: median, 95th percentile, longest; None without a tokenizer.
+        layout: what the file's form was found to be.
     """
 
     purpose: str
@@ -40,6 +41,7 @@ class Part:
     balance: dict[str, int]
     prompts: list[tuple[str, str]]
     tokens: dict[str, int] | None = None
+    layout: str = ""
 
 
 @dataclass(slots=True)
@@ -139,7 +141,13 @@ def _part(task: Task, purpose: str, code: str, rows: Rows, model: Model | None, 
         (prompt, task.target(row) if row.label is not None else "")
         for row, prompt in list(zip(examples, prompts, strict=True))[:SHOWN]
     ]
-    part = Part(purpose, code, len(examples), rows.skipped, balance, shown)
+    part = Part(purpose, code, len(examples), rows.skipped, balance, shown, layout=rows.layout)
+    in_marks = sum(any(len(t) > 1 and t[0] == t[-1] == '"' for t in row.fields.values()) for row in examples)
+    if in_marks and task.origin and "tsv" in rows.layout:
+        found.notes.append(
+            f"{purpose} {code}: {in_marks:,} rows have texts in quotation marks, which are asked with them; if they "
+            "belong to the form of the file, write `quoting: true` beside `files`"
+        )
     if model is not None:
         part.tokens = _tokens(task, part, examples, model, found)
     return part

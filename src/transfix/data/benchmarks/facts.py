@@ -66,7 +66,8 @@ class Benchmark:
         spans_in: the field in which reference answers must stand at their `answer_start`, where the source gives one.
         packed: a column from which `prepare` fills several fields -> these fields; their own columns may be missing.
         headerless: the columns of a tab-separated file without header; empty is the fields and `label`.
-        quoted_tsv: tab-separated files quote cells with line breaks; else quotation marks are part of the text.
+        quoted_tsv: tab-separated files quote cells with line breaks; else quotation marks are part of the text. None: as
+            each file shows it.
         prepare: brings a row's values into the form the benchmark is read in (a label in the middle of a text, say);
             raises `BadRowError`.
         document: the rows of a file that is one JSON document; raises `BadRowError` if it is not laid out so.
@@ -100,7 +101,7 @@ class Benchmark:
     spans_in: str | None = None
     packed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     headerless: tuple[str, ...] = ()
-    quoted_tsv: bool = False
+    quoted_tsv: bool | None = False
     prepare: Callable[[Values], Values] | None = None
     document: Callable[[object], Iterator[Record]] | None = None
     language_of: Callable[[Values], str | None] | None = None

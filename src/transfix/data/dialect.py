@@ -1,0 +1,95 @@
+"""How the cells of a delimited text file are separated and quoted, as far as the file itself shows it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from transfix.data.example import BadRows
+from transfix.data.lines import decoded_lines
+
+DELIMITERS = (",", ";", "|")
+"""What may separate the cells of a csv file, the first that makes the first line a header."""
+
+_LONGEST_CELL = 2**31 - 1
+_CSV_LIMIT = threading.Lock()
+
+
+def csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
+    """`csv.reader` whose cells may be of any length: the limit is the process's, so it is raised for each row only."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=strict)
+    while True:
+        with _CSV_LIMIT:
+            before = csv.field_size_limit(_LONGEST_CELL)
+            try:
+                row = next(reader, None)
+            finally:
+                csv.field_size_limit(before)
+        if row is None:
+            return
+        yield row
+
+
+def cells(line: str, delimiter: str) -> list[str]:
+    """The cells of a line as csv has them; as they stand where it is no csv."""
+    try:
+        return next(csv_rows([line], delimiter, strict=True), [])
+    except csv.Error:
+        return line.split(delimiter)
+
+
+def looks_quoted(path: Path, delimiter: str) -> bool:
+    """Whether quotation marks in a file belong to its form and not to its texts.
+
+    They do if the file is, to the letter, what a program writes that quotes: those cells that could not be read otherwise
+    (pandas' `to_csv`), or all that are no number. Else a cell may well be a text in quotation marks.
+    """
+    consumed: list[str] = []
+    seen = False
+
+    def lines() -> Iterator[str]:
+        for _, line in decoded_lines(path, BadRows(str(path))):
+            consumed.append(line + "\n")
+            yield consumed[-1]
+
+    ways = [_where_needed, _every_text]
+    try:
+        for row in csv_rows(lines(), delimiter, strict=True):
+            text = "".join(consumed).removesuffix("\n")
+            consumed.clear()
+            seen = seen or '"' in text
+            ways = [written for written in ways if not row or written(row, delimiter, text)]
+            if not ways:
+                return False
+    except csv.Error:
+        return False
+    return seen
+
+
+def _where_needed(row: Sequence[str], delimiter: str, text: str) -> bool:
+    """Whether a row is written so that only those cells are quoted that must be."""
+    written = io.StringIO()
+    csv.writer(written, delimiter=delimiter, lineterminator="\n").writerow(row)
+    return written.getvalue() == text + "\n"
+
+
+def _every_text(row: Sequence[str], delimiter: str, text: str) -> bool:
+    """Whether a row is written so that every cell is quoted, but perhaps for numbers and empty ones."""
+    written = []
+    for cell in row:
+        quoted = '"' + cell.replace('"', '""') + '"'
+        bare = not text.startswith(quoted) and (not cell or _is_number(cell))
+        written.append(cell if bare else quoted)
+        text = text.removeprefix(written[-1]).removeprefix(delimiter)
+    return not text
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
