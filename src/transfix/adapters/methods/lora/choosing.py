@@ -22,10 +22,10 @@ def let_forward_choose(layer: Any, state: AdapterState) -> None:
 
 
 @cache
-def _choosing(kind: type) -> type:
+def _choosing(kind: Any) -> Any:
     """A subclass of one of PEFT's kinds of layer, called like it."""
 
-    class Choosing(kind):  # type: ignore[valid-type, misc]
+    class Choosing(kind):  # type: ignore[misc]
         transfix_state: AdapterState
 
         @property
@@ -53,5 +53,6 @@ def _choosing(kind: type) -> type:
     return Choosing
 
 
-def _empty(kind: type) -> Any:
-    return _choosing(kind).__new__(_choosing(kind))
+def _empty(kind: Any) -> Any:
+    chosen = _choosing(kind)
+    return chosen.__new__(chosen)
