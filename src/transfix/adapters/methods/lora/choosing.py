@@ -17,7 +17,8 @@ def let_forward_choose(layer: Any, state: AdapterState) -> None:
     leaves its hooks behind when an exception passes.
     """
     if not hasattr(layer, "transfix_state"):
-        layer.__class__ = _choosing(type(layer))
+        kind: Any = type(layer)
+        layer.__class__ = _choosing(kind)
         layer.transfix_state = state
 
 
