@@ -10,6 +10,7 @@ from typing import Any
 
 import pydantic
 import pytest
+import yaml
 
 from transfix.adapters.methods import LlamaAdapter, LoRA, PrefixTuning
 from transfix.data.sources import FilesSource, HubSource, SnapshotSource
@@ -101,7 +102,7 @@ def test_short_forms() -> None:
         assert RunSpec.load(changed(adapter=form)).adapter == (part,)
         assert RunSpec(model="tiny", adapter=form, train={"task": "mnli"}).adapter == (part,)  # type: ignore[arg-type]
     hybrid = RunSpec.load(changed(adapter="prefix+lora"))
-    assert hybrid.adapter == (PrefixTuning(), LoRA())
+    assert hybrid.adapter == (PrefixTuning(), LoRA(learning_rate=LoRA.usual_rate))
     assert RunSpec.load(changed(adapter=["prefix", {"method": "lora"}])) == hybrid
     assert RunSpec.load(changed(evaluate={"task": "xnli"})) == RunSpec.load(changed(evaluate=[{"task": "xnli"}]))
     assert RunSpec.load(changed(evaluate=None)).evaluate == ()
@@ -413,3 +414,31 @@ def test_names(adapter: Any, title: str, start: str) -> None:
 
 def test_the_name_of_base() -> None:
     assert RunSpec.load({"model": "../..", "adapter": "base"}).name.startswith("base-model-")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "rates"),
+    [
+        ("prefix", [1e-2]),
+        ("lora", [2e-3]),
+        ("full", [2e-5]),
+        ({"method": "lora", "rank": 8, "learning_rate": 0.5}, [0.5]),
+        ("prefix+lora", [1e-2, 2e-3]),
+        ([{"method": "lora"}, {"method": "prefix", "learning_rate": 0.3}], [2e-3, 0.3]),
+        ([LoRA(rank=2), PrefixTuning(tokens=3)], [2e-3, 1e-2]),
+    ],
+)
+def test_a_learning_rate_belongs_to_its_method(adapter: Any, rates: list[float]) -> None:
+    """Where nobody says one; what is said holds for every part."""
+    content = {"model": "gemma-3-270m", "adapter": adapter, "train": {"task": "mnli"}}
+    for spec in (RunSpec.load(content), RunSpec.load(yaml.safe_load(RunSpec.load(content).to_yaml()))):
+        assert spec.train is not None
+        assert [part.learning_rate or spec.train.learning_rate for part in spec.adapter] == rates
+    said = RunSpec.load({**content, "train": {"task": "mnli", "learning_rate": 0.25}})
+    own = [part.learning_rate for part in RunSpec.load({**content, "train": {"task": "mnli"}}).adapter]
+    assert said.train is not None
+    assert said.train.learning_rate == 0.25
+    assert [part.learning_rate for part in said.adapter] == [
+        part["learning_rate"] if isinstance(part, dict) and "learning_rate" in part else None
+        for part in (adapter if isinstance(adapter, list) else [adapter] * len(own))
+    ]

@@ -204,7 +204,8 @@ class Train(OnTask):
         development_rows: rows kept apart, to evaluate on while training.
         exposure: labelled rows of other languages to train on besides.
         max_tokens: prompts longer than this are cut in the middle of the context, and counted; `None` is the task's own.
-        learning_rate: parts of the adapter may override it.
+        learning_rate: parts of the adapter may override it. In a specification that leaves it out it is the method's
+            (`Part.usual_rate`), and in a hybrid each part has its own.
         batch_rows: rows an optimiser step.
         batch_tokens: tokens a forward pass; a step with more is accumulated over several.
         warmup: share of the steps.

@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from transfix.adapters.methods import METHODS, AnyPart, Part
@@ -58,6 +59,45 @@ def _parts_fit(parts: tuple[Part, ...]) -> tuple[Part, ...]:
         if len(parts) > 1 and part.stands_alone:
             raise ValueError(f"{part.method} cannot be combined with other parts: {part.stands_alone}")
     return parts
+
+
+def _with_rates(data: Any) -> Any:
+    """A specification with the learning rate of its method, where it says none; in a hybrid each part has its own."""
+    train: Any = data.get("train") if isinstance(data, Mapping) else None
+    said = set(train) if isinstance(train, Mapping) else train.model_fields_set if isinstance(train, Train) else None
+    parts = as_parts(data.get("adapter")) if said is not None and "learning_rate" not in said else None
+    if not isinstance(parts, list):
+        return data
+    rates = [_usual_rate(part) for part in parts]
+    rate = next((rate for rate in rates if rate is not None), None)
+    if rate is None:
+        return data
+    own = [_with_rate(part, own) if own not in (None, rate) else part for part, own in zip(parts, rates, strict=True)]
+    trained = (
+        train.model_copy(update={"learning_rate": rate})
+        if isinstance(train, Train)
+        else {**train, "learning_rate": rate}
+    )
+    return {**data, "train": trained, **({"adapter": own} if own != parts else {})}
+
+
+def _usual_rate(part: Any) -> float | None:
+    """Of a part that learns, as it is or as a mapping; None where it is not known."""
+    kind = (
+        type(part)
+        if isinstance(part, Part)
+        else METHODS.get(str(part.get("method")))
+        if isinstance(part, Mapping)
+        else None
+    )
+    return kind.usual_rate if kind is not None and kind.learns else None
+
+
+def _with_rate(part: Any, rate: float | None) -> Any:
+    """A part with a rate of its own, unless it has one."""
+    if isinstance(part, Part):
+        return part if part.learning_rate is not None else part.model_copy(update={"learning_rate": rate})
+    return {**part, "learning_rate": rate} if part.get("learning_rate") is None else part
 
 
 def _as_evaluations(value: object) -> object:
@@ -100,6 +140,11 @@ class RunSpec(Frozen):
     train: Train | None = Field(default=None, validate_default=True)
     evaluate: Evaluations = ()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rates_of_methods(cls, data: Any) -> Any:
+        return _with_rates(data)
 
     @field_validator("adapter")
     @classmethod

@@ -52,6 +52,7 @@ class Part(BaseModel):
         learning_rate: overrides the trainer's for this part.
         label: how tables call the method.
         implementation: `module:Class` of its `methods.base.Method`, imported when a part is attached.
+        usual_rate: the learning rate where nobody says one: what small models learned best with (docs/results.md).
         learns: whether there is anything to train.
         trains_base: whether the base's own weights are what is trained.
         stands_alone: why it cannot be combined with other parts; empty where it can.
@@ -66,6 +67,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     label: ClassVar[str]
     implementation: ClassVar[str]
+    usual_rate: ClassVar[float] = 1e-2
     learns: ClassVar[bool] = True
     trains_base: ClassVar[bool] = False
     stands_alone: ClassVar[str] = ""

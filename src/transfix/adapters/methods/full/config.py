@@ -12,6 +12,7 @@ class FullFineTuning(Part):
 
     label: ClassVar = "Full fine-tuning"
     implementation: ClassVar = "transfix.adapters.methods.full.layer:FullFineTuningMethod"
+    usual_rate: ClassVar = 2e-5
     trains_base: ClassVar = True
     stands_alone: ClassVar = "it trains every weight already"
     method: Literal["full"] = "full"

@@ -21,6 +21,7 @@ class LoRA(Part):
 
     label: ClassVar = "LoRA"
     implementation: ClassVar = "transfix.adapters.methods.lora.layer:LoRAMethod"
+    usual_rate: ClassVar = 2e-3
     same_speed: ClassVar = Part.same_speed | {"dropout"}
     method: Literal["lora"] = "lora"
     rank: Annotated[int, Field(ge=1)] = 4
