@@ -76,7 +76,8 @@ def steps() -> Callable[..., list[list[list[Tree]]]]:
     return _steps
 
 
-def _model() -> PreTrainedModel:
+def small_model() -> PreTrainedModel:
+    """A Llama of two layers, always with the same weights."""
     config = LlamaConfig(
         hidden_size=16,
         intermediate_size=24,
@@ -106,7 +107,7 @@ def prepared(tmp_path: Path) -> Callable[..., AdapterTrainer]:
         callbacks: Sequence[Any] = (),
         **changes: Any,
     ) -> AdapterTrainer:
-        adapter = attach(_model(), *(parts or (PrefixTuning(tokens=3),)), seed=1)
+        adapter = attach(small_model(), *(parts or (PrefixTuning(tokens=3),)), seed=1)
         plan = _steps() if steps is None else steps
         settings = {**DEFAULTS, "output": output or tmp_path / f"checkpoints-{next(made)}", **changes}
         settings["evaluate_every"] = settings["evaluate_every"] or len(plan)
