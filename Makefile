@@ -9,7 +9,7 @@ QUICKSTART := $(VENV)/.installed-quickstart
 DEV := $(VENV)/.installed-dev
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help quickstart test format lint types unit docs smoke clean
+.PHONY: help quickstart test format lint types unit docs smoke planted clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -44,6 +44,10 @@ docs: $(DEV)
 smoke: $(DEV)
 	rm -rf build/smoke
 	$(BIN)/transfix quickstart --rows 24 --limit 3 --languages de,sw --dir build/smoke
+
+# Some two hundred bugs, planted one at a time in a copy: does the test that should see each see it? A quarter of an hour.
+planted: $(DEV)
+	$(BIN)/python scripts/planted_bugs.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

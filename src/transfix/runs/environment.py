@@ -38,8 +38,8 @@ def describe(device: str, dtype: str) -> dict[str, Any]:
         "versions": {name: version(name) for name in DISTRIBUTIONS},
         "git": _git(),
         "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": processor(),
+        "cores": cores(),
         "device": device,
         "accelerator": accelerator(device),
         "dtype": dtype,
@@ -76,7 +76,13 @@ def _git() -> dict[str, Any] | None:
     return {"commit": commit, "changed": bool(git("status", "--porcelain", "--untracked-files=no"))} if commit else None
 
 
-def _processor() -> str:
+def cores() -> int:
+    """How many of the processor's cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name, or its kind."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith(("model name", "Hardware")):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from transfix import data, languages
 from transfix.data import Example, Rows
 from transfix.runs.answering import Answer, InferenceSettings, Session, hash_of, merged_said
+from transfix.runs.continuing import as_begun
 from transfix.runs.few_shot import shots
 from transfix.runs.progress import Bar, Display
 from transfix.runs.settings import Evaluation
@@ -49,15 +50,16 @@ def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
     if not missing:
         return
     done = total - sum(len(rows) for rows in missing.values())
-    session.load()
     merged = 0
-    with display.bar(f"Measuring {run.spec.title} on {name}", total, done) as bar:
-        for code, rows in missing.items():
-            spoken = languages.get(code).name
-            settings = inference_settings(evaluation, before[code])
-            answers = session.answers(task, rows, functools.partial(_told, bar, spoken), settings)
-            merged += sum(answer.merged for answer in answers)
-            run.write_predictions(name, code, _frame(task, rows, answers, kept[code]), metas[code])
+    with as_begun(run, display):
+        session.load()
+        with display.bar(f"Measuring {run.spec.title} on {name}", total, done) as bar:
+            for code, rows in missing.items():
+                spoken = languages.get(code).name
+                settings = inference_settings(evaluation, before[code])
+                answers = session.answers(task, rows, functools.partial(_told, bar, spoken), settings)
+                merged += sum(answer.merged for answer in answers)
+                run.write_predictions(name, code, _frame(task, rows, answers, kept[code]), metas[code])
     if merged:
         display.say(merged_said(evaluation.task, merged, total - done, run.spec.model))
 

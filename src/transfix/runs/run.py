@@ -21,6 +21,7 @@ from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.answering import Answer, Session, whole_adapter
+from transfix.runs.continuing import as_begun
 from transfix.runs.evaluation import inference_settings, measure
 from transfix.runs.few_shot import shots
 from transfix.runs.label_preference import measure_preference
@@ -60,7 +61,8 @@ def train(spec: RunSpec, store: RunStore, display: Display | None = None) -> Run
             with whole_adapter(run):
                 read_whole(run.adapter_dir)
         else:
-            train_adapter(run, run.spec.train, display)
+            with as_begun(run, display):
+                train_adapter(run, run.spec.train, display)
         run.remove_checkpoints()
     return run
 

@@ -33,6 +33,8 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
     Raises:
         TransfixError: if model, data or settings do not allow it; the message says why.
     """
+    import torch
+
     from transfix import adapters, batches, training
     from transfix.runs.callbacks import ProgressBarCallback, tensorboard
     from transfix.training import checkpoints
@@ -94,6 +96,7 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
             "tokens_computed_per_epoch": sum(tree.size for tree in trees),
             "tokens_without_sharing_per_epoch": sum(len(row.tokens) for row in encoded.sequences),
             "steps": trainer.state.global_step,
+            "threads": torch.get_num_threads(),
             "seconds": round(trainer.seconds, 2),
             "examples_per_second": round(seen / max(trainer.seconds, 1e-9), 3),
             "kept_lower_layers": lower.below if lower else 0,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import transfix
+from transfix.runs.environment import cores
 from transfix.runs.specification import RunSpec
 
 Message = dict[str, Any]
@@ -149,10 +150,9 @@ def suggested(specs: list[RunSpec]) -> int:
     on_gpu = [spec.device == "auto" or spec.device.startswith("cuda") for spec in specs]
     if all(on_gpu) and (gpus := devices()):
         return gpus
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores < 2 * CORES:
+    if cores() < 2 * CORES:
         return 1
-    return max(1, min(cores // CORES, int(_memory() // max(map(_need, _by_model(specs).values()), default=1))))
+    return max(1, min(cores() // CORES, int(_memory() // max(map(_need, _by_model(specs).values()), default=1))))
 
 
 def _by_model(specs: list[RunSpec]) -> dict[tuple[str, str], RunSpec]:
@@ -177,12 +177,14 @@ def _memory() -> float:
 
 
 def environments(jobs: int) -> list[dict[str, str]]:
-    """What is special in the environment of each of `jobs` workers: its GPU, or its share of the processor's threads."""
+    """What is special in the environment of each of `jobs` workers: its GPU, or its share of the processor's threads.
+
+    A run that goes on keeps the number it was begun with (`runs.continuing`), whatever its share is now.
+    """
     gpus = devices()
     if gpus > 1:
         own = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
         return [{"CUDA_VISIBLE_DEVICES": own[index % len(own)]} for index in range(jobs)]
     if jobs == 1 or "OMP_NUM_THREADS" in os.environ:
         return [{} for _ in range(jobs)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [{"OMP_NUM_THREADS": str(max(1, cores // jobs))} for _ in range(jobs)]
+    return [{"OMP_NUM_THREADS": str(max(1, cores() // jobs))} for _ in range(jobs)]

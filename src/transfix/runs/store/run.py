@@ -92,6 +92,10 @@ class Run:
         """What the run was started on (`environment.json`); empty if the file is not there."""
         return self.read_json(files.ENVIRONMENT) or {}
 
+    def write_environment(self, facts: Mapping[str, Any]) -> None:
+        """Writes `environment.json`."""
+        self.write_json(files.ENVIRONMENT, facts)
+
     @property
     def training(self) -> dict[str, Any] | None:
         """Facts of the training (`training.json`), or None before it has ended."""
