@@ -1,4 +1,4 @@
-"""Do the tests see wrong code? Plants known bugs one at a time, in a copy of the checkout, and runs the test that should fail.
+"""Do the tests see wrong code? Plants known bugs one at a time, in a copy of the checkout, and runs what should fail.
 
     python scripts/planted_bugs.py                    # all of scripts/planted_bugs.toml; exit status 1 if one is not seen
     python scripts/planted_bugs.py --only gate,seed   # those whose description has one of the words
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import math
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +32,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".toml")
-PRELOADED = ("torch", "transformers", "peft", "pandas", "pyarrow.parquet", "scipy.stats", "pytest", "jaxtyping", "beartype")
+PRELOADED = (
+    "torch",
+    "transformers",
+    "peft",
+    "pandas",
+    "pyarrow.parquet",
+    "scipy.stats",
+    "pytest",
+    "jaxtyping",
+    "beartype",
+)
 """Imported once: each test is run in a fork, which has them already. transfix itself must be imported afresh."""
 
 SECONDS = 300
@@ -87,7 +99,7 @@ def checkout(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
-def run(copy: Path, tests: Sequence[str], log: Path) -> int:
+def run(copy: Path, tests: Sequence[str], log: Path, seconds: float = SECONDS) -> int:
     """pytest's exit status in a fork of this process, which must not have imported transfix; -1 if it took too long."""
     sys.stdout.flush()
     child = os.fork()
@@ -104,11 +116,16 @@ def run(copy: Path, tests: Sequence[str], log: Path) -> int:
 
         status = 1
         try:
-            status = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-rfE", "--rootdir", str(copy), *tests]))
+            loaded = "ignore::pytest.PytestAssertRewriteWarning"  # plugins that are there already
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-rfE", "-W", loaded, "--rootdir", str(copy)]
+            status = int(pytest.main([*options, *tests]))
+        except BaseException:  # a fork must not go on as its parent
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
-    ends = time.monotonic() + SECONDS
+    ends = time.monotonic() + seconds
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -138,6 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="words of the descriptions, by commas")
     parser.add_argument("--area", default="", help="the beginning of the tests' path")
+    parser.add_argument("--trust", action="store_true", help="do not run the tests on the code as it is first")
     parser.add_argument("--table", action="store_true", help="print the list and end")
     arguments = parser.parse_args()
     words = [word.lower() for word in arguments.only.split(",") if word]
@@ -155,7 +173,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="planted-bugs-") as place:
         copy, log = Path(place) / "checkout", Path(place) / "log"
         checkout(copy)
-        if run(copy, list(dict.fromkeys(bug.seen_by for bug in chosen)), log):
+        if not arguments.trust and run(
+            copy, list(dict.fromkeys(path for bug in chosen for path in bug.seen_by.split())), log, math.inf
+        ):
             print(f"The tests fail on the code as it is: {failed(log)}")
             return 2
         for bug in chosen:
@@ -163,9 +183,11 @@ def main() -> int:
             text = file.read_text(encoding="utf-8")
             began = time.monotonic()
             write(file, bug.planted(text))
-            status = run(copy, [bug.seen_by], log)
+            status = run(copy, bug.seen_by.split(), log)
             write(file, text)
-            by = "it took too long" if status < 0 else failed(log) if status in (1, 2) else f"pytest ended with {status}"
+            by = (
+                "it took too long" if status < 0 else failed(log) if status in (1, 2) else f"pytest ended with {status}"
+            )
             seen = status == 1 or status < 0
             unseen += [] if seen else [bug]
             print(f"{'seen' if seen else 'NOT SEEN'}  {time.monotonic() - began:5.1f} s  {bug.bug}: {by}", flush=True)

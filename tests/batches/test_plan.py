@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from transfix.batches import TokenSequence, Tree, evaluation_batches, grow, training_steps
@@ -72,6 +73,16 @@ def test_the_order_is_the_seeds(trees: list[Tree]) -> None:
     shorter = training_steps(trees, 1, ROWS, BUDGET, seed=3)
     assert first[: len(shorter)] == shorter, "an epoch depends on how many follow"
     assert first[len(shorter) : 2 * len(shorter)] != shorter, "every epoch has the same order"
+
+
+def test_steps_follow_neither_the_file_nor_the_length_of_rows(trees: list[Tree]) -> None:
+    """Neighbours in a file are alike, and so are rows of one length: a course through either would be learned."""
+    place = {tree.sequences[0].index: number for number, tree in enumerate(trees)}
+    steps = training_steps(trees, 1, ROWS, 10**6, seed=3)
+    places = [np.mean([place[tree.sequences[0].index] for forward in step for tree in forward]) for step in steps]
+    sizes = [max(tree.size for forward in step for tree in forward) for step in steps]
+    for course in (places, sizes, sizes[:16]):  # lengths are sorted within 16 steps
+        assert abs(np.corrcoef(np.arange(len(course)), course)[0, 1]) < 0.5
 
 
 def test_the_budget_does_not_change_the_steps(trees: list[Tree]) -> None:

@@ -1,4 +1,4 @@
-"""Holm's correction and rank correlation: against scipy and statsmodels."""
+"""Holm's correction and rank correlation: against scipy and statsmodels. P-values of draws: by hand."""
 
 from __future__ import annotations
 
@@ -29,3 +29,19 @@ def test_rank_correlation_equals_scipys() -> None:
     assert tests.rank_correlation({"a": 1, "b": 2, "c": None, "d": 3}, {"a": 1, "c": 5, "b": 3, "d": 9}) == 1
     assert tests.rank_correlation({"a": 1, "b": 2}, {"a": 1, "b": 3}) is None
     assert tests.rank_correlation(dict.fromkeys("abc", 0.5), {"a": 1, "b": 2, "c": 3}) is None
+
+
+@pytest.mark.parametrize(
+    ("below", "zero", "above", "p"),
+    [
+        (0, 0, 999, 2 / 1000),  # never 0
+        (999, 0, 0, 2 / 1000),
+        (30, 0, 969, 62 / 1000),
+        (20, 10, 969, 62 / 1000),  # draws of zero are on both sides
+        (500, 0, 499, 1.0),
+        (0, 99, 0, 1.0),
+    ],
+)
+def test_p_is_two_sided_and_never_zero(below: int, zero: int, above: int, p: float) -> None:
+    draws = np.concatenate([np.full(below, -0.1), np.zeros(zero), np.full(above, 0.1)])
+    assert tests.two_sided_p(draws) == pytest.approx(p)

@@ -37,6 +37,14 @@ def test_main_scores(name: str, text: str, example: Example, answer: str, score:
     assert found.scores[judge.metrics[0]] == pytest.approx(score)
 
 
+def test_spans_by_both_normalisers_each_under_its_name() -> None:
+    """`squad` takes English articles off in every language, `mlqa` those of the language."""
+    found = JUDGES["spans"].judge("der Rhein", row("Rhein")).scores
+    assert found == pytest.approx({"f1": 2 / 3, "exact_match": 0, "f1_mlqa": 1, "exact_match_mlqa": 1})
+    found = JUDGES["spans"].judge("the Rhein", row("Rhein")).scores
+    assert found == pytest.approx({"f1": 1, "exact_match": 1, "f1_mlqa": 2 / 3, "exact_match_mlqa": 0})
+
+
 @pytest.mark.parametrize("name", JUDGES)
 def test_a_row_without_a_reference_answer_has_an_answer_and_no_score(name: str) -> None:
     found = JUDGES[name].judge(" 7 \n", row(None, "und"))

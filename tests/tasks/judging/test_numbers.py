@@ -41,6 +41,8 @@ GOLDEN = [
     ("de", "Antwort: 42 Äpfel\nFrage: 7", "42", "phrase"),
     ("de", "Schritt-für-Schritt-Antwort: 5 Bagels für 3 US-Dollar kosten 15.", "15", "last"),
     ("de", "Die Antwort ist elf.", None, "none"),
+    ("de", "Die Antwort ist 7. The answer is 9.", "7", "phrase"),
+    ("de", "The answer is 9. Die Antwort ist 7.", "9", "phrase"),
     # English
     ("en", "5 + 6 = 11. The answer is 11.", "11", "phrase"),
     ("en", "The answer is $1,234.50. Question: 7 apples", "1234.50", "phrase"),
