@@ -1,6 +1,6 @@
 """What a run must find again to go on to the same bits: its number of threads. What else differs is said.
 
-Sums of floating-point numbers depend on their order: on how many threads share them, on the processor's instructions and on the
+Sums of floating-point numbers depend on their order: on how many threads share them, on the processor's instructions, on the
 libraries. A run keeps the number of threads that it was begun with, in `environment.json`; where another number was set since
 (`study --jobs`, OMP_NUM_THREADS), it works with the one it has. The rest cannot be chosen: it is recorded and said.
 """

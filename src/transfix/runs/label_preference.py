@@ -13,6 +13,7 @@ import numpy as np
 from transfix import data
 from transfix.data import Example
 from transfix.runs.answering import Session
+from transfix.runs.continuing import as_begun
 from transfix.runs.evaluation import describe, inference_settings
 from transfix.runs.few_shot import shots
 from transfix.runs.progress import Display
@@ -67,13 +68,13 @@ def measure_preference(session: Session, evaluation: Evaluation, display: Displa
         if not missing:
             continue
         means = dict(kept.by_form.get(form, {}))
-        session.load()
-        with display.bar(
-            f"Calibrating {run.spec.title} on {evaluation.result}", sum(len(r) for _, r in missing.values())
-        ) as bar:
-            for code, (origin, chosen) in missing.items():
-                how = inference_settings(evaluation, shots(evaluation, task, code, chosen))
-                means[code] = mean_of(session, task, chosen, how, origin, bar.advance)
+        count = sum(len(chosen) for _, chosen in missing.values())
+        with as_begun(run, display):
+            session.load()
+            with display.bar(f"Calibrating {run.spec.title} on {evaluation.result}", count) as bar:
+                for code, (origin, chosen) in missing.items():
+                    how = inference_settings(evaluation, shots(evaluation, task, code, chosen))
+                    means[code] = mean_of(session, task, chosen, how, origin, bar.advance)
         kept = replace(kept, by_form={**kept.by_form, form: means})
         run.write_label_means(evaluation.result, kept)
 
