@@ -216,6 +216,34 @@ def test_runs_of_one_method_are_told_apart_by_what_differs(store: Any) -> None:
     assert len(set(labels.values())) == 6
 
 
+def test_references_are_the_best_on_the_same_model(store: Any) -> None:
+    """A method is compared with the base model it was trained on, and with the best of several LoRA adapters."""
+    other = {"model": "smollm2-135m"}
+    few = {"languages": store.xnli[:3], "rows": 40}
+    store.run("base", "base", others=0.4, **few)
+    store.run("base-other", "base", others=0.6, **few, **other)
+    store.run("adapter", "llama_adapter", **few)
+    for rank, others in ((4, 0.3), (8, 0.6), (16, 0.45)):
+        store.run(f"lora-{rank}", [{"method": "lora", "rank": rank}], others=others, english=others, **few)
+    store.run("lora-other", [{"method": "lora", "rank": 8}], others=0.9, **few, **other)
+    (task,) = report.collect(store.root).tasks
+    by_run = {method.run.name: method for method in task.methods}
+    adapter = by_run["adapter"]
+    assert task.reference(adapter, "base") is by_run["base"]
+    assert task.reference(adapter, "lora") is by_run["lora-8"]
+    assert task.reference(by_run["lora-other"], "base") is by_run["base-other"]
+    assert task.reference(by_run["lora-4"], "lora") is by_run["lora-8"]
+
+
+def test_the_headline_is_of_the_best_trained_method(store: Any) -> None:
+    """The base model is the control, also where it is better."""
+    few = {"languages": store.xnli[:3], "rows": 40}
+    store.run("base", "base", 0.9, 0.9, **few)
+    store.run("lora", "lora", 0.5, 0.5, **few)
+    store.run("adapter", "llama_adapter", 0.7, 0.7, **few)
+    assert report.collect(store.root).headline.startswith("LLaMA-Adapter: ")
+
+
 def test_differences_in_asking_and_in_rows_are_pointed_out(store: Any) -> None:
     store.run("base", "base", 0.34, 0.33)
     store.run("lora", "lora", rows=60, meta=store.meta | {"template": "{hypothesis}"})

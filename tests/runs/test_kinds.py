@@ -156,6 +156,17 @@ def test_predictions_of_texts(spec: Spec, store: RunStore, tmp_path: Path) -> No
     assert all('"answer"' in line and '"generated_text"' in line for line in lines)
 
 
+def test_a_drawn_text_is_the_rows_own(spec: Spec, store: RunStore) -> None:
+    """Whatever rows are asked with it, and in whatever order: a resumed measurement draws the same."""
+    evaluation = [{**KINDS["mgsm"][1], "limit": 2}]
+    session = answering.Session(experiment.train(spec("base", None, evaluate=evaluation), store))
+    task, rows = tasks.get("mgsm"), data.load("mgsm", "snapshot", "deu_Latn", "test", 4)
+    how = answering.InferenceSettings(max_tokens=64, max_new_tokens=6, temperature=2.0, seed=1)
+    texts = [answer.text for answer in session.answers(task, rows, None, how)]
+    assert [answer.text for answer in session.answers(task, rows[:0:-1], None, how)] == texts[:0:-1]
+    assert len(set(texts)) == 4
+
+
 def test_probabilities_are_shares() -> None:
     answer = answering.Answer("a", "", False, (-700.0, -701.0), ("a", "b"))
     assert answer.probabilities == {"a": pytest.approx(0.731059, abs=1e-5), "b": pytest.approx(0.268941, abs=1e-5)}

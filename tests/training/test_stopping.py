@@ -49,6 +49,7 @@ def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
         ([(0.5, 1.0), (0.5, 0.9), (0.5, 0.95)], 1, 2, 3),  # at the same accuracy less loss is better
         ([(0.5, 1.0), (0.5, 1.0), (0.5, 1.0)], 2, 1, 3),  # and the earlier one of equals
         ([(0.1 * step, 1) for step in range(8)], 3, 8, 8),  # better and better
+        ([(0.6, 1), (0.3, 1), (0.5, 1), (0.4, 1)], 3, 1, 4),  # better than the one before, not than all
     ],
 )
 def test_early_stopping_keeps_the_best(

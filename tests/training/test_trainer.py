@@ -15,7 +15,7 @@ from transfix import FullFineTuning, LlamaAdapter, LoRA, PrefixTuning, SoftPromp
 from transfix.adapters.methods import Part
 from transfix.adapters.start_values import root_mean_square
 from transfix.batches import Tree
-from transfix.training import AdapterTrainer
+from transfix.training import AdapterTrainer, Objective
 
 Prepared = Callable[..., AdapterTrainer]
 Steps = Callable[..., list[list[list[Tree]]]]
@@ -146,13 +146,17 @@ def test_learning_rates_per_part_and_relative(prepared: Prepared, steps: Steps, 
     assert {0.003, 0.5, 0.0007} < rates
 
 
-def test_weight_decay(prepared: Prepared, steps: Steps, tensors: Tensors) -> None:
-    trainer = prepared(LoRA(rank=2), steps=steps()[:1], schedule="constant", learning_rate=0.1, weight_decay=0.5)
-    before = tensors(trainer)
+@pytest.mark.parametrize("before", [(), (PrefixTuning(tokens=3),)], ids=["alone", "second"])
+def test_weight_decay(prepared: Prepared, steps: Steps, tensors: Tensors, before: tuple[Part, ...]) -> None:
+    """Of every part of an adapter."""
+    trainer = prepared(
+        *before, LoRA(rank=2), steps=steps()[:1], schedule="constant", learning_rate=0.1, weight_decay=0.5
+    )
+    start = tensors(trainer)
     trainer.run()
     for name, now in trainer.adapter.tensors().items():
         if "lora_A" in name:  # no gradient: nothing but the decay
-            torch.testing.assert_close(now.detach(), before[name] * (1 - 0.1 * 0.5))
+            torch.testing.assert_close(now.detach(), start[name] * (1 - 0.1 * 0.5))
 
 
 class Rates(TrainerCallback):
@@ -191,6 +195,40 @@ def test_gradients_are_clipped(prepared: Prepared, steps: Steps) -> None:
         prepared(steps=steps()[:1], callbacks=[Norms()], max_grad_norm=limit).run()
     assert norms[0] > 1e-2
     assert norms[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+class Steep:
+    """An objective whose gradients are a thousand times as large."""
+
+    def __init__(self, whole: Objective) -> None:
+        self.whole, self.pad, self.weight = whole, whole.pad, whole.weight
+
+    def loss(self, *args: Any) -> Tensor:
+        return 1000 * self.whole.loss(*args)
+
+
+@pytest.mark.parametrize("limit", [None, 3.0])
+def test_large_gradients_are_clipped_all_together_or_not_at_all(
+    prepared: Prepared, steps: Steps, limit: float | None
+) -> None:
+    """Their direction stays: the norm is that of all learned tensors, not of each."""
+    found: list[Tensor] = []
+
+    class Gradients(TrainerCallback):
+        def on_pre_optimizer_step(self, *args: Any, optimizer: Any, **kwargs: Any) -> None:
+            grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
+            found.append(torch.cat([grad.flatten() for grad in grads]))
+
+    made = prepared(
+        PrefixTuning(tokens=3), LoRA(rank=2), steps=steps()[:1], max_grad_norm=limit, callbacks=[Gradients()]
+    )
+    made.objective = Steep(made.objective)
+    made.training_step(made.adapter.model, {"forwards": steps()[0]})
+    whole = torch.cat([p.grad.flatten() for group in made.adapter.groups() for p in group.parameters])  # type: ignore[union-attr]
+    made.adapter.model.zero_grad()
+    made.run()
+    assert float(whole.norm()) > 10
+    torch.testing.assert_close(found[0], whole if limit is None else whole * limit / whole.norm(), atol=1e-4, rtol=1e-3)
 
 
 def test_nothing_is_printed(prepared: Prepared, capfd: pytest.CaptureFixture[str]) -> None:
