@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,18 @@ def test_exemplars_are_balanced_and_never_measured_rows() -> None:
     hidden = data.load("mnli", "snapshot", "eng_Latn", "train")
     with pytest.raises(TransfixError, match="has 0 in eng_Latn"):
         few_shot.shots(evaluation, task, "deu_Latn", hidden)
+
+
+def test_exemplars_are_read_before_every_question(spec: Spec, store: RunStore) -> None:
+    session = answering.Session(experiment.train(spec("base", None), store))
+    task, rows = tasks.get("xnli"), data.load("xnli", "snapshot", "deu_Latn", "test", 3)
+    shown = "It rains. It is wet? yes\n\n"
+    found = session.answers(task, rows, None, answering.InferenceSettings(shots=shown))
+    written = [replace(row, fields=row.fields | {"premise": shown + row.fields["premise"]}) for row in rows]
+    for answer, same, bare in zip(found, session.answers(task, written), session.answers(task, rows), strict=True):
+        assert answer.prompt_hash == same.prompt_hash != bare.prompt_hash
+        assert answer.scores == pytest.approx(same.scores, abs=1e-5)
+        assert answer.scores != pytest.approx(bare.scores, abs=1e-3)
 
 
 @pytest.mark.parametrize("language", ["english", "target"])

@@ -12,6 +12,7 @@ import yaml
 
 from transfix import data, tasks
 from transfix.errors import ProblemsError, TransfixError
+from transfix.evaluation import scoring
 from transfix.runs import few_shot
 from transfix.runs import run as experiment
 from transfix.runs.settings import Evaluation
@@ -155,6 +156,22 @@ def test_options_that_a_row_lacks_cannot_be_chosen(run: Any) -> None:
     cut = frame(run(languages=["de"], max_tokens=16))
     assert list(cut["truncated"]) == [False, False, True]
     assert list(cut["option_scores"][2])[:2] != scores[2][:2]
+
+
+def test_an_option_is_within_what_may_be_read(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The context makes room for it: of a long one the middle goes, the option stays whole."""
+    read: list[int] = []
+    whole = scoring.log_likelihoods
+
+    def counted(model: Any, continuations: Any, *more: Any) -> Any:
+        read.extend(len(tokens) for tokens, _ in continuations)
+        return whole(model, continuations, *more)
+
+    monkeypatch.setattr(scoring, "log_likelihoods", counted)
+    write_task(labels={"billing": " yes", "delivery": " a longer option than that"}, scoring="likelihood")
+    Path("test-de.csv").write_text(f"text,topic\n{'long ' * 100},delivery\n")
+    run(languages=["de"], max_tokens=24)
+    assert read == [24, 24]
 
 
 def test_questions_with_three_options(tiny_model: Path) -> None:

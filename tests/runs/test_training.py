@@ -192,6 +192,12 @@ def test_predictions_are_not_kept_where_something_else_would_be_asked(spec: Spec
     assert describe(spec("base", None), more, task, "test") == ways[0], "more rows or languages are the same question"
 
 
+def test_each_temperature_is_a_question_of_its_own(spec: Spec) -> None:
+    task, entries = tasks.get("mgsm"), [{"task": "mgsm", "temperature": value} for value in (0.7, 0.9)]
+    first, second = (describe(spec("base", None), Evaluation.model_validate(e), task, "test") for e in entries)
+    assert first != second
+
+
 def test_of_equal_scores_the_first_class_is_chosen() -> None:
     task, (row, *_) = tasks.get("xnli"), data.load("xnli", "snapshot", "deu_Latn", "test", 1)
     for scores, place in (((-1.0, -1.0, -1.0), 0), ((-2.0, -1.0, -1.0), 1), ((-2.0, -1.5, -1.0), 2)):
