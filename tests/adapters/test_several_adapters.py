@@ -52,15 +52,16 @@ def pair(request: pytest.FixtureRequest, model: PreTrainedModel, randomise: Rand
 def test_rows_choose_their_adapter(
     pair: tuple[Adapter, Adapter], rows: list[Tensor], pad: Pad, assert_close: Close
 ) -> None:
-    model, names = pair[0].model, ["a", None, "b"]
+    model = pair[0].model
     tokens, mask = pad(rows, "left")
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    with torch.no_grad():
-        with use(model, names):
-            batch = model(input_ids=tokens, attention_mask=mask, position_ids=positions).logits
-        for number, (name, row) in enumerate(zip(names, rows, strict=True)):
-            with use(model, name):
-                assert_close(batch[number][mask[number].bool()], model(row[None]).logits[0])
+    for names in (["a", None, "b"], ["a", "b", "a"]):
+        with torch.no_grad():
+            with use(model, names):
+                batch = model(input_ids=tokens, attention_mask=mask, position_ids=positions).logits
+            for number, (name, row) in enumerate(zip(names, rows, strict=True)):
+                with use(model, name):
+                    assert_close(batch[number][mask[number].bool()], model(row[None]).logits[0])
 
 
 @pytest.mark.parametrize("architecture", ["gemma3"], indirect=True)

@@ -155,8 +155,21 @@ def test_scale_and_shapes(build: Build) -> None:
         shape = (2, 5, 16) if isinstance(part, PrefixTuning) and part.projection == "none" else (5, 32)
         assert all(tensor.shape == shape for name, tensor in found.items() if not name.endswith("gate"))
         assert {tensor.dtype for tensor in found.values()} == {torch.float32}
-    once, twice = (started(model, PrefixTuning(tokens=5, init_scale=scale)) for scale in (1.0, 2.0))
-    assert all(torch.equal(2 * once[name], twice[name]) for name in once)
+    text = {"init": "text", "init_text": "is this so then really"}
+    for make in (PrefixTuning, LlamaAdapter, SoftPrompt):
+        for how in (
+            ({}, text) if make is not SoftPrompt else (text,)
+        ):  # a prompt's noise stands around the embeddings' mean
+            parts = [make(tokens=7, init_scale=scale, **how) for scale in (1.0, 2.0)]
+            once, twice = (started(model, part, tokenizer=tokenizer) for part in parts)
+            for name, tensor in once.items():
+                torch.testing.assert_close(2 * tensor, twice[name], msg=f"{make.__name__}, {how}, {name}")
+
+
+def test_parts_of_one_adapter_start_from_numbers_of_their_own(build: Build) -> None:
+    found = started(build("gemma3"), PrefixTuning(tokens=4), LlamaAdapter(tokens=4))
+    for layer in range(2):
+        assert not torch.equal(found[f"prefix.{layer}.embedding"], found[f"llama_adapter.{layer}.embedding"])
 
 
 @pytest.mark.parametrize("part", [PrefixTuning(init="text"), LlamaAdapter(init="text"), SoftPrompt(init="text")])

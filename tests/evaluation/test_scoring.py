@@ -99,11 +99,16 @@ def test_what_greedy_decoding_would_write(loaded: models.LoadedModel, prompts: l
             ids = torch.cat([ids, loaded.model(ids).logits[:, -1:].argmax(-1)], 1)
     likeliest = tuple(ids[0].tolist())
     other = (*likeliest[:-1], (likeliest[-1] + 1) % 50)
-    assert log_likelihoods(loaded.model, [(other, 2), (likeliest, 2), (other, 1)], 0)[1].tolist() == [
-        False,
-        True,
-        False,
-    ]
+    asked = [(other, 2), (likeliest, 2), (other, 1), (_led_astray(loaded.model, prompts[0]), 2)]
+    assert log_likelihoods(loaded.model, asked, 0)[1].tolist() == [False, True, False, False]
+
+
+@torch.no_grad()
+def _led_astray(model: PreTrainedModel, prompt: Encoded) -> tuple[int, ...]:
+    """A token that is not the likeliest, and the likeliest after it: not what greedy decoding would write."""
+    second = int(model(torch.tensor([prompt.tokens])).logits[0, -1].topk(2).indices[1])
+    last = int(model(torch.tensor([[*prompt.tokens, second]])).logits[0, -1].argmax())
+    return (*prompt.tokens, second, last)
 
 
 def test_an_empty_continuation(loaded: models.LoadedModel) -> None:
