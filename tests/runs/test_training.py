@@ -97,11 +97,11 @@ def begun(
     class BegunError(Exception):
         pass
 
-    def encode(loaded: Any, task: Task, rows: Any, limit: int) -> Any:
+    def encode(loaded: Any, task: Task, rows: Any, *more: Any) -> Any:
         found.append([row.id for row in rows])
-        return whole(loaded, task, rows, limit)
+        return whole(loaded, task, rows, *more)
 
-    def run(trainer: AdapterTrainer) -> None:
+    def run(trainer: AdapterTrainer, *_: Any) -> None:
         plan: Any = trainer.train_dataset
         steps = [[s.index for forward in step for tree in forward for s in tree.sequences] for step in plan.steps]
         tensors = {name: tensor.detach().clone() for name, tensor in trainer.adapter.tensors().items()}
@@ -201,4 +201,4 @@ def test_each_temperature_is_a_question_of_its_own(spec: Spec) -> None:
 def test_of_equal_scores_the_first_class_is_chosen() -> None:
     task, (row, *_) = tasks.get("xnli"), data.load("xnli", "snapshot", "deu_Latn", "test", 1)
     for scores, place in (((-1.0, -1.0, -1.0), 0), ((-2.0, -1.0, -1.0), 1), ((-2.0, -1.5, -1.0), 2)):
-        assert answering._choice(task, row, "", False, scores).answer == task.classes[place]
+        assert answering._choice(task, row, "", False, False, scores).answer == task.classes[place]
