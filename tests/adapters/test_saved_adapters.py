@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -429,3 +430,69 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         adapter.save(tmp_path / "file" / "adapter")
     with pytest.raises(TransfixError, match="no such file"):
         load_adapter(_llama(), tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("part", [PrefixTuning(tokens=2), LoRA(rank=2), SoftPrompt(tokens=2)])
+def test_a_base_with_more_tokens_names_what_brings_it_back(
+    tmp_path: Path, build: Build, randomise: Randomise, part: Part
+) -> None:
+    """The advice in the message is followed, and the adapter gives the same logits."""
+    ids = torch.arange(3, 12)[None]
+    adapter = randomise(attach(build("llama"), part))
+    directory = adapter.save(tmp_path)
+    model = build("llama")
+    model.resize_token_embeddings(70, mean_resizing=False)
+    with pytest.raises(AdapterFileError, match="vocab_size was 64 and is 70 here") as caught:
+        load_adapter(model, directory)
+    advice = re.search(r"model\.resize_token_embeddings\((\d+)\)", str(caught.value))
+    assert advice
+    model.resize_token_embeddings(int(advice[1]))
+    assert torch.equal(load_adapter(model, directory).model(ids).logits, adapter.model(ids).logits)
+
+
+def test_an_adapter_of_a_resized_base(tmp_path: Path, build: Build) -> None:
+    """What was added is random: the base as it was saved is needed."""
+    resized = build("llama")
+    resized.resize_token_embeddings(70, mean_resizing=False)
+    resized.save_pretrained(tmp_path / "base")
+    directory = attach(resized, PrefixTuning(tokens=2)).save(tmp_path / "adapter")
+    model = build("llama")
+    with pytest.raises(AdapterFileError, match=r"vocab_size was 70 and is 64 here.*as it was saved after that"):
+        load_adapter(model, directory)
+    torch.manual_seed(1)
+    model.resize_token_embeddings(70, mean_resizing=False)
+    with pytest.raises(AdapterFileError, match=r"but other weights.*as it was saved after that"):
+        load_adapter(model, directory)
+    load_adapter(LlamaForCausalLM.from_pretrained(tmp_path / "base"), directory)
+
+
+def test_what_differs_in_a_configuration_is_named(tmp_path: Path, build: Build) -> None:
+    directory = attach(build("mistral"), PrefixTuning(tokens=2)).save(tmp_path)
+    model = build("mistral")
+    model.config.sliding_window = 9
+    with pytest.raises(AdapterFileError, match=r"sliding_window was 6 and is 9 here. Load the base it was trained on"):
+        load_adapter(model, directory)
+    record = json.loads((directory / "adapter.json").read_text())
+    del record["base"]["shape"], record["checksum"]  # an adapter of before
+    (directory / "adapter.json").write_text(json.dumps(record))
+    with pytest.raises(AdapterFileError, match="Load the base it was trained on; if its vocabulary was resized"):
+        load_adapter(model, directory)
+    load_adapter(build("mistral"), directory)
+
+
+def test_a_directory_with_several_adapters_names_them(tmp_path: Path, build: Build) -> None:
+    model = build("llama")
+    for name in ("one", "two"):
+        attach(model, PrefixTuning(tokens=2), name=name)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(AdapterFileError, match="in its folders one, two: name one of them"):
+        load_adapter(build("llama"), tmp_path)
+    load_adapter(build("llama"), tmp_path / "one")
+
+
+def test_after_full_fine_tuning_only_another_base_helps(build: Build) -> None:
+    model = build("llama")
+    attach(model, FullFineTuning())
+    for name in ("default", "other"):
+        with pytest.raises(TransfixError, match=r"[Ll]oad the base model again"):
+            attach(model, FullFineTuning(), name=name)

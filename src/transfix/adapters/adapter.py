@@ -18,12 +18,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from transfix.adapters import architecture, files
+from transfix.adapters import architecture, files, guests
 from transfix.adapters.files import AdapterFileError
-from transfix.adapters.host import Host, HostSite, require_base_weights
+from transfix.adapters.host import Host, HostSite, require_base_weights, set_trained
 from transfix.adapters.methods.base import Group, Method
 from transfix.adapters.methods.part import Part
 from transfix.adapters.methods.registry import METHODS, implementation, unregistered
+from transfix.adapters.pretrained import tensors_of
 from transfix.adapters.start_values import StartValues
 from transfix.errors import TransfixError
 
@@ -47,7 +48,7 @@ class Adapter:
 
     def tensors(self) -> dict[str, nn.Parameter]:
         """The learned tensors by the name they have in a saved file (`prefix.3.embedding`)."""
-        return {f"{m.part.method}.{name}": tensor for m in self.methods for name, tensor in m.tensors.items()}
+        return tensors_of(self.methods)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The learned tensors."""
@@ -91,7 +92,10 @@ class Adapter:
 
         Raises:
             AdapterFileError: if the directory cannot be written.
+            TransfixError: if another tool has changed what is learned.
         """
+        self._host.require_own("save()")
+        self._host.tell_of_others(self.name)
         return files.save(self.model, self.name, self.parts, self.tensors(), directory)
 
     def fill(self, tensors: dict[str, torch.Tensor], source: Path) -> None:
@@ -141,16 +145,12 @@ def attach(
         the adapter; its `parameters()` are float32 and the only ones that require gradients.
 
     Raises:
-        TransfixError: if `model` is no model, the name is taken, the parts do not go together or ask for more layers than
-            there are.
-        UnsupportedModelError: if the architecture cannot take a part; the message says which methods still work.
-        TransfixError: if another thread is running the model.
+        TransfixError: if `model` is no model or carries another tool's adapter, the name is taken, the parts do not go
+            together or ask for more layers than there are; if another thread is running the model.
+        UnsupportedModelError: if the architecture cannot take a part; the message says which methods still work. If the
+            model has a classification head, which no adapter trains.
     """
-    if not isinstance(model, nn.Module):
-        raise TransfixError(
-            f"attach: the model is a {type(model).__name__}; load it first, with transformers or with "
-            "`from transfix import models; models.load(NAME).model`."
-        )
+    model = guests.unwrapped(model)
     with Host.of(model, create=True).changing("attach"):
         adapter = _put(model, parts, name, tokenizer, seed)
         adapter.on_by_default()
@@ -177,13 +177,13 @@ def _put(
     except BaseException:
         host.undo(methods, shared)
         for parameter, flag in flags.items():
-            parameter.requires_grad_(flag)
+            set_trained(parameter, flag)
         raise
     for parameter in flags:
         parameter.requires_grad_(False)
-    host.adapters[name] = adapter.methods
+    host.add(name, adapter.methods)
     for tensor in (tensor for attached in host.adapters.values() for m in attached for tensor in m.tensors.values()):
-        tensor.requires_grad_(True)
+        set_trained(tensor, True)
     return adapter
 
 
@@ -205,7 +205,7 @@ def load_adapter(
         AdapterFileError: if a file is missing, torn or not an adapter's, the adapter belongs to another base, or the
             model has one of that name already.
     """
-    source = Path(directory)
+    source, model = Path(directory), guests.unwrapped(model)
     saved, tensors = files.read(source, model)
     with Host.of(model, create=True).changing("load_adapter"):
         try:
@@ -252,8 +252,12 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
         raise TransfixError("attach: name at least one part, e.g. attach(model, PrefixTuning(tokens=10)).")
     if name in host.adapters:
         raise TransfixError(
-            f"an adapter named {name!r} is already attached: give this one another name (name={host.free_name(name)!r}), "
-            "or take that one off first (its detach())."
+            f"an adapter named {name!r} is already attached: "
+            + (
+                "full fine-tuning has changed the base for good. Load the base model again."
+                if any(method.part.trains_base for method in host.adapters[name])
+                else f"give this one another name (name={host.free_name(name)!r}), or take that one off first (its detach())."
+            )
         )
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise TransfixError(f"adapter name {name!r}: use letters, digits, - and _ only.")
@@ -265,6 +269,9 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
         if why:
             known = ", ".join(kind.__name__ for kind in METHODS.values())
             raise TransfixError(f"attach: {why}. Parts: {known}.")
+    guests.require_bare(host.model, host.placed)
+    if any(part.learns and not part.trains_base for part in parts):
+        guests.require_no_head(host.model)
     methods = [part.method for part in parts]
     twice = sorted({method for method in methods if methods.count(method) > 1})
     if twice:
@@ -273,8 +280,10 @@ def _check(host: Host, parts: tuple[Part, ...], name: str) -> None:
         why = "; ".join(f"{part.method} stands alone ({part.stands_alone})" for part in alone)
         raise TransfixError(f"{' + '.join(methods)} cannot be combined: {why}.")
     if host.adapters and any(part.trains_base for part in parts):
+        trained = any(method.part.trains_base for methods in host.adapters.values() for method in methods)
         raise TransfixError(
-            "full fine-tuning changes the weights under the adapters already attached; detach them first."
+            "full fine-tuning changes the weights under the adapters already attached; "
+            + ("one of them has changed them already: load the base model again." if trained else "detach them first.")
         )
 
 

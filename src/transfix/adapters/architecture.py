@@ -28,6 +28,7 @@ _ROLES = {
     "v": ("v_proj", "value", "v", "qkv_proj", "query_key_value", "c_attn"),
     "o": ("o_proj", "out_proj", "dense", "c_proj", "o"),
 }
+_FURTHER_HEADS = ("multiple_choice_head", "qa_outputs")  # beside a language-model head (GPT-2), on a body itself (T5)
 _LAYER_LISTS = ("layers", "h", "blocks", "layer", "block")
 
 
@@ -149,6 +150,15 @@ def body(model: PreTrainedModel) -> PreTrainedModel:
     return cast(PreTrainedModel, found)
 
 
+def own_head(model: PreTrainedModel) -> list[str]:
+    """The names of the modules that give a model's answers in place of, or beside, a language-model head; none for a body."""
+    base = model.base_model
+    if base is model or model.get_output_embeddings() is not None:
+        return [name for name in _FURTHER_HEADS if _has(model, name)]
+    beside = [(name, module) for name, module in model.named_children() if module is not base]
+    return [name for name, module in beside if next(module.parameters(), None) is not None]
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Where a module runs: where its weights are, or where accelerate brings them when they are offloaded."""
     first = next(module.parameters(), torch.empty(0))
@@ -220,17 +230,31 @@ def support(model: PreTrainedModel) -> Support:
     except UnsupportedModelError as error:
         return Support(False, str(error), "unknown", free_prefixes=False)
     forms = sorted({layer.source.form if layer.source else "unknown" for layer in found})
+    lora = _lora(found)
     if not type(body(model))._can_set_attn_implementation():
-        reason = f"{type(model).__name__} does not use transformers' attention registry; LoRA and full still work."
+        name = type(model).__name__
+        reason = f"{name} does not use transformers' attention registry; {lora} and full fine-tuning still work."
         return Support(False, reason, "+".join(forms), free_prefixes=False)
     if "unknown" in forms:
         names = sorted({type(layer.attention).__name__ for layer in found if layer.source is None})
+        known = [layer.index for layer in found if layer.source is not None]
+        others = f"`layers: {known}`, `projection: none` with `init: zero`, soft prompts, " if known else ""
         reason = (
-            f"the key and value projections of {', '.join(names)} are not known; `projection: none`, soft prompts, "
-            "LoRA and full fine-tuning still work."
+            f"the key and value projections of {', '.join(names)} are not known; {others}{lora} and full fine-tuning still "
+            "work."
         )
-        return Support(False, reason, "+".join(forms), free_prefixes=forms != ["unknown"])
+        return Support(False, reason, "+".join(forms), free_prefixes=bool(known))
     return Support(True, "", "+".join(forms))
+
+
+def _lora(found: tuple[Layer, ...]) -> str:
+    """How LoRA goes on the layers."""
+    try:
+        for layer in found:
+            projections(layer, ("q", "k", "v"))
+    except UnsupportedModelError:
+        return "LoRA with `targets: all_linear`"
+    return "LoRA"
 
 
 def projections(layer: Layer, roles: tuple[str, ...]) -> list[str]:

@@ -282,7 +282,7 @@ class AdaptedAttention:
         if backend not in BACKENDS:
             raise UnsupportedModelError(
                 f"prefix methods run on attn_implementation {' or '.join(BACKENDS)}, this model has {backend!r}: "
-                'call model.set_attn_implementation("sdpa") first.'
+                f'call model.set_attn_implementation("{BACKENDS[not self.body._supports_sdpa]}") first.'
             )
         self._base_backend = backend
         self.model.set_attn_implementation(PREFIXED + backend)
@@ -325,7 +325,7 @@ class AdaptedAttention:
         if self.opened and not str(chosen).startswith(PREFIXED):
             raise TransfixError(
                 f"attn_implementation was set to {chosen!r} while an adapter is attached, which would leave its prefix "
-                "out: choose it before attach (or detach, set_attn_implementation and load_adapter)."
+                f"out: set it to {' or '.join(repr(PREFIXED + name) for name in BACKENDS)}."
             )
         tokens = kwargs.get("input_ids", args[0] if args else None)
         tokens = tokens if tokens is not None else kwargs.get("inputs_embeds")
@@ -379,7 +379,7 @@ def _sdpa(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor 
 def _eager(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
     own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     if own is None:
-        raise UnsupportedModelError(f"{type(module).__name__} has no eager attention function; use sdpa.")
+        raise UnsupportedModelError(f"{type(module).__name__} has no eager attention function; use {PREFIXED}sdpa.")
     return attend(own, module, *args, **kwargs)
 
 

@@ -76,11 +76,15 @@ class DamagedAdapterError(AdapterFileError):
         super().__init__(f"{what} {then}")
 
 
+def _shape(model: PreTrainedModel) -> dict[str, Any]:
+    """What the configuration says about the model's shape."""
+    config = model.config.to_dict()
+    return {key: config.get(key) for key in _SHAPE_KEYS}
+
+
 def config_hash(model: PreTrainedModel) -> str:
     """A hash of what the configuration says about the model's shape (12 hex digits), whatever its dtype or device."""
-    config = model.config.to_dict()
-    shape = {key: config.get(key) for key in _SHAPE_KEYS}
-    return hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(_shape(model), sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def weight_samples(model: PreTrainedModel) -> list[float]:
@@ -131,6 +135,7 @@ def save(
             "name": str(model.config._name_or_path),
             "class": type(model).__name__,
             "config_hash": config_hash(model),
+            "shape": json.loads(json.dumps(_shape(model), default=str)),
             "weights": None if any(part.trains_base for part in parts) else weight_samples(model),
         },
         "shapes": {name: list(tensor.shape) for name, tensor in tensors.items()},
@@ -174,8 +179,8 @@ def read_whole(directory: Path) -> dict[str, torch.Tensor]:
     return _read(directory)[1]
 
 
-def fill(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], source: Path) -> None:
-    """Writes saved tensors into an adapter's own.
+def require_fit(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Compares saved tensors with an adapter's own.
 
     Raises:
         AdapterFileError: if names or shapes differ, or a number is not finite.
@@ -192,6 +197,15 @@ def fill(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], s
             )
         if not bool(tensors[name].isfinite().all()):
             raise DamagedAdapterError(f"{source}: {name} holds values that are not finite.")
+
+
+def fill(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Writes saved tensors into an adapter's own.
+
+    Raises:
+        AdapterFileError: if names or shapes differ, or a number is not finite.
+    """
+    require_fit(own, tensors, source)
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name])
@@ -217,11 +231,12 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 class _Base(BaseModel):
-    """The base model that an adapter was trained on."""
+    """The base model that an adapter was trained on. Adapters of before had no shape."""
 
     name: str
     kind: str = Field(alias="class")
     config_hash: str
+    shape: dict[str, Any] | None = None
     weights: Annotated[list[float], Field(min_length=_SAMPLES, max_length=_SAMPLES)] | None
 
 
@@ -312,7 +327,11 @@ def _model_at(where: tuple[str | int, ...], record: Mapping[str, Any]) -> type[B
 
 
 def _missing(path: Path) -> DamagedAdapterError:
-    return DamagedAdapterError(f"{path}: no such file.", f"An adapter is a directory with {RECORD} and {TENSORS}.")
+    inside = sorted(record.parent.name for record in path.parent.glob(f"*/{RECORD}"))
+    hint = f" There are adapters in its folders {', '.join(inside)}: name one of them." if inside else ""
+    return DamagedAdapterError(
+        f"{path}: no such file.", f"An adapter is a directory with {RECORD} and {TENSORS}.{hint}"
+    )
 
 
 def _check_base(source: Path, base: _Base, model: PreTrainedModel) -> None:
@@ -321,7 +340,7 @@ def _check_base(source: Path, base: _Base, model: PreTrainedModel) -> None:
     if base.config_hash != config_hash(model):
         raise AdapterFileError(
             f"{source}: this adapter was trained on {there!r} (configuration {base.config_hash}), "
-            f"the model here is {here!r} (configuration {config_hash(model)}). Load the base it was trained on."
+            f"the model here is {here!r} (configuration {config_hash(model)}). {_difference(base.shape, model)}"
         )
     table = architecture.embedding_table(model)
     if base.weights is not None and table.is_floating_point() and not table.is_meta:
@@ -329,8 +348,26 @@ def _check_base(source: Path, base: _Base, model: PreTrainedModel) -> None:
         if not all(math.isclose(a, b, rel_tol=0.02, abs_tol=1e-4) for a, b in pairs):
             raise AdapterFileError(
                 f"{source}: the model here, {here!r}, has the shape of the base this adapter was trained on, "
-                f"{there!r}, but other weights. Load the base it was trained on."
+                f"{there!r}, but other weights. Load the base it was trained on (rows that resize_token_embeddings adds are "
+                "random: as it was saved after that)."
             )
+
+
+def _difference(there: Mapping[str, Any] | None, model: PreTrainedModel) -> str:
+    """What distinguishes a model from the one that an adapter was trained on, and what to do."""
+    here = json.loads(json.dumps(_shape(model), default=str))
+    keys = [key for key in _SHAPE_KEYS if there is not None and there.get(key) != here[key]]
+    if there is None or not keys:
+        return "Load the base it was trained on; if its vocabulary was resized, resize this one alike."
+    said = ", ".join(f"{key} was {there.get(key)} and is {here[key]} here" for key in keys)
+    if keys != ["vocab_size"]:
+        return f"{said}. Load the base it was trained on."
+    rows = there["vocab_size"]
+    if isinstance(rows, int) and rows < here["vocab_size"]:
+        todo = f"or call model.resize_token_embeddings({rows}) on this one first"
+    else:
+        todo = "as it was saved after that: the rows that are added are random"
+    return f"The vocabulary was resized: {said}. Load the base it was trained on, {todo}."
 
 
 def _version(package: str) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from itertools import count
 from threading import Lock
 from typing import Any, TypeVar
@@ -12,9 +13,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from transfix.adapters.architecture import Layer
+from transfix.adapters import guests
+from transfix.adapters.architecture import Layer, UnsupportedModelError
 from transfix.adapters.attention import AdaptedAttention, LayerAdapters
 from transfix.adapters.methods.base import AdapterLayer, Method, SharedState, Site
+from transfix.adapters.pretrained import PretrainedFiles
 from transfix.adapters.state import AdapterState
 from transfix.errors import TransfixError
 
@@ -32,6 +35,7 @@ class Host:
         attention: our attention function on the model.
         shared: what methods keep once a model.
         adapters: the parts of each adapter, by its name.
+        files: what the model saves.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -40,10 +44,14 @@ class Host:
         self.shared: list[SharedState] = []
         self.adapters: dict[str, tuple[Method, ...]] = {}
         self.attention = AdaptedAttention(model, self.state, self.shared, self.adapters)
+        self.files = PretrainedFiles(model, self.adapters)
         self._held: dict[int, tuple[Layer, LayerAdapters]] = {}
         self._trained_before = {name: p.requires_grad for name, p in model.named_parameters()}
         head = model.get_output_embeddings()
-        self._hook = head.register_forward_pre_hook(_contiguous) if isinstance(head, nn.Module) else None
+        self._hooks = [head.register_forward_pre_hook(_contiguous)] if isinstance(head, nn.Module) else []
+        self._marked = False
+        self._checked = False  # whether gradients were found to pass through the base
+        self._said: set[str] = set()
 
     @classmethod
     def of(cls, model: PreTrainedModel, create: bool = False) -> Host:
@@ -74,14 +82,34 @@ class Host:
                 raise TransfixError(f"{what}: another thread is running the model; wait until its forward has ended.")
             yield
 
+    def add(self, name: str, methods: tuple[Method, ...]) -> None:
+        """An adapter is on the model. From the first one on the model saves its adapters in place of itself."""
+        if not self.adapters:
+            self._hooks.append(self.model.register_forward_pre_hook(self._before_forward))
+        self.adapters[name] = methods
+        self._checked = False
+        self.files.open()
+        learns = any(method.part.learns and not method.part.trains_base for method in methods)
+        if learns and getattr(self.model, "is_quantized", False) and not self._marked:
+            # by this mark transformers' Trainer knows that a quantised model has something to train
+            self.model._hf_peft_config_loaded = self._marked = True
+
     def place(self, name: str, layer: Layer, method: str, module: AdapterLayer) -> None:
         """Puts a module of an adapter on a layer, and our attention function on the model.
 
         Raises:
-            UnsupportedModelError: if the model cannot take our attention function.
+            UnsupportedModelError: if the model cannot take our attention function, or has one attention module in several
+                layers.
         """
         self.attention.open()
+        model: Any = self.model
+        model.init_continuous_batching = self._refuse_pages
         if layer.index not in self._held:
+            if hasattr(layer.attention, "transfix"):
+                raise UnsupportedModelError(
+                    f"layer {layer.index} of {type(self.model).__name__} has the same attention module as another one, so "
+                    "that what they learn would be the same. LoRA works with shared layers."
+                )
             held = layer.attention.transfix = LayerAdapters(self.state, layer.index)
             self._held[layer.index] = layer, held
         self._held[layer.index][1].place(name, method, module)
@@ -95,13 +123,15 @@ class Host:
                 del self._held[index]
         if not self._held:
             self.attention.close()
+            self.model.__dict__.pop("init_continuous_batching", None)
 
     def remove(self, name: str) -> None:
         """Takes an adapter off, all of it even if a part fails; the one attached before it becomes the active one.
 
         Raises:
-            TransfixError: if another thread is running the model.
+            TransfixError: if another thread is running the model, or another tool has changed the adapter.
         """
+        self.require_own("detach()")
         with self.changing("detach"), ExitStack() as rest:
             rest.callback(self._without, name)
             for method in reversed(self.adapters[name]):
@@ -115,7 +145,7 @@ class Host:
             return
         self.leave()
         for path, parameter in self.model.named_parameters():
-            parameter.requires_grad_(self._trained_before.get(path, parameter.requires_grad))
+            set_trained(parameter, self._trained_before.get(path, parameter.requires_grad))
 
     def undo(self, methods: Sequence[Method], shared: Sequence[SharedState]) -> None:
         """Takes off what a failed `attach` had put on, and leaves only what methods kept before it, `shared`.
@@ -132,9 +162,12 @@ class Host:
 
     def leave(self) -> None:
         """Takes the last traces off the model."""
-        if self._hook is not None:
-            self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
+        self.files.close()
         self.attention.leave()
+        if self._marked:
+            del self.model._hf_peft_config_loaded
         del self.model._transfix
 
     def activate(self, name: str) -> None:
@@ -155,6 +188,7 @@ class Host:
                 raise TransfixError(
                     f"no adapter {name!r} on this model. Attached: {', '.join(self.adapters) or 'none'}."
                 )
+        self.require_own("use()")
         names = tuple(dict.fromkeys(name for name in rows if name is not None))
         index = tuple(-1 if name is None else names.index(name) for name in rows)
         uniform = len(set(rows)) <= 1
@@ -166,6 +200,76 @@ class Host:
             for shared in self.shared:
                 stack.enter_context(shared.using(rows))
             yield
+
+    def placed(self, module: nn.Module) -> bool:
+        """Whether a module that is no part of the base is on the model by this object's doing."""
+        if isinstance(module, LayerAdapters):
+            return module.state is self.state
+        return type(module).__module__.startswith("transfix.") or any(shared.placed(module) for shared in self.shared)
+
+    def require_own(self, what: str) -> None:
+        """Refuses `what` where another tool has changed what is attached.
+
+        Raises:
+            TransfixError: if one has, with what to do.
+        """
+        if changed := next(filter(None, (shared.changed() for shared in self.shared)), ""):
+            raise TransfixError(f"{what}: {changed}")
+
+    def tell_of_others(self, name: str) -> None:
+        """Warns that an adapter of PEFT, put on the model after ours, is not part of what is saved."""
+        if others := [
+            other
+            for other in getattr(self.model, "peft_config", {})
+            if not any(shared.named(other) for shared in self.shared)
+        ]:
+            self._say(
+                f"adapter {name!r}: PEFT's {', '.join(map(repr, others))} on the same model is not saved with it, and a base "
+                "without it gives other answers: save that too, with PEFT's save_pretrained."
+            )
+
+    def _before_forward(self, *_: object) -> None:
+        """Tells of what would make a training or an answer go wrong without a word.
+
+        Raises:
+            TransfixError: if another tool has switched an adapter off, or no gradient passes through the base.
+        """
+        if torch.compiler.is_compiling():
+            return
+        self.require_own("forward")
+        if not (torch.is_grad_enabled() and self.model.training):
+            return
+        learning = [m for name in self.state.active for m in self.adapters[name] if m.part.learns]
+        if learning and not self._checked and (reason := guests.no_gradients(self.model)):
+            raise TransfixError(f"training: {reason}.")
+        self._checked = True
+        for method in learning:
+            module, attribute = next(iter(method.places.values()))  # a look at all of them would take a millisecond
+            first = getattr(module, attribute)
+            if not first.requires_grad and not any(tensor.requires_grad for tensor in method.tensors.values()):
+                self._say(
+                    f"{method.part.method} of the adapter {method.site.name!r} is frozen and will not learn: something, as "
+                    "PEFT's get_peft_model does, has switched off requires_grad since it was attached. To train it too, "
+                    "switch it on again: for p in adapter.parameters(): p.requires_grad_(True)."
+                )
+            elif first.dtype in (torch.bfloat16, torch.float16) and not method.part.trains_base:
+                self._say(
+                    f"{method.part.method} of the adapter {method.site.name!r} is in {first.dtype}, in which small steps are "
+                    "lost, since the model was converted after it was attached. Put it back before making the optimizer: "
+                    "for p in adapter.parameters(): p.data = p.data.float()."
+                )
+
+    def _say(self, what: str) -> None:
+        """Warns, once."""
+        if what not in self._said:
+            self._said.add(what)
+            warnings.warn(what, stacklevel=2)
+
+    def _refuse_pages(self, *_: object, **__: object) -> None:
+        raise TransfixError(
+            "generate_batch: continuous batching keeps keys and values in pages, which adapters in the attention do not "
+            "read: use model.generate with the prompts padded on the left. LoRA by itself goes with generate_batch."
+        )
 
     def free_name(self, name: str) -> str:
         """The first name like `name` that no adapter of this model has."""
@@ -213,6 +317,12 @@ def require_base_weights(methods: Sequence[Method], what: str) -> None:
     """
     if any(method.part.trains_base for method in methods):
         raise TransfixError(f"{what}: full fine-tuning has changed the base weights; load the base model again.")
+
+
+def set_trained(parameter: nn.Parameter, flag: bool) -> None:
+    """Whether a parameter requires gradients, which of inference tensors can be said in inference mode only."""
+    with torch.inference_mode() if parameter.is_inference() else nullcontext():
+        parameter.requires_grad_(flag)
 
 
 def _contiguous(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,15 +112,14 @@ class AdapterTrainer(Trainer):
         self.develop = develop
         self.stopping = EarlyStopping(settings.early_stopping)
         self._earlier, self._began = 0.0, time.monotonic()
-        with _said_to_be_adapted(adapter.model):
-            super().__init__(
-                model=adapter.model,
-                args=_arguments(settings, len(steps), develop is not None, adapter.model),
-                train_dataset=Steps(steps),
-                eval_dataset=Steps(()) if develop is not None else None,  # `evaluate` below asks `develop` instead
-                data_collator=_one_step,
-                callbacks=[*callbacks, self.stopping],
-            )
+        super().__init__(
+            model=adapter.model,
+            args=_arguments(settings, len(steps), develop is not None, adapter.model),
+            train_dataset=Steps(steps),
+            eval_dataset=Steps(()) if develop is not None else None,  # `evaluate` below asks `develop` instead
+            data_collator=_one_step,
+            callbacks=[*callbacks, self.stopping],
+        )
         self.remove_callback(PrinterCallback)  # it would print the log on stdout
 
     def run(self, found: Path | None = None) -> None:
@@ -265,10 +264,10 @@ class AdapterTrainer(Trainer):
 
     def _require_finite(self, value: float, what: str = "the loss") -> None:
         if not math.isfinite(value):
+            wider = "" if self.adapter.model.dtype == torch.float32 else ", or use dtype float32"
             raise TransfixError(
                 f"training stopped after {self.state.global_step} steps: {what} is {value}. "
-                f"Lower the learning rate ({self.settings.learning_rate:g} now), or use dtype float32; start the run "
-                "again after that."
+                f"Lower the learning rate ({self.settings.learning_rate:g} now){wider}; start the run again after that."
             )
 
 
@@ -286,16 +285,6 @@ class EarlyStopping(TrainerCallback):
         """Whether the evaluations logged so far end the training."""
         ranks = [_rank(entry) for entry in _evaluations(state)]
         return bool(self.patience and ranks and len(ranks) - 1 - ranks.index(max(ranks)) >= self.patience)
-
-
-@contextmanager
-def _said_to_be_adapted(model: Any) -> Iterator[None]:
-    """Trainer takes a quantised model only if it has an adapter, which it knows of PEFT's by this mark."""
-    model._hf_peft_config_loaded = True
-    try:
-        yield
-    finally:
-        del model._hf_peft_config_loaded
 
 
 def _evaluations(state: TrainerState) -> list[dict[str, float]]:

@@ -101,6 +101,18 @@ class SharedState:
     def activate(self, name: str | None) -> None:
         """One adapter is on until another choice is made."""
 
+    def placed(self, module: nn.Module) -> bool:
+        """Whether a module of another library is on the model by this object's doing."""
+        return False
+
+    def named(self, name: str) -> bool:
+        """Whether another library knows what this object has put on the model by this name."""
+        return False
+
+    def changed(self) -> str:
+        """What another tool has done to this object's modules, and what to do; empty if nothing."""
+        return ""
+
     def before_forward(self, device: torch.device, decoding: bool) -> None:
         """Called before the body runs with an adapter on; see `AdapterLayer.columns` for `decoding`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transfix.adapters import architecture
+from transfix.adapters import architecture, guests
 from transfix.adapters.architecture import UnsupportedModelError
 from transfix.adapters.methods.base import Method, Site, place_of
 from transfix.adapters.methods.full.config import FullFineTuning
@@ -16,9 +16,11 @@ class FullFineTuningMethod(Method):
 
     def __init__(self, part: FullFineTuning, site: Site) -> None:
         super().__init__(part, site)
-        if any(not parameter.is_floating_point() for parameter in site.model.parameters()):
+        integers = any(not parameter.is_floating_point() for parameter in site.model.parameters())
+        if integers or getattr(site.model, "is_quantized", False) or guests.quantised_by_torch(site.model):
             raise UnsupportedModelError(
-                "full cannot train a quantised base: its weights are integers. Use another method."
+                "full cannot train a quantised base: its weights take no small steps. Load it without quantization, or use "
+                "another method."
             )
         if architecture.offloaded(site.model):
             raise TransfixError(

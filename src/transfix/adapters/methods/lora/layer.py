@@ -6,6 +6,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from transfix.adapters.architecture import Layer, device_of, offloaded, projections
+from transfix.adapters.architecture import Layer, UnsupportedModelError, device_of, offloaded, projections, support
 from transfix.adapters.methods.base import Method, SharedState, Site, chosen_layers, place_of
 from transfix.adapters.methods.lora.choosing import let_forward_choose
 from transfix.adapters.methods.lora.config import LoRA
@@ -62,6 +63,7 @@ class PeftLayers(SharedState):
         super().__init__(model, state)
         self._tuner: Any = None
         self._names: list[str] = []
+        self._configs: dict[str, Any] = {}
 
     def has(self, name: str) -> bool:
         """Whether the adapter has A and B."""
@@ -83,7 +85,8 @@ class PeftLayers(SharedState):
             target_modules=targets,
             fan_in_fan_out=conv,
         )
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        self._configs[name] = config
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), _explained(self.model):
             warnings.simplefilter("ignore")  # PEFT warns of a second adapter, which is what we want
             if self._tuner is None:
                 self._tuner = LoraModel(self.model, {name: config}, name)
@@ -121,6 +124,7 @@ class PeftLayers(SharedState):
         if name not in self._names:
             return
         self._names.remove(name)
+        self._configs.pop(name, None)
         if self._names:
             flags = self._flags()
             with warnings.catch_warnings():
@@ -136,6 +140,36 @@ class PeftLayers(SharedState):
         self._tuner = None
         if hasattr(self.model, "peft_config"):
             del self.model.peft_config
+
+    def placed(self, module: nn.Module) -> bool:
+        """PEFT's layers are ours, as long as all adapters in them are."""
+        from peft.tuners.lora import LoraLayer
+
+        return isinstance(module, LoraLayer) and self._names != [] and set(module.lora_A) <= set(self._names)
+
+    def named(self, name: str) -> bool:
+        """PEFT knows our adapters by their names."""
+        return name in self._names
+
+    def changed(self) -> str:
+        """Whether PEFT was told to put an adapter on the model: on the same layers one would be off, or overwritten."""
+        if not self._names:
+            return ""
+        there = getattr(self.model, "peft_config", {})
+        lost = [name for name in self._names if there.get(name) is not self._configs[name]]
+        if lost:
+            return (
+                f"PEFT was told to change this model and has overwritten or deleted the LoRA of "
+                f"{', '.join(map(repr, lost))}: load the base again, and what was saved with load_adapter."
+            )
+        added = [name for name in there if name not in self._configs]
+        if not added:
+            return ""
+        return (
+            f"PEFT has put its adapter {', '.join(map(repr, added))} on this model beside the LoRA of "
+            f"{', '.join(map(repr, self._names))}, and both cannot be on: take it off (delete_adapter({added[0]!r}) of "
+            "the PeftModel, or of the model after add_adapter); a second adapter of transfix is attach(model, LoRA(), name=...)."
+        )
 
     def _flags(self) -> dict[nn.Parameter, bool]:
         return {p: p.requires_grad for layer in self._layers() for p in layer.parameters()}
@@ -162,6 +196,18 @@ class PeftLayers(SharedState):
             for path, module in modules.items()
             if isinstance(module, nn.Linear | Conv1D | LoraLayer) and not path.startswith(wrapped)
         ]
+
+
+@contextmanager
+def _explained(model: PreTrainedModel) -> Iterator[None]:
+    """PEFT's refusal of a kind of layer as ours."""
+    try:
+        yield
+    except ValueError as error:
+        others = " prefix and llama_adapter need no layer of PEFT." if support(model).supported else ""
+        raise UnsupportedModelError(
+            f"lora: PEFT cannot adapt the layers of this {type(model).__name__}: {str(error).splitlines()[0][:300]}{others}"
+        ) from error
 
 
 def _restore(flags: dict[nn.Parameter, bool]) -> None:

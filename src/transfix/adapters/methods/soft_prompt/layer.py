@@ -150,7 +150,7 @@ class SoftPromptMethod(Method):
         if not all(getattr(layer.attention, "is_causal", True) for layer in self.layers):
             raise UnsupportedModelError(
                 f"soft_prompt needs a causal decoder; {type(site.model).__name__} attends in both directions. "
-                "Use prefix or llama_adapter."
+                f"{architecture.support(site.model).reason or 'Use prefix or llama_adapter.'}"
             )
         table = architecture.embedding_table(site.model)
         self.prompt = PromptEmbedding(part.tokens, table.shape[1], table.device)
