@@ -168,7 +168,7 @@ class PeftLayers(SharedState):
         return (
             f"PEFT has put its adapter {', '.join(map(repr, added))} on this model beside the LoRA of "
             f"{', '.join(map(repr, self._names))}, and both cannot be on: take it off (delete_adapter({added[0]!r}) of "
-            "the PeftModel, or of the model after add_adapter); a second adapter of transfix is attach(model, LoRA(), name=...)."
+            "the PeftModel, or of the model after add_adapter). A second one of transfix is attach(model, LoRA(), name=...)."
         )
 
     def _flags(self) -> dict[nn.Parameter, bool]:
