@@ -8,10 +8,11 @@ from transfix.data.benchmarks import ENGLISH, LANGUAGE, Benchmark
 from transfix.data.documents import open_document
 from transfix.data.example import BadRows, DataError, Rows
 from transfix.data.lines import peek
+from transfix.data.opening import open_rows
 from transfix.data.pairs import check_side, open_pairs
 from transfix.data.rows import Places, Reading, read_table
 from transfix.data.sources import FilesSource
-from transfix.data.tables import Table, open_table
+from transfix.data.tables import Table
 
 
 def read_files(source: FilesSource, reading: Reading) -> Rows:
@@ -106,4 +107,4 @@ def _open(path: Path, source: FilesSource, benchmark: Benchmark, known_columns: 
             if table is not None:
                 return table
     quoting = benchmark.quoted_tsv if source.quoting is None else source.quoting
-    return open_table(path, format, benchmark.tsv_columns, known_columns, bad, quoting, source.delimiter)
+    return open_rows(path, format, benchmark.tsv_columns, known_columns, bad, quoting, source.delimiter)

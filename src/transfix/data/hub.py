@@ -7,6 +7,7 @@ from typing import Any
 
 from transfix.data.benchmarks import ENGLISH, IDENTIFIER, LANGUAGE, Benchmark, HubHome
 from transfix.data.example import BadRows, DataError, Rows
+from transfix.data.label_names import names_of
 from transfix.data.pairs import TARGET, check_side, pair
 from transfix.data.rows import Reading, read_table
 from transfix.data.sources import HubSource
@@ -113,10 +114,7 @@ def _table(dataset: Any, reading: Reading) -> Table:
         layout = "hub dataset, all languages of a row together"
     else:
         columns, records, layout = tuple(features), _records(dataset), "hub dataset"
-    label = reading.columns.get("label")
-    labels = [label] if label else [name for name in reading.benchmark.columns["label"] if name in features]
-    names = getattr(features.get(labels[0]), "names", None) if labels else None
-    return Table(layout, columns, records, class_names=tuple(names) if names else None, is_typed=True)
+    return Table(layout, columns, records, names=names_of(features.to_dict()), is_typed=True)
 
 
 def _records(dataset: Any) -> Iterator[Record]:

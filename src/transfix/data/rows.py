@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from transfix.data.benchmarks import IDENTIFIER, LABEL, LANGUAGE, Benchmark, Values
 from transfix.data.example import BadRowError, BadRows, DataError, Example, Rows
+from transfix.data.label_names import named
 from transfix.data.lines import shortened
 from transfix.data.references import ReferenceReader, reference_reader
 from transfix.data.tables import Record, Table
@@ -64,26 +66,26 @@ class Places:
     def __init__(self, table: Table, reading: Reading, name: str) -> None:
         benchmark = reading.benchmark
         self._language_of = benchmark.language_of
-        named = {**benchmark.columns, **{field: (column,) for field, column in reading.columns.items()}}
-        self._names = {LANGUAGE: (LANGUAGE,), **named}
+        columns = {**benchmark.columns, **{field: (column,) for field, column in reading.columns.items()}}
+        self._names = {LANGUAGE: (LANGUAGE,), **columns}
         packed = {
             field
             for column, fields in benchmark.packed.items()
-            if any(alias in table.columns for alias in named.get(column, ()))
+            if any(alias in table.columns for alias in columns.get(column, ()))
             for field in fields
         }
-        usual = named.get(IDENTIFIER, ())
+        usual = columns.get(IDENTIFIER, ())
         self.have_ids = IDENTIFIER in packed or any(column in table.columns for column in usual)
         needed = [field for field in (*benchmark.fields, LABEL) if field not in packed]
         required = dict.fromkeys([*needed, *reading.columns])
         self._columns: dict[str, str] = {}
         problems: list[Problem] = []
         for field in required:
-            present = [column for column in named[field] if column in table.columns]
+            present = [column for column in columns[field] if column in table.columns]
             if present:
                 self._columns[field] = present[0]
             else:
-                looked_for = " or ".join(map(repr, named[field]))
+                looked_for = " or ".join(map(repr, columns[field]))
                 problems.append(Problem(f"column {field}", f"missing, looked for {looked_for}"))
         if problems:
             title = (
@@ -94,8 +96,24 @@ class Places:
             raise DataError(title, problems)
         self._others = [field for field in self._names if field not in self._columns]
         self._taken = frozenset(self._columns.values())
+        self._names_of_numbers = self._numbers(table)
+        by_class = benchmark.reference == "class"
+        self.class_names = self._names_of_numbers.pop(LABEL, None) if by_class else None
+        """What the numbers in the label's column stand for."""
         has_language = any(column in table.columns for column in self._names[LANGUAGE])
         self.say_language = has_language or self._language_of is not None
+
+    def _numbers(self, table: Table) -> dict[str, tuple[str, ...]]:
+        """Field -> what the numbers in its column stand for."""
+        found: dict[str, tuple[str, ...]] = {}
+        for field in self._names if table.names else ():
+            others = (column for column in self._names[field] if column in table.columns and column not in self._taken)
+            column = self._columns.get(field) or next(others, None)
+            if column in table.names:
+                found[field] = table.names[column]
+        if LABEL not in found and LABEL not in table.columns and LABEL in table.names:
+            found[LABEL] = table.names[LABEL]  # the column was renamed, and not in the metadata
+        return found
 
     def values(self, record: Record) -> Values:
         """A row by the benchmark's own names. A column that is one field's is not read as another's too."""
@@ -105,6 +123,9 @@ class Places:
                 if column in record.values and column not in self._taken:
                     values[field] = record.values[column]
                     break
+        for field, names in self._names_of_numbers.items():
+            if field in values:
+                values[field] = named(values[field], names)
         return values
 
     def language(self, values: Values) -> str | None:
@@ -126,7 +147,7 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
     """
     places = Places(table, reading, bad.name)
     labels = {} if reading.benchmark.prepare else reading.labels  # else they are applied before `prepare`
-    reference_of = reference_reader(reading.benchmark, labels, table.class_names, table.is_typed)
+    reference_of = reference_reader(reading.benchmark, labels, places.class_names, table.is_typed)
     codes = frozenset(reading.benchmark.codes(reading.language))
     other_languages: dict[str, int] = {}
     found: list[Example] = []
@@ -224,7 +245,7 @@ def _example(
 
 def _text(values: Values, field: str, places: Places, benchmark: Benchmark) -> str | None:
     """The text as it is: not stripped, not normalised; `None` if an optional one is absent."""
-    is_absent = values.get(field) in (None, "") or str(values[field]).isspace()
+    is_absent = is_empty(values.get(field)) or str(values[field]).isspace()
     if is_absent and field in benchmark.optional:
         return None
     value = _present(values, field, places)
@@ -242,9 +263,14 @@ def _present(values: Values, field: str, places: Places) -> object:
     """The value of a field that must be there."""
     if field not in values:
         raise BadRowError(f"{places.column(field)!r} is missing")
-    if values[field] is None or values[field] == "":
+    if is_empty(values[field]):
         raise BadRowError(f"empty {field}")
     return values[field]
+
+
+def is_empty(value: object) -> bool:
+    """Whether a cell holds nothing: no value, an empty text, or the NaN that pandas writes for it."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _identifier(value: object) -> str:
