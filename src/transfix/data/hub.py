@@ -7,6 +7,7 @@ from typing import Any
 
 from transfix.data.benchmarks import ENGLISH, IDENTIFIER, LANGUAGE, Benchmark, HubHome
 from transfix.data.example import BadRows, DataError, Rows
+from transfix.data.hub_failures import advice
 from transfix.data.label_names import names_of
 from transfix.data.pairs import TARGET, check_side, pair
 from transfix.data.rows import Reading, read_table
@@ -31,7 +32,7 @@ def read_hub(source: HubSource, reading: Reading) -> Rows:
     split = source.split or home.splits.get(reading.split, reading.split)
     name = _name(source, config, split)
     reading.check(name)
-    dataset = _load(source, config, split, name)
+    dataset = _load(source, config, split, name, home.instead)
     if benchmark.parallel is None:
         table = _table(dataset, reading)
     else:
@@ -82,28 +83,15 @@ def _pairs(
     return Table("hub dataset, sentence pairs", (*benchmark.fields, TARGET), records, is_typed=True)
 
 
-def _load(source: HubSource, config: str | None, split: str, name: str) -> Any:
+def _load(source: HubSource, config: str | None, split: str, name: str, instead: str | None = None) -> Any:
     import datasets
 
     try:
         return datasets.load_dataset(source.hub, name=config, split=split, revision=source.revision)
     except Exception as error:  # the boundary to a library that raises its own, huggingface_hub's, httpx' and OS errors
         reason = " ".join(str(error).split())[:300] or "no reason given"
-        raise DataError(f"{name}: cannot be loaded: {type(error).__name__}: {reason}. {_advice(error)}") from error
-
-
-def _advice(error: Exception) -> str:
-    from datasets.exceptions import DatasetNotFoundError
-
-    if isinstance(error, DatasetNotFoundError):
-        return "Check its name; a gated one needs `hf auth login`; without a network use `data: snapshot` or files."
-    if isinstance(error, ValueError) and ("BuilderConfig" in str(error) or "Config name" in str(error)):
-        return "Name one of the dataset's configurations with `config:`."
-    if isinstance(error, ValueError) and "split" in str(error).lower():
-        return "Name one of the dataset's splits with `split:`."
-    if type(error) is FileNotFoundError:
-        return "Check the dataset's path."
-    return "If this machine is offline, use `data: snapshot` or local files (`data: {files: ...}`)."
+        what = f"{name}: cannot be loaded: {type(error).__name__}: {reason.rstrip('.')}"
+        raise DataError(f"{what}. {advice(error, source, config, instead)}") from error
 
 
 def _table(dataset: Any, reading: Reading) -> Table:

@@ -35,12 +35,14 @@ class HubHome:
         configs: split -> configuration, where the dataset has one for each split.
         splits: split -> the dataset's name of it, where that is another.
         missing: languages of the benchmark that the dataset lacks.
+        instead: of a dataset that is a program, which `datasets` no longer runs: what to read in its place, as a sentence.
     """
 
     config: str | None = None
     configs: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    instead: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
