@@ -118,7 +118,9 @@ def test_classes_that_are_the_numbers_themselves(place: Place) -> None:
 
 def test_several_labels_are_no_choice_but_texts(place: Place) -> None:
     source = place(dataset([[1, 0], [2]], [datasets.ClassLabel(names=NAMES)]))
-    with pytest.raises(data.DataError, match=r"label \[1, 0\] is a list, and a choice has one label a row"):
+    with pytest.raises(
+        data.DataError, match=r"label \[1, 0\] is not one of the classes \(a list, and a choice has one"
+    ):
         labels(own(), source)
     read = data.load(own((), reference="texts"), source, "en", "test")
     assert [row.answers for row in read] == [("billing", "quality"), ("spam",)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from transfix.data.pairs import TARGET, check_side, pair
 from transfix.data.rows import Reading, read_table
 from transfix.data.sources import HubSource
 from transfix.data.tables import Record, Table
+from transfix.languages.spellings import choose
 
 BATCH = 1000
 TEXT = "text"
@@ -30,6 +32,8 @@ def read_hub(source: HubSource, reading: Reading) -> Rows:
     home = benchmark.hub.get(source.hub, HubHome())
     config = _config(source.config or home.configs.get(reading.split, home.config), reading, reading.language)
     split = source.split or home.splits.get(reading.split, reading.split)
+    if source.config is not None and "{lang}" in source.config:
+        config = _respelt(source, config, reading)
     name = _name(source, config, split)
     reading.check(name)
     dataset = _load(source, config, split, name, home.instead)
@@ -45,6 +49,33 @@ def _config(pattern: str | None, reading: Reading, language: str) -> str | None:
     if pattern is None:
         return None
     return pattern.replace("{lang}", reading.benchmark.own_code(language)).replace("{split}", reading.split)
+
+
+def _respelt(source: HubSource, config: str | None, reading: Reading) -> str | None:
+    """The configuration of a language of one's own task, however the dataset spells it.
+
+    Raises:
+        DataError: if it is not clear which.
+    """
+    benchmark, language = reading.benchmark, reading.language
+    if not benchmark.written or source.config is None:
+        return config
+    import datasets
+
+    try:
+        names = datasets.get_dataset_config_names(source.hub, revision=source.revision)
+    except Exception:  # loading it says what is wrong, see `_load`
+        return config
+    if config in names:
+        return config
+    first, *others = map(re.escape, source.config.replace("{split}", reading.split).split("{lang}"))
+    form = re.compile(f"{first}(?P<lang>.+?)" + "(?P=lang)".join(others))
+    texts = {found["lang"]: name for name in names if (found := form.fullmatch(name)) is not None}
+    found, what = choose(tuple(texts), language, benchmark.written.get(language))
+    if len(found) > 1 or what is not None:
+        said = what or f"{' and '.join(found)} are all configurations of {language}"
+        raise DataError(f"{source}: {said}: write the code that is meant in `languages:`")
+    return texts[found[0]] if found else config
 
 
 def _name(source: HubSource, config: str | None, split: str) -> str:

@@ -163,15 +163,15 @@ class Classes:
         self._numbers = {**(self._classes if class_names is None else by_number), **labels}
         self._class_names = class_names
         self._writes_none = is_typed
+        self._has_fractions = is_typed or not benchmark.numbered_labels
         self.allowed = ", ".join([*by_name, *by_number])
 
     def __call__(self, value: object, texts: Mapping[str, str]) -> Reference | None:
         """The class as label, no answers; `None` if the annotators agreed on none."""
-        if isinstance(value, list):
-            raise BadRowError(f"label {_shown(value)} is a list, and a choice has one label a row")
         if isinstance(value, str) and value in self._classes:
             return self._classes[value], ()
-        number = whole(value)  # pandas writes 1.0 where some of a column's cells are empty
+        # pandas writes 1.0 where some of a column's cells are empty; the authors of benchmarks do not
+        number = whole(value) if self._has_fractions or isinstance(value, int) else None
         if number is not None and str(number) in self._numbers:
             return self._numbers[str(number)], ()
         if value == "-" or (number == -1 and self._writes_none):
@@ -180,6 +180,8 @@ class Classes:
 
     def _hint(self, value: object, number: int | None) -> str:
         """What is known of a label that is no class."""
+        if isinstance(value, list):
+            return " (a list, and a choice has one label a row)"
         names = self._class_names
         if names is not None and number is not None and 0 <= number < len(names):
             return f" (the data calls it {_shown(names[number])}: say which class that is with `labels`)"

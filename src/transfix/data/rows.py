@@ -13,6 +13,7 @@ from transfix.data.lines import shortened
 from transfix.data.references import ReferenceReader, reference_reader
 from transfix.data.tables import Record, Table
 from transfix.errors import Problem
+from transfix.languages.spellings import doubt, means
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,34 @@ class Reading:
         ]
         if problems:
             raise DataError(f"{name}: its columns or labels are not described correctly", problems)
+
+
+class Spoken:
+    """Which rows of a table are in the wanted language, by what each says.
+
+    Attributes:
+        others: what the other rows say -> how many.
+    """
+
+    def __init__(self, benchmark: Benchmark, language: str) -> None:
+        self._codes = frozenset(benchmark.codes(language))
+        self._language, self._written = language, benchmark.written.get(language)
+        self._wanted: dict[str, bool] = {}
+        self.others: dict[str, int] = {}
+
+    def is_wanted(self, said: str) -> bool:
+        """Whether a row that says this is in the wanted language."""
+        if said not in self._wanted:
+            self._wanted[said] = means(said, self._language, self._written) or said in self._codes
+        if not self._wanted[said]:
+            self.others[said] = self.others.get(said, 0) + 1
+        return self._wanted[said]
+
+    def check(self, name: str) -> None:
+        """Raise `DataError` if it is not clear which rows are meant."""
+        matched = [said for said, wanted in self._wanted.items() if wanted]
+        if what := doubt(self._language, matched, self.others, self._written):
+            raise DataError(f"{name}: its rows' languages: {what}: write one code for the rows that are wanted")
 
 
 class Places:
@@ -129,9 +158,9 @@ class Places:
         return values
 
     def language(self, values: Values) -> str | None:
-        """The language a row says it is in."""
+        """The language a row says it is in; empty if there is nothing where it should stand."""
         if LANGUAGE in values:
-            return str(values[LANGUAGE])
+            return "" if is_empty(values[LANGUAGE]) else str(values[LANGUAGE])
         return self._language_of(values) if self._language_of is not None else None
 
     def column(self, field: str) -> str:
@@ -148,8 +177,7 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
     places = Places(table, reading, bad.name)
     labels = {} if reading.benchmark.prepare else reading.labels  # else they are applied before `prepare`
     reference_of = reference_reader(reading.benchmark, labels, places.class_names, table.is_typed)
-    codes = frozenset(reading.benchmark.codes(reading.language))
-    other_languages: dict[str, int] = {}
+    spoken = Spoken(reading.benchmark, reading.language)
     found: list[Example] = []
     first_with: dict[str, int | str] = {}
     index, dropped = -1, 0
@@ -159,8 +187,10 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
             continue
         values = places.values(record)
         language = places.language(values)
-        if language is not None and language not in codes:
-            other_languages[language] = other_languages.get(language, 0) + 1
+        if language == "":
+            bad.add(record.where, "empty language")
+            continue
+        if language is not None and not spoken.is_wanted(language):
             continue
         index += 1  # counts rows of this language, dropped and bad ones too, so that parallel rows share an id
         is_wanted = reading.limit is None or len(found) < reading.limit
@@ -184,9 +214,10 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
     fields = ", ".join(reading.benchmark.fields)
     expected = f"{fields} (not empty) and label ({reference_of.allowed}), read as {table.layout}"
     bad.raise_if_any(expected, reading.skips_bad_rows)
+    spoken.check(bad.name)
     if not found:
-        has_language = index >= 0 or not other_languages
-        raise DataError(_nothing_found(bad, reading, dropped, {} if has_language else other_languages), bad.problems)
+        has_language = index >= 0 or not spoken.others
+        raise DataError(_nothing_found(bad, reading, dropped, {} if has_language else spoken.others), bad.problems)
     return Rows(found, bad.name, table.layout, dropped, bad.rows, bad.problems)
 
 
