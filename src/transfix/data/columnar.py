@@ -52,6 +52,16 @@ def open_columnar(path: Path) -> Table:
     return Table(form, tuple(schema.names), records(), names=names_in(schema.metadata), is_typed=True)
 
 
+def read_columns(path: Path) -> Any:
+    """The whole of such a file as an Arrow table."""
+    import pyarrow as pa
+
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == PARQUET_MAGIC or path.suffix == ".parquet"
+    schema, batches = _parquet(path) if is_parquet else _arrow(path)
+    return pa.Table.from_batches(batches, schema=schema)
+
+
 def _parquet(path: Path) -> tuple[Any, Iterator[Any]]:
     import pyarrow.parquet as pq
 
