@@ -92,6 +92,8 @@ class BadRows:
         self.unit = unit
         self.count = 0
         """Problems; a row may have several."""
+        self.advice = ""
+        """What to do about a kind of them, said once."""
         self.rows = 0
         """Rows with at least one problem."""
         self._is_broken = False
@@ -138,4 +140,5 @@ class BadRows:
         """
         if self.count and not (but_skip and not self._is_broken):
             rows = f"{self.count:,} bad {self.unit}{'' if self.count == 1 else 's'}"
-            raise DataError(f"{self.name}: {rows}; expected {expected}", self._shown, self.count)
+            advice = f". {self.advice[0].upper()}{self.advice[1:]}" if self.advice else ""
+            raise DataError(f"{self.name}: {rows}; expected {expected}{advice}", self._shown, self.count)

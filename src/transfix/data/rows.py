@@ -287,6 +287,8 @@ def _text(values: Values, field: str, places: Places, benchmark: Benchmark) -> s
         raise BadRowError(f"{field} is {shortened(repr(value))}, not a text")
     if is_absent:
         raise BadRowError(f"empty {field}")
+    if "\0" in value:
+        raise BadRowError(f"{field} holds a NUL character, which is no text: the file is damaged, or not in UTF-8")
     return value
 
 

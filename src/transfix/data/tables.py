@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transfix.data.dialect import DELIMITERS, cells, csv_rows, looks_quoted
+from transfix.data.dialect import DELIMITERS, cells, csv_rows, hidden_returns, looks_quoted, shown_returns
 from transfix.data.example import BadRows, DataError
 from transfix.data.lines import decoded_lines, json_object, open_bytes, peek, shortened, text_lines, without_blank
 from transfix.data.sources import Format
@@ -84,7 +84,7 @@ def open_table(
     if not first.strip():
         raise DataError(f"{path}: the file {'is empty' if not first else 'starts with an empty line'}")
     if format == "jsonl":
-        return _jsonl(path, headerless, bad)
+        return _jsonl(path, tuple(sorted(known_columns)), bad)
     if format == "json":
         raise DataError(f"{path}: `format: json` is for benchmarks whose files are one JSON document")
     if format == "csv":
@@ -185,24 +185,25 @@ def _tsv(path: Path, columns: tuple[str, ...], has_header: bool, bad: BadRows, d
 def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad: BadRows) -> Table:
     """A csv file, or a tsv file whose cells are quoted as those of csv; `headerless` names columns that no header does."""
     separated = SEPARATED[delimiter]
-    name = {",": "csv", "\t": "tsv with quoted cells"}.get(delimiter, f"{separated} csv")
+    kind = {",": "csv", "\t": "tsv"}.get(delimiter, f"{separated} csv")
+    name = f"{kind} with quoted cells" if delimiter == "\t" else kind
     starts: list[int] = []
 
     def lines() -> Iterator[str]:
         for number, line in decoded_lines(path, bad):
             starts.append(number)
-            yield line + "\n"
+            yield hidden_returns(line) + "\n"
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         reader = csv_rows(lines(), delimiter, strict=True)
         begin = 0  # lines read before this row: a quoted text may span lines
         try:
             for row in reader:
-                yield starts[begin], row
+                yield starts[begin], shown_returns(row)
                 begin = len(starts)
         except csv.Error as error:
             where = starts[min(begin, len(starts) - 1)]
-            bad.add(where, f"not valid {name} from here: {error}", ends_reading=True)
+            bad.add(where, f"not valid {kind} from here: {error}", ends_reading=True)
 
     numbered = without_blank(rows(), lambda row: not row, bad)
     columns = tuple(next(numbered, (1, []))[1]) if headerless is None else headerless

@@ -136,6 +136,8 @@ def _problems(row: Mapping[str, object], fields: Sequence[str], optional: Sequen
         value = row.get(name, "x")
         if not isinstance(value, str) or not value.strip():
             yield f"{name!r} is {shortened(repr(value))}, not a text"
+        elif "\0" in value:
+            yield f"{name!r} holds a NUL character, which is no text: the file is damaged, or not in UTF-8"
     for name in (*optional, "language"):
         value = row.get(name)
         if not is_empty(value) and not isinstance(value, str):

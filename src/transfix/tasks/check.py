@@ -11,6 +11,7 @@ from transfix import data, tasks
 from transfix.data import Example, Rows
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.tasks import Task
+from transfix.tasks.row_check import row_notes
 from transfix.tasks.token_check import Model, check_tokens
 
 SHOWN = 3
@@ -105,16 +106,9 @@ def check(
             found.parts.append(_part(task, purpose, code, rows, model, found))
         except ProblemsError as error:
             found.problems += error.problems or [Problem(f"{purpose} {code}", error.title)]
-        found.notes += _left_out(f"{purpose} {code}", rows)
+        found.notes += row_notes(task, f"{purpose} {code}", rows)
         _leaks(task, purpose, code, rows.examples, seen, found)
     return found
-
-
-def _left_out(where: str, rows: Rows) -> list[str]:
-    """What is said of rows that are no bad ones and yet are not asked."""
-    if not rows.dropped:
-        return []
-    return [f"{where}: {rows.dropped:,} rows have no label (`-`, or -1 in a typed file) and are left out"]
 
 
 def _places(task: Task, languages: Sequence[str] | None) -> list[tuple[str, str, object, str]]:
