@@ -6,6 +6,7 @@ import datetime
 import gzip
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ TEXTS = ["=cmd|'/c x'!A1", '"quoted"', "tab\there", "two\nlines", "a; b, c | d",
 ADDED = [{"answer": "x", "probabilities": {"x": 0.75, "y": 0.25}} for _ in TEXTS]
 
 
-def written(target: Path, rows: list[dict[str, Any]], source: Path | None = None) -> bytes:
+def written(target: Path, rows: Sequence[Mapping[str, Any]], source: Path | None = None) -> bytes:
     return content_of(target, rows, ADDED[: len(rows)], source or Path(__file__), list(range(len(rows))))
 
 

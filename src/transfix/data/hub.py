@@ -70,7 +70,7 @@ def _respelt(source: HubSource, config: str | None, reading: Reading) -> str | N
         return config
     first, *others = map(re.escape, source.config.replace("{split}", reading.split).split("{lang}"))
     form = re.compile(f"{first}(?P<lang>.+?)" + "(?P=lang)".join(others))
-    texts = {found["lang"]: name for name in names if (found := form.fullmatch(name)) is not None}
+    texts = {match["lang"]: name for name in names if (match := form.fullmatch(name)) is not None}
     found, what = choose(tuple(texts), language, benchmark.written.get(language))
     if len(found) > 1 or what is not None:
         said = what or f"{' and '.join(found)} are all configurations of {language}"

@@ -138,7 +138,7 @@ class Places:
         for field in self._names if table.names else ():
             others = (column for column in self._names[field] if column in table.columns and column not in self._taken)
             column = self._columns.get(field) or next(others, None)
-            if column in table.names:
+            if column is not None and column in table.names:
                 found[field] = table.names[column]
         if LABEL not in found and LABEL not in table.columns and LABEL in table.names:
             found[LABEL] = table.names[LABEL]  # the column was renamed, and not in the metadata

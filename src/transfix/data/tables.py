@@ -135,7 +135,8 @@ def _detect(
         return "csv"
     layouts = LAYOUTS.format(columns=", ".join(headerless))
     hint = " (a JSON array: write one object a line)" if first.startswith("[") else ""
-    raise DataError(f"{path}:1: in no known layout{hint}: {shortened(first)!r}; expected {layouts}")
+    named = "" if hint else ". If the first line names columns, say which is what: `columns: {FIELD: COLUMN}`"
+    raise DataError(f"{path}:1: in no known layout{hint}: {shortened(first)!r}; expected {layouts}{named}")
 
 
 def _check_line_ends(path: Path, first: str) -> None:
