@@ -58,7 +58,7 @@ def test_all_problems_at_once() -> None:
     ]
     assert "unknown placeholder {language}" in str(error.value)
     assert "data.format: 'xml' is not allowed (allowed: auto, tsv" in str(error.value)
-    assert "data.extra: unknown key (allowed: files, format, columns, labels)" in str(error.value)
+    assert "data.extra: unknown key (allowed: files, format, columns, labels, delimiter, quoting)" in str(error.value)
     with pytest.raises(data.DataError, match=r"data\.splt: unknown key; did you mean 'split'\?"):
         data.parse_source({"hub": "x", "splt": "test"})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -78,8 +78,20 @@ def evaluate(
 @reported
 def predict(
     run: RunName,
-    input: Annotated[Path, typer.Option("--input", "-i", metavar="ROWS.jsonl", help="Rows with the task's fields.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.jsonl", help="The rows with their answers.")],
+    input: Annotated[
+        Path,
+        typer.Option("--input", "-i", metavar="ROWS", help="Rows with the task's fields: jsonl, csv, tsv, parquet."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="The rows with their answers: .jsonl, .csv, .tsv, .parquet."
+        ),
+    ],
+    on_bad_rows: Annotated[
+        Literal["error", "skip"],
+        typer.Option(help="error: all bad rows are named and none is asked. skip: the others are asked."),
+    ] = "error",
     runs: RunsDir = Path("runs"),
 ) -> None:
     """Answer your own rows with a run's adapter."""
@@ -96,8 +108,14 @@ def predict(
     from transfix.runs import run as experiment
 
     try:
-        experiment.predict(found, input, output)
+        if on_bad_rows == "error":
+            experiment.predict(found, input, output)
+        else:
+            experiment.predict(found, input, output, on_bad_rows="skip")
     except KeyboardInterrupt:
         say("Stopped", f"{output} was not written: the same command begins anew.")
         raise typer.Exit(130) from None
     typer.echo(f"Answers are in {output}")
+    if on_bad_rows == "skip":
+        left_out = output.with_name(f"{output.name}.skipped.jsonl")
+        typer.echo(f"Rows that were left out are in {left_out}" if left_out.exists() else "No row was left out")

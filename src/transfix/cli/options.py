@@ -25,6 +25,7 @@ def codes(given: Sequence[str] | None) -> list[str] | None:
         TransfixError: a language is unknown, or the option names none.
     """
     from transfix import languages
+    from transfix.languages.spellings import conflicts
 
     found = names(given)
     if not found:
@@ -37,4 +38,8 @@ def codes(given: Sequence[str] | None) -> list[str] | None:
         return None
     if "all" in found:
         return ["all"]
+    if said := conflicts(found):
+        from transfix.errors import TransfixError
+
+        raise TransfixError(f"--languages: {said[0]}: name one of them.")
     return list(dict.fromkeys(languages.get(name).code for name in found))

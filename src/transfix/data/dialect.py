@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,20 @@ DELIMITERS = (",", ";", "|")
 
 _LONGEST_CELL = 2**31 - 1
 _CSV_LIMIT = threading.Lock()
+
+
+_RETURN = "\udc0d"
+"""Stands for a CR while a csv reader reads, which takes it for the end of a line. No UTF-8 text holds it."""
+
+
+def hidden_returns(line: str) -> str:
+    """A line whose CRs are letters to a csv reader: pandas does not quote cells for them."""
+    return line.replace("\r", _RETURN) if "\r" in line else line
+
+
+def shown_returns(row: list[str]) -> list[str]:
+    """The cells of a row that was read from such lines."""
+    return [cell.replace(_RETURN, "\r") if _RETURN in cell else cell for cell in row]
 
 
 def csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
@@ -52,7 +65,7 @@ def looks_quoted(path: Path, delimiter: str) -> bool:
 
     def lines() -> Iterator[str]:
         for _, line in decoded_lines(path, BadRows(str(path))):
-            consumed.append(line + "\n")
+            consumed.append(hidden_returns(line) + "\n")
             yield consumed[-1]
 
     ways = [_where_needed, _every_text]
@@ -71,9 +84,17 @@ def looks_quoted(path: Path, delimiter: str) -> bool:
 
 def _where_needed(row: Sequence[str], delimiter: str, text: str) -> bool:
     """Whether a row is written so that only those cells are quoted that must be."""
-    written = io.StringIO()
-    csv.writer(written, delimiter=delimiter, lineterminator="\n").writerow(row)
-    return written.getvalue() == text + "\n"
+    special = (delimiter, '"', "\n")
+    written: list[str] = []
+    start = 0
+    for cell in row:
+        quoted = '"' + cell.replace('"', '""') + '"'
+        needed = any(mark in cell for mark in special) or list(row) == [""]
+        # programs differ about a CR
+        is_quoted = needed or (_RETURN in cell and text.startswith(quoted, start))
+        written.append(quoted if is_quoted else cell)
+        start += len(written[-1]) + len(delimiter)
+    return delimiter.join(written) == text
 
 
 def _every_text(row: Sequence[str], delimiter: str, text: str) -> bool:

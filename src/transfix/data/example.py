@@ -83,13 +83,17 @@ class BadRows:
     Args:
         name: the file or dataset, put before each row's place.
         unit: `line` for text (a location editors understand: `path:17`), `row` for tables.
+        shown: how many problems are kept, the others being counted; None: all.
     """
 
-    def __init__(self, name: str, unit: str = "line") -> None:
+    def __init__(self, name: str, unit: str = "line", shown: int | None = SHOWN) -> None:
+        self._limit = shown
         self.name = name
         self.unit = unit
         self.count = 0
         """Problems; a row may have several."""
+        self.advice = ""
+        """What to do about a kind of them, said once."""
         self.rows = 0
         """Rows with at least one problem."""
         self._is_broken = False
@@ -98,7 +102,7 @@ class BadRows:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The first `SHOWN` problems."""
+        """The first problems."""
         return tuple(self._shown)
 
     def add(self, where: int | str, what: str, allowed: str | None = None, ends_reading: bool = False) -> None:
@@ -114,11 +118,14 @@ class BadRows:
         self.rows += where != self._last
         self._last = where
         self._is_broken |= ends_reading
-        if len(self._shown) < SHOWN:
-            is_line = isinstance(where, int) and self.unit == "line"
-            separator = ":" if is_line else ": " if isinstance(where, str) else ", "
-            place = f"{where}" if is_line else self.place(where)
-            self._shown.append(Problem(f"{self.name}{separator}{place}", what, allowed))
+        if self._limit is None or len(self._shown) < self._limit:
+            self._shown.append(Problem(self.named(where), what, allowed))
+
+    def named(self, where: int | str) -> str:
+        """A row's place with the file's name: `rows.csv:7`, `rows.parquet, row 7`."""
+        is_line = isinstance(where, int) and self.unit == "line"
+        separator = ":" if is_line else ": " if isinstance(where, str) else ", "
+        return f"{self.name}{separator}{where if is_line else self.place(where)}"
 
     def place(self, where: int | str) -> str:
         """A row's place in words: `line 7`, `row 7`, or its path in a JSON document."""
@@ -133,4 +140,5 @@ class BadRows:
         """
         if self.count and not (but_skip and not self._is_broken):
             rows = f"{self.count:,} bad {self.unit}{'' if self.count == 1 else 's'}"
-            raise DataError(f"{self.name}: {rows}; expected {expected}", self._shown, self.count)
+            advice = f". {self.advice[0].upper()}{self.advice[1:]}" if self.advice else ""
+            raise DataError(f"{self.name}: {rows}; expected {expected}{advice}", self._shown, self.count)

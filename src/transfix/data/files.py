@@ -7,11 +7,13 @@ from pathlib import Path
 from transfix.data.benchmarks import ENGLISH, LANGUAGE, Benchmark
 from transfix.data.documents import open_document
 from transfix.data.example import BadRows, DataError, Rows
+from transfix.data.language_files import LANG, file_of
 from transfix.data.lines import peek
+from transfix.data.opening import open_rows
 from transfix.data.pairs import check_side, open_pairs
 from transfix.data.rows import Places, Reading, read_table
 from transfix.data.sources import FilesSource
-from transfix.data.tables import Table, open_table
+from transfix.data.tables import Table
 
 
 def read_files(source: FilesSource, reading: Reading) -> Rows:
@@ -52,10 +54,12 @@ def find(source: FilesSource, benchmark: Benchmark, language: str, split: str) -
     Raises:
         DataError: naming all paths that were tried.
     """
-    paths = _candidates(source, benchmark, language, split)
-    for path in paths:
-        if Path(path).expanduser().is_file():
-            return Path(path).expanduser()
+    patterns = _patterns(source, benchmark, split)
+    for pattern in patterns:
+        if (path := file_of(str(Path(pattern).expanduser()), benchmark, language)) is not None:
+            return path
+    codes = [code for code in benchmark.codes(language) if "/" not in code]
+    paths = list(dict.fromkeys(pattern.replace(LANG, code) for pattern in patterns for code in codes))
     if len(paths) == 1:
         kind = "is a directory" if Path(paths[0]).expanduser().is_dir() else "does not exist"
         raise DataError(f"{paths[0]}: {kind} (looked for in {Path.cwd()})")
@@ -63,21 +67,16 @@ def find(source: FilesSource, benchmark: Benchmark, language: str, split: str) -
     raise DataError(f"no file for {language} ({split}) matches {source.files!r}; tried, in {Path.cwd()}: {tried}")
 
 
-def _candidates(source: FilesSource, benchmark: Benchmark, language: str, split: str) -> list[str]:
-    codes = [code for code in benchmark.codes(language) if "/" not in code]
+def _patterns(source: FilesSource, benchmark: Benchmark, split: str) -> list[str]:
+    """The pattern's forms for a split, the likeliest first; `{lang}` is left in them."""
     patterns = [source.files]
     companion = benchmark.companions.get(split)
     if companion is not None and Path(source.files).name != companion:
         # A pattern that does not say which split it is would give the rows of another one.
         patterns = patterns if "{split}" in source.files else []
         patterns.append(str(Path(source.files).with_name(companion)))
-    paths = (
-        pattern.replace("{split}", split_name).replace("{lang}", code)
-        for pattern in patterns
-        for split_name in benchmark.split_names(split)
-        for code in codes
-    )
-    return list(dict.fromkeys(paths))
+    names = benchmark.split_names(split)
+    return list(dict.fromkeys(pattern.replace("{split}", name) for pattern in patterns for name in names))
 
 
 def has_language_column(path: Path, source: FilesSource, benchmark: Benchmark) -> bool:
@@ -106,4 +105,4 @@ def _open(path: Path, source: FilesSource, benchmark: Benchmark, known_columns: 
             if table is not None:
                 return table
     quoting = benchmark.quoted_tsv if source.quoting is None else source.quoting
-    return open_table(path, format, benchmark.tsv_columns, known_columns, bad, quoting, source.delimiter)
+    return open_rows(path, format, benchmark.tsv_columns, known_columns, bad, quoting, source.delimiter)

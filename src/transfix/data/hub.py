@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from transfix.data.benchmarks import ENGLISH, IDENTIFIER, LANGUAGE, Benchmark, HubHome
 from transfix.data.example import BadRows, DataError, Rows
+from transfix.data.hub_failures import advice
+from transfix.data.label_names import names_of
 from transfix.data.pairs import TARGET, check_side, pair
 from transfix.data.rows import Reading, read_table
 from transfix.data.sources import HubSource
 from transfix.data.tables import Record, Table
+from transfix.languages.spellings import choose
 
 BATCH = 1000
 TEXT = "text"
@@ -28,9 +32,11 @@ def read_hub(source: HubSource, reading: Reading) -> Rows:
     home = benchmark.hub.get(source.hub, HubHome())
     config = _config(source.config or home.configs.get(reading.split, home.config), reading, reading.language)
     split = source.split or home.splits.get(reading.split, reading.split)
+    if source.config is not None and "{lang}" in source.config:
+        config = _respelt(source, config, reading)
     name = _name(source, config, split)
     reading.check(name)
-    dataset = _load(source, config, split, name)
+    dataset = _load(source, config, split, name, home.instead)
     if benchmark.parallel is None:
         table = _table(dataset, reading)
     else:
@@ -43,6 +49,33 @@ def _config(pattern: str | None, reading: Reading, language: str) -> str | None:
     if pattern is None:
         return None
     return pattern.replace("{lang}", reading.benchmark.own_code(language)).replace("{split}", reading.split)
+
+
+def _respelt(source: HubSource, config: str | None, reading: Reading) -> str | None:
+    """The configuration of a language of one's own task, however the dataset spells it.
+
+    Raises:
+        DataError: if it is not clear which.
+    """
+    benchmark, language = reading.benchmark, reading.language
+    if not benchmark.written or source.config is None:
+        return config
+    import datasets
+
+    try:
+        names = datasets.get_dataset_config_names(source.hub, revision=source.revision)
+    except Exception:  # loading it says what is wrong, see `_load`
+        return config
+    if config in names:
+        return config
+    first, *others = map(re.escape, source.config.replace("{split}", reading.split).split("{lang}"))
+    form = re.compile(f"{first}(?P<lang>.+?)" + "(?P=lang)".join(others))
+    texts = {match["lang"]: name for name in names if (match := form.fullmatch(name)) is not None}
+    found, what = choose(tuple(texts), language, benchmark.written.get(language))
+    if len(found) > 1 or what is not None:
+        said = what or f"{' and '.join(found)} are all configurations of {language}"
+        raise DataError(f"{source}: {said}: write the code that is meant in `languages:`")
+    return texts[found[0]] if found else config
 
 
 def _name(source: HubSource, config: str | None, split: str) -> str:
@@ -81,28 +114,15 @@ def _pairs(
     return Table("hub dataset, sentence pairs", (*benchmark.fields, TARGET), records, is_typed=True)
 
 
-def _load(source: HubSource, config: str | None, split: str, name: str) -> Any:
+def _load(source: HubSource, config: str | None, split: str, name: str, instead: str | None = None) -> Any:
     import datasets
 
     try:
         return datasets.load_dataset(source.hub, name=config, split=split, revision=source.revision)
     except Exception as error:  # the boundary to a library that raises its own, huggingface_hub's, httpx' and OS errors
         reason = " ".join(str(error).split())[:300] or "no reason given"
-        raise DataError(f"{name}: cannot be loaded: {type(error).__name__}: {reason}. {_advice(error)}") from error
-
-
-def _advice(error: Exception) -> str:
-    from datasets.exceptions import DatasetNotFoundError
-
-    if isinstance(error, DatasetNotFoundError):
-        return "Check its name; a gated one needs `hf auth login`; without a network use `data: snapshot` or files."
-    if isinstance(error, ValueError) and ("BuilderConfig" in str(error) or "Config name" in str(error)):
-        return "Name one of the dataset's configurations with `config:`."
-    if isinstance(error, ValueError) and "split" in str(error).lower():
-        return "Name one of the dataset's splits with `split:`."
-    if type(error) is FileNotFoundError:
-        return "Check the dataset's path."
-    return "If this machine is offline, use `data: snapshot` or local files (`data: {files: ...}`)."
+        what = f"{name}: cannot be loaded: {type(error).__name__}: {reason.rstrip('.')}"
+        raise DataError(f"{what}. {advice(error, source, config, instead)}") from error
 
 
 def _table(dataset: Any, reading: Reading) -> Table:
@@ -113,10 +133,7 @@ def _table(dataset: Any, reading: Reading) -> Table:
         layout = "hub dataset, all languages of a row together"
     else:
         columns, records, layout = tuple(features), _records(dataset), "hub dataset"
-    label = reading.columns.get("label")
-    labels = [label] if label else [name for name in reading.benchmark.columns["label"] if name in features]
-    names = getattr(features.get(labels[0]), "names", None) if labels else None
-    return Table(layout, columns, records, class_names=tuple(names) if names else None, is_typed=True)
+    return Table(layout, columns, records, names=names_of(features.to_dict()), is_typed=True)
 
 
 def _records(dataset: Any) -> Iterator[Record]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import IO, TypeVar, cast
 
 from transfix.data.example import BadRowError, BadRows, DataError
+from transfix.data.forms import LEGACY, foreign
 
 T = TypeVar("T")
 
 GZIP_MAGIC, UTF8_BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
-UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def text_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
@@ -31,6 +31,7 @@ def decoded_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
         try:
             yield number, decoded(raw)
         except BadRowError as error:
+            bad.advice = LEGACY
             bad.add(number, str(error))
 
 
@@ -81,7 +82,9 @@ def json_object(text: str) -> dict[str, object] | str:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        return f"not valid JSON: {error.msg} at column {error.colno}"
+        behind = text[error.pos :].strip()
+        hint = " (one object a line, with no comma behind it)" if behind == "," and error.msg == "Extra data" else ""
+        return f"not valid JSON: {error.msg} at column {error.colno}{hint}"
     except (ValueError, RecursionError) as error:
         return f"not usable JSON: {error}"
     if not isinstance(value, dict):
@@ -117,8 +120,8 @@ def peek(path: Path) -> tuple[bytes, str]:
             line = file.readline(1 << 24)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    if line.startswith(UTF16_BOMS):
-        raise DataError(f"{path}: is UTF-16 text; save it as UTF-8")
+    if (what := foreign(line)) is not None:
+        raise DataError(f"{path}: {what}")
     return line[:4], line.removeprefix(UTF8_BOM).decode("utf-8", errors="replace").rstrip("\r\n")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from transfix.data.benchmarks import Benchmark
 from transfix.data.example import BadRowError
+from transfix.data.label_names import whole
 
 Reference = tuple[str, tuple[str, ...]]
 """An example's `label` and `answers`."""
@@ -153,21 +154,42 @@ class Classes:
         by_number: dict[str, str] = {}
         if class_names is not None:
             by_number = {str(number): by_name[name] for number, name in enumerate(class_names) if name in by_name}
+            if not by_number and all(str(number) in by_name for number in range(len(class_names))):
+                class_names = None  # the classes are the numbers themselves
         elif not labels and benchmark.numbered_labels:
             by_number = {str(number): cls for number, cls in enumerate(benchmark.classes)}
         self._classes = {**by_number, **by_name}
-        self._none = {"-", "-1"} if is_typed else {"-"}
+        # where the source names its numbers, a class that is called as a number is not meant by that number
+        self._numbers = {**(self._classes if class_names is None else by_number), **labels}
+        self._class_names = class_names
+        self._writes_none = is_typed
+        self._has_fractions = is_typed or not benchmark.numbered_labels
         self.allowed = ", ".join([*by_name, *by_number])
 
     def __call__(self, value: object, texts: Mapping[str, str]) -> Reference | None:
         """The class as label, no answers; `None` if the annotators agreed on none."""
-        is_label = isinstance(value, str | int) and not isinstance(value, bool)
-        name = str(value)
-        if is_label and name in self._classes:
-            return self._classes[name], ()
-        if is_label and name in self._none:
+        if isinstance(value, str) and value in self._classes:
+            return self._classes[value], ()
+        # pandas writes 1.0 where some of a column's cells are empty; the authors of benchmarks do not
+        number = whole(value) if self._has_fractions or isinstance(value, int) else None
+        if number is not None and str(number) in self._numbers:
+            return self._numbers[str(number)], ()
+        if value == "-" or (number == -1 and self._writes_none):
             return None
-        raise BadRowError(f"label {_shown(value)} is not one of the classes")
+        raise BadRowError(f"label {_shown(value)} is not one of the classes{self._hint(value, number)}")
+
+    def _hint(self, value: object, number: int | None) -> str:
+        """What is known of a label that is no class."""
+        if isinstance(value, list):
+            return " (a list, and a choice has one label a row)"
+        names = self._class_names
+        if names is not None and number is not None and 0 <= number < len(names):
+            return f" (the data calls it {_shown(names[number])}: say which class that is with `labels`)"
+        if isinstance(value, str) or number is None:
+            return ""
+        if number == -1:
+            return " (-1 often means that a row has none: leave such rows out)"
+        return f" (say what numbers mean with `labels: {{{number}: CLASS}}`)"
 
 
 def reference_reader(

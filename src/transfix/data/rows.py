@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from transfix.data.benchmarks import IDENTIFIER, LABEL, LANGUAGE, Benchmark, Values
 from transfix.data.example import BadRowError, BadRows, DataError, Example, Rows
+from transfix.data.label_names import named
 from transfix.data.lines import shortened
 from transfix.data.references import ReferenceReader, reference_reader
 from transfix.data.tables import Record, Table
 from transfix.errors import Problem
+from transfix.languages.spellings import doubt, means
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,34 @@ class Reading:
             raise DataError(f"{name}: its columns or labels are not described correctly", problems)
 
 
+class Spoken:
+    """Which rows of a table are in the wanted language, by what each says.
+
+    Attributes:
+        others: what the other rows say -> how many.
+    """
+
+    def __init__(self, benchmark: Benchmark, language: str) -> None:
+        self._codes = frozenset(benchmark.codes(language))
+        self._language, self._written = language, benchmark.written.get(language)
+        self._wanted: dict[str, bool] = {}
+        self.others: dict[str, int] = {}
+
+    def is_wanted(self, said: str) -> bool:
+        """Whether a row that says this is in the wanted language."""
+        if said not in self._wanted:
+            self._wanted[said] = means(said, self._language, self._written) or said in self._codes
+        if not self._wanted[said]:
+            self.others[said] = self.others.get(said, 0) + 1
+        return self._wanted[said]
+
+    def check(self, name: str) -> None:
+        """Raise `DataError` if it is not clear which rows are meant."""
+        matched = [said for said, wanted in self._wanted.items() if wanted]
+        if what := doubt(self._language, matched, self.others, self._written):
+            raise DataError(f"{name}: its rows' languages: {what}: write one code for the rows that are wanted")
+
+
 class Places:
     """Where a table has what the benchmark reads: its column for every field, the label, and more if it is there.
 
@@ -64,26 +95,26 @@ class Places:
     def __init__(self, table: Table, reading: Reading, name: str) -> None:
         benchmark = reading.benchmark
         self._language_of = benchmark.language_of
-        named = {**benchmark.columns, **{field: (column,) for field, column in reading.columns.items()}}
-        self._names = {LANGUAGE: (LANGUAGE,), **named}
+        columns = {**benchmark.columns, **{field: (column,) for field, column in reading.columns.items()}}
+        self._names = {LANGUAGE: (LANGUAGE,), **columns}
         packed = {
             field
             for column, fields in benchmark.packed.items()
-            if any(alias in table.columns for alias in named.get(column, ()))
+            if any(alias in table.columns for alias in columns.get(column, ()))
             for field in fields
         }
-        usual = named.get(IDENTIFIER, ())
+        usual = columns.get(IDENTIFIER, ())
         self.have_ids = IDENTIFIER in packed or any(column in table.columns for column in usual)
         needed = [field for field in (*benchmark.fields, LABEL) if field not in packed]
         required = dict.fromkeys([*needed, *reading.columns])
         self._columns: dict[str, str] = {}
         problems: list[Problem] = []
         for field in required:
-            present = [column for column in named[field] if column in table.columns]
+            present = [column for column in columns[field] if column in table.columns]
             if present:
                 self._columns[field] = present[0]
             else:
-                looked_for = " or ".join(map(repr, named[field]))
+                looked_for = " or ".join(map(repr, columns[field]))
                 problems.append(Problem(f"column {field}", f"missing, looked for {looked_for}"))
         if problems:
             title = (
@@ -94,8 +125,24 @@ class Places:
             raise DataError(title, problems)
         self._others = [field for field in self._names if field not in self._columns]
         self._taken = frozenset(self._columns.values())
+        self._names_of_numbers = self._numbers(table)
+        by_class = benchmark.reference == "class"
+        self.class_names = self._names_of_numbers.pop(LABEL, None) if by_class else None
+        """What the numbers in the label's column stand for."""
         has_language = any(column in table.columns for column in self._names[LANGUAGE])
         self.say_language = has_language or self._language_of is not None
+
+    def _numbers(self, table: Table) -> dict[str, tuple[str, ...]]:
+        """Field -> what the numbers in its column stand for."""
+        found: dict[str, tuple[str, ...]] = {}
+        for field in self._names if table.names else ():
+            others = (column for column in self._names[field] if column in table.columns and column not in self._taken)
+            column = self._columns.get(field) or next(others, None)
+            if column is not None and column in table.names:
+                found[field] = table.names[column]
+        if LABEL not in found and LABEL not in table.columns and LABEL in table.names:
+            found[LABEL] = table.names[LABEL]  # the column was renamed, and not in the metadata
+        return found
 
     def values(self, record: Record) -> Values:
         """A row by the benchmark's own names. A column that is one field's is not read as another's too."""
@@ -105,12 +152,15 @@ class Places:
                 if column in record.values and column not in self._taken:
                     values[field] = record.values[column]
                     break
+        for field, names in self._names_of_numbers.items():
+            if field in values:
+                values[field] = named(values[field], names)
         return values
 
     def language(self, values: Values) -> str | None:
-        """The language a row says it is in."""
+        """The language a row says it is in; empty if there is nothing where it should stand."""
         if LANGUAGE in values:
-            return str(values[LANGUAGE])
+            return "" if is_empty(values[LANGUAGE]) else str(values[LANGUAGE])
         return self._language_of(values) if self._language_of is not None else None
 
     def column(self, field: str) -> str:
@@ -126,9 +176,8 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
     """
     places = Places(table, reading, bad.name)
     labels = {} if reading.benchmark.prepare else reading.labels  # else they are applied before `prepare`
-    reference_of = reference_reader(reading.benchmark, labels, table.class_names, table.is_typed)
-    codes = frozenset(reading.benchmark.codes(reading.language))
-    other_languages: dict[str, int] = {}
+    reference_of = reference_reader(reading.benchmark, labels, places.class_names, table.is_typed)
+    spoken = Spoken(reading.benchmark, reading.language)
     found: list[Example] = []
     first_with: dict[str, int | str] = {}
     index, dropped = -1, 0
@@ -138,8 +187,10 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
             continue
         values = places.values(record)
         language = places.language(values)
-        if language is not None and language not in codes:
-            other_languages[language] = other_languages.get(language, 0) + 1
+        if language == "":
+            bad.add(record.where, "empty language")
+            continue
+        if language is not None and not spoken.is_wanted(language):
             continue
         index += 1  # counts rows of this language, dropped and bad ones too, so that parallel rows share an id
         is_wanted = reading.limit is None or len(found) < reading.limit
@@ -163,9 +214,10 @@ def read_table(table: Table, reading: Reading, bad: BadRows) -> Rows:
     fields = ", ".join(reading.benchmark.fields)
     expected = f"{fields} (not empty) and label ({reference_of.allowed}), read as {table.layout}"
     bad.raise_if_any(expected, reading.skips_bad_rows)
+    spoken.check(bad.name)
     if not found:
-        has_language = index >= 0 or not other_languages
-        raise DataError(_nothing_found(bad, reading, dropped, {} if has_language else other_languages), bad.problems)
+        has_language = index >= 0 or not spoken.others
+        raise DataError(_nothing_found(bad, reading, dropped, {} if has_language else spoken.others), bad.problems)
     return Rows(found, bad.name, table.layout, dropped, bad.rows, bad.problems)
 
 
@@ -224,7 +276,7 @@ def _example(
 
 def _text(values: Values, field: str, places: Places, benchmark: Benchmark) -> str | None:
     """The text as it is: not stripped, not normalised; `None` if an optional one is absent."""
-    is_absent = values.get(field) in (None, "") or str(values[field]).isspace()
+    is_absent = is_empty(values.get(field)) or str(values[field]).isspace()
     if is_absent and field in benchmark.optional:
         return None
     value = _present(values, field, places)
@@ -235,6 +287,8 @@ def _text(values: Values, field: str, places: Places, benchmark: Benchmark) -> s
         raise BadRowError(f"{field} is {shortened(repr(value))}, not a text")
     if is_absent:
         raise BadRowError(f"empty {field}")
+    if "\0" in value:
+        raise BadRowError(f"{field} holds a NUL character, which is no text: the file is damaged, or not in UTF-8")
     return value
 
 
@@ -242,9 +296,14 @@ def _present(values: Values, field: str, places: Places) -> object:
     """The value of a field that must be there."""
     if field not in values:
         raise BadRowError(f"{places.column(field)!r} is missing")
-    if values[field] is None or values[field] == "":
+    if is_empty(values[field]):
         raise BadRowError(f"empty {field}")
     return values[field]
+
+
+def is_empty(value: object) -> bool:
+    """Whether a cell holds nothing: no value, an empty text, or the NaN that pandas writes for it."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _identifier(value: object) -> str:

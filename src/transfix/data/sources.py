@@ -23,7 +23,7 @@ from transfix.config import validation
 from transfix.data.example import DataError
 from transfix.errors import Problem
 
-Format = Literal["auto", "tsv", "csv", "jsonl", "json", "parquet"]
+Format = Literal["auto", "tsv", "csv", "jsonl", "json", "parquet", "arrow"]
 PLACEHOLDERS = ("lang", "split")
 SOURCES = "`snapshot`, `{files: path/test-{lang}.tsv}` or `{hub: facebook/xnli}`"
 

@@ -1,18 +1,17 @@
-"""Reads a file of rows whatever its form (tsv, csv, jsonl, parquet, gzip) and knows the number of every row."""
+"""Reads a text file of rows (tsv, csv, jsonl) and knows the number of every row."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from transfix.data.dialect import DELIMITERS, cells, csv_rows, looks_quoted
+from transfix.data.dialect import DELIMITERS, cells, csv_rows, hidden_returns, looks_quoted, shown_returns
 from transfix.data.example import BadRows, DataError
 from transfix.data.lines import decoded_lines, json_object, open_bytes, peek, shortened, text_lines, without_blank
 from transfix.data.sources import Format
 
-PARQUET_MAGIC = b"PAR1"
 SEPARATED = {"\t": "tab-separated", ",": "comma-separated", ";": "semicolon-separated", "|": "bar-separated"}
 LAYOUTS = (
     "tab-separated {columns} without header, tsv or csv with a header, jsonl (one object a line), or parquet; "
@@ -43,14 +42,14 @@ class Table:
         layout: what the form was found to be, in words.
         columns: the column names (for jsonl: the keys of the first row).
         records: the rows; rows that cannot be parsed are reported to the `BadRows` the table was opened with.
-        class_names: what integer labels stand for, where the data says so itself.
-        is_typed: the values come from a typed store (hub, parquet), where a label of -1 means "no gold label".
+        names: column -> what its numbers stand for, where the data says so itself.
+        is_typed: the values come from a typed store (hub, parquet, arrow), where a label of -1 means "no gold label".
     """
 
     layout: str
     columns: tuple[str, ...]
     records: Iterator[Record]
-    class_names: tuple[str, ...] | None = None
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_typed: bool = False
 
 
@@ -78,17 +77,14 @@ def open_table(
     Raises:
         DataError: if the file is empty, unreadable, or in no known layout.
     """
-    magic, first = peek(path)
+    _, first = peek(path)
     if format == "auto":
-        format = _detect(path, magic, first, known_columns, headerless, delimiter)
-    if format == "parquet":
-        bad.unit = "row"
-        return _parquet(path)
+        format = _detect(path, first, known_columns, headerless, delimiter)
     _check_line_ends(path, first)
     if not first.strip():
         raise DataError(f"{path}: the file {'is empty' if not first else 'starts with an empty line'}")
     if format == "jsonl":
-        return _jsonl(path, headerless, bad)
+        return _jsonl(path, tuple(sorted(known_columns)), bad)
     if format == "json":
         raise DataError(f"{path}: `format: json` is for benchmarks whose files are one JSON document")
     if format == "csv":
@@ -119,14 +115,11 @@ def _names(first: str, delimiter: str, quoting: bool | None) -> tuple[str, ...]:
 
 def _detect(
     path: Path,
-    magic: bytes,
     first: str,
     known_columns: frozenset[str],
     headerless: tuple[str, ...],
     delimiter: str | None,
 ) -> Format:
-    if magic == PARQUET_MAGIC or path.suffix == ".parquet":
-        return "parquet"
     _check_line_ends(path, first)
     if first.lower().startswith("sep=") and len(first.strip()) == len("sep=,"):
         raise DataError(
@@ -142,7 +135,8 @@ def _detect(
         return "csv"
     layouts = LAYOUTS.format(columns=", ".join(headerless))
     hint = " (a JSON array: write one object a line)" if first.startswith("[") else ""
-    raise DataError(f"{path}:1: in no known layout{hint}: {shortened(first)!r}; expected {layouts}")
+    named = "" if hint else ". If the first line names columns, say which is what: `columns: {FIELD: COLUMN}`"
+    raise DataError(f"{path}:1: in no known layout{hint}: {shortened(first)!r}; expected {layouts}{named}")
 
 
 def _check_line_ends(path: Path, first: str) -> None:
@@ -154,7 +148,7 @@ def _check_line_ends(path: Path, first: str) -> None:
             raise DataError(f"{path}: its lines end with CR alone, as on old Macintoshs; save it with LF or CR LF")
 
 
-def _check_header(name: str, columns: Iterable[str]) -> None:
+def check_header(name: str, columns: Iterable[str]) -> None:
     """Raise `DataError` if columns share a name (empty names do not count: nothing is read by them)."""
     names = [column for column in columns if column.strip()]
     repeated = [column for column in dict.fromkeys(names) if names.count(column) > 1]
@@ -171,7 +165,7 @@ def _layout(form: str, columns: Iterable[str]) -> str:
 def _tsv(path: Path, columns: tuple[str, ...], has_header: bool, bad: BadRows, delimiter: str = "\t") -> Table:
     # Without quoting: quotation marks in these files are part of the text.
     if has_header:
-        _check_header(str(path), columns)
+        check_header(str(path), columns)
 
     def records() -> Iterator[Record]:
         for number, line in text_lines(path, bad):
@@ -192,29 +186,30 @@ def _tsv(path: Path, columns: tuple[str, ...], has_header: bool, bad: BadRows, d
 def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad: BadRows) -> Table:
     """A csv file, or a tsv file whose cells are quoted as those of csv; `headerless` names columns that no header does."""
     separated = SEPARATED[delimiter]
-    name = {",": "csv", "\t": "tsv with quoted cells"}.get(delimiter, f"{separated} csv")
+    kind = {",": "csv", "\t": "tsv"}.get(delimiter, f"{separated} csv")
+    name = f"{kind} with quoted cells" if delimiter == "\t" else kind
     starts: list[int] = []
 
     def lines() -> Iterator[str]:
         for number, line in decoded_lines(path, bad):
             starts.append(number)
-            yield line + "\n"
+            yield hidden_returns(line) + "\n"
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         reader = csv_rows(lines(), delimiter, strict=True)
         begin = 0  # lines read before this row: a quoted text may span lines
         try:
             for row in reader:
-                yield starts[begin], row
+                yield starts[begin], shown_returns(row)
                 begin = len(starts)
         except csv.Error as error:
             where = starts[min(begin, len(starts) - 1)]
-            bad.add(where, f"not valid {name} from here: {error}", ends_reading=True)
+            bad.add(where, f"not valid {kind} from here: {error}", ends_reading=True)
 
     numbered = without_blank(rows(), lambda row: not row, bad)
     columns = tuple(next(numbered, (1, []))[1]) if headerless is None else headerless
     if headerless is None:
-        _check_header(bad.name, columns)
+        check_header(bad.name, columns)
 
     def records() -> Iterator[Record]:
         for number, found in numbered:
@@ -243,38 +238,3 @@ def _jsonl(path: Path, usual_columns: tuple[str, ...], bad: BadRows) -> Table:
                 bad.add(number, row, "one JSON object a line")
 
     return Table(_layout("jsonl", columns), columns, records())
-
-
-def _parquet(path: Path) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: not a readable parquet file (truncated?): {error}") from error
-    schema = file.schema_arrow
-    _check_header(str(path), schema.names)
-
-    def records() -> Iterator[Record]:
-        number = 0
-        try:
-            for batch in file.iter_batches(batch_size=4096):
-                for values in batch.to_pylist():
-                    yield Record(number, values)
-                    number += 1
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path}: cannot be read beyond row {number}: {error}") from error
-
-    names = _class_names(schema.metadata or {})
-    return Table("parquet", tuple(schema.names), records(), class_names=names, is_typed=True)
-
-
-def _class_names(metadata: Mapping[bytes, bytes]) -> tuple[str, ...] | None:
-    """The class names that `datasets` records in a parquet file for its label column."""
-    info = json_object(metadata.get(b"huggingface", b"{}").decode("utf-8", errors="replace"))
-    feature: object = info
-    for key in ("info", "features", "label"):
-        feature = feature.get(key) if isinstance(feature, dict) else None
-    names = feature.get("names") if isinstance(feature, dict) else None
-    return tuple(map(str, names)) if isinstance(names, list) else None

@@ -93,6 +93,21 @@ def index() -> Mapping[str, Language]:
     return found
 
 
+def get_or_none(code: str) -> Language | None:
+    """Like `get`; None for what is no language at all.
+
+    Raises:
+        UnknownLanguageError: if it is a language in a script that the table does not have.
+    """
+    key = normalise(code)
+    return index().get(key) or _from_tag(code, key)
+
+
+def tag(key: str) -> re.Match[str] | None:
+    """The parts (`language`, `script`, `region`) of a normalised BCP 47 tag; None if it is none."""
+    return re.fullmatch(_TAG, key)
+
+
 def get(code: str) -> Language:
     """The language that a code or name means.
 
@@ -103,10 +118,9 @@ def get(code: str) -> Language:
     Raises:
         UnknownLanguageError: if it means none; its message names the nearest languages.
     """
-    key = normalise(_text(code))
-    language = index().get(key) or _from_tag(code, key)
+    language = get_or_none(_text(code))
     if language is None:
-        raise UnknownLanguageError(code, _nearest(key))
+        raise UnknownLanguageError(code, _nearest(normalise(code)))
     return language
 
 
@@ -122,16 +136,16 @@ def _text(value: object) -> str:
 
 def _from_tag(code: str, key: str) -> Language | None:
     """The language of a BCP 47 tag; None if `key` is no such tag or its language subtag is unknown."""
-    tag = re.fullmatch(_TAG, key)
-    primary = index().get(tag["language"]) if tag else None
-    if tag is None or primary is None:
+    parts = tag(key)
+    primary = index().get(parts["language"]) if parts else None
+    if parts is None or primary is None:
         return None
-    script, region = tag["script"], tag["region"]
+    script, region = parts["script"], parts["region"]
     if script is None and region is not None:
         for code_there, regions in _REGION_ROWS.get(primary.code, {}).items():
             other = index()[normalise(code_there)]
             # kmr-IQ is Northern Kurdish all the same; only the macrolanguage, ku-IQ, is Central Kurdish there.
-            exact = tag["language"] == primary.iso639_3 != other.iso639_3
+            exact = parts["language"] == primary.iso639_3 != other.iso639_3
             if region in regions.split() and not exact:
                 return other
         for implied, regions in _REGION_SCRIPTS.get(primary.code, {}).items():
@@ -139,7 +153,7 @@ def _from_tag(code: str, key: str) -> Language | None:
                 script = implied.casefold()
     if script is None or script == primary.script.casefold():
         return primary
-    for wanted in (f"{tag['language']}-{script}", f"{primary.iso639_3}-{script}"):
+    for wanted in (f"{parts['language']}-{script}", f"{primary.iso639_3}-{script}"):
         if wanted in index():
             return index()[wanted]
     siblings = tuple(language for language in languages() if language.iso639_3 == primary.iso639_3)

@@ -16,6 +16,7 @@ from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run
 from transfix.tasks import Reader, Task
 from transfix.tasks.judges import references
+from transfix.tasks.reader import UnreadableTextError
 
 if TYPE_CHECKING:
     from transfix.models import LoadedModel
@@ -130,6 +131,21 @@ class Session:
         if task.prompt_template.scoring == "likelihood":
             return _likeliest(loaded, reader, task, examples, prompts, advance, most)
         return _chosen(loaded, reader, task, examples, prompts, advance, most)
+
+    def unreadable(
+        self, task: Task, examples: Sequence[Example], settings: InferenceSettings | None = None
+    ) -> dict[int, str]:
+        """Which rows cannot be read by this model's tokenizer, by their place, and why."""
+        reader = reader_of(self.load())
+        before = (settings or InferenceSettings()).shots
+        found: dict[int, str] = {}
+        for place, example in enumerate(examples):
+            followed = task.options(example) if task.kind == "choice" else ("",)
+            try:
+                reader.continued([(before + task.prompt(example), text) for text in followed])
+            except UnreadableTextError as error:
+                found[place] = str(error)
+        return found
 
 
 def reader_of(loaded: LoadedModel) -> Reader:

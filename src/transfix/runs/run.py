@@ -8,30 +8,28 @@ Each arrow ends in files that are whole if they exist, and what exists is not do
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transfix import data, languages, tasks
+from transfix import tasks
 from transfix.config import validation, yaml_dialect
-from transfix.data import Example, FilesSource
+from transfix.data import FilesSource
 from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
-from transfix.runs.answering import Answer, Session, whole_adapter
+from transfix.runs.answering import Session, whole_adapter
 from transfix.runs.continuing import as_begun
-from transfix.runs.evaluation import inference_settings, measure
+from transfix.runs.evaluation import measure
 from transfix.runs.few_shot import shots
 from transfix.runs.label_preference import measure_preference
 from transfix.runs.metrics import compute_metrics
+from transfix.runs.predicting import predict as predict
 from transfix.runs.progress import Display
 from transfix.runs.settings import Calibration, Evaluation, Train
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
 from transfix.runs.training import task_of, train_adapter
-from transfix.storage import atomic
 from transfix.tasks import Task
 
 
@@ -102,80 +100,12 @@ def evaluate(
     return metrics
 
 
-def predict(run: Run, source: Path, target: Path, display: Display | None = None) -> int:
-    """Answers the rows of a jsonl file: each gets `answer`, and `probabilities` or the `generated_text`. Returns how many.
-
-    Rows are asked as the specification's evaluation of the same kind of task asks (its exemplars, lengths, sampling).
-
-    Raises:
-        TransfixError: if a row lacks a field of the task, or `target` exists already.
-    """
-    display = display or Display()
-    if target.exists():
-        raise TransfixError(f"{target} exists already: name another file, or move it away.")
-    if not target.parent.is_dir():
-        raise TransfixError(f"{target}: there is no directory {target.parent}: make it first, or name another file.")
-    if not os.access(target.parent, os.W_OK):
-        raise TransfixError(f"{target}: the directory {target.parent} may not be written to: name another file.")
-    on = run.spec.train or next(iter(run.spec.evaluate), None)
-    if on is None:
-        raise TransfixError(f"{run.path}: its specification names no task. Add `evaluate: {{task: xnli}}` to it.")
-    task = task_of(on)
-    rows = data.read_unlabelled(source, task.fields)
-    added = {"answer": "answer"} | (
-        {"probabilities": "probabilities"} if task.kind == "choice" else {"generated_text": "text"}
-    )
-    if taken := sorted({name for row in rows for name in added if name in row}):
-        raise TransfixError(
-            f"{source}: rows have {' and '.join(taken)} already, which would be overwritten: rename it."
-        )
-    examples = [_unlabelled(task, index, row, source) for index, row in enumerate(rows)]
-    asking = next((entry for entry in run.spec.evaluate if tasks.get(entry.task).family == task.family), None)
-    session = Session(run)
-    answers: dict[int, Answer] = {}
-    with display.bar(f"Answering {source.name}", len(rows)) as bar:
-        for code in dict.fromkeys(example.language for example in examples):
-            places = [place for place, example in enumerate(examples) if example.language == code]
-            chosen = [examples[place] for place in places]
-            how = inference_settings(asking, shots(asking, task, code, chosen)) if asking else None
-            answers |= zip(places, session.answers(task, chosen, bar.advance, how), strict=True)
-    lines = [
-        json.dumps({**row, **{name: getattr(answers[place], key) for name, key in added.items()}}, ensure_ascii=False)
-        for place, row in enumerate(rows)
-    ]
-    atomic.write_file(target, "\n".join(lines) + "\n")
-    return len(rows)
-
-
 def _judged(evaluation: Evaluation) -> Task:
     """The task of an evaluation, whose answers can be judged with the packages that are installed."""
     task = task_of(evaluation)
     if task.kind != "choice":
         task.judge.require()
     return task
-
-
-def _unlabelled(task: Task, index: int, row: Mapping[str, object], source: Path) -> Example:
-    """A user's row as an example, in the language it says it is in (only prompts that differ by language need that)."""
-    names = [*task.fields, *(name for name in task.benchmark.optional if isinstance(row.get(name), str))]
-    code = "und"
-    by_language = [
-        key
-        for part in (task.prompt_template.prompt, task.prompt_template.labels)
-        if "default" not in part
-        for key in part
-    ]
-    if by_language and not isinstance(row.get("language"), str):
-        raise TransfixError(
-            f"{source}, row {index + 1}: template {task.template_name!r} asks differently in each language: give the row its "
-            f"`language` ({', '.join(dict.fromkeys(by_language))})."
-        )
-    if isinstance(said := row.get("language"), str):
-        try:
-            code = languages.get(said).code
-        except TransfixError as error:
-            raise TransfixError(f"{source}, row {index + 1}: {error}") from error
-    return Example(str(index), code, {name: str(row[name]) for name in names}, None)
 
 
 def resolve(spec: RunSpec) -> RunSpec:

@@ -116,10 +116,10 @@ def _prompt_language(name: str) -> str:
 
 def _benchmark(file: TaskFile) -> Benchmark:
     assert file.name is not None
-    codes: list[str] = []
-    for name in file.languages or ("eng_Latn",):
+    written: dict[str, str] = {}
+    for name in file.languages:
         try:
-            codes.append(language_table.get(name).code)
+            written.setdefault(language_table.get(name).code, name)
         except TransfixError:
             continue  # `filechecks` reports it
     is_choice = file.kind == "choice"
@@ -133,7 +133,8 @@ def _benchmark(file: TaskFile) -> Benchmark:
         columns={**columns, "label": (file.label,)},
         splits=SPLITS,
         reference="class" if is_choice else "number" if file.answer == "number" else "texts",
-        languages_given=tuple(dict.fromkeys(codes)) or ("eng_Latn",),
+        languages_given=tuple(written) or ("eng_Latn",),
+        written=written,
         numbered_labels=False,
         quoted_tsv=None,
     )

@@ -11,6 +11,7 @@ from transfix import data, tasks
 from transfix.data import Example, Rows
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.tasks import Task
+from transfix.tasks.row_check import row_notes
 from transfix.tasks.token_check import Model, check_tokens
 
 SHOWN = 3
@@ -105,6 +106,7 @@ def check(
             found.parts.append(_part(task, purpose, code, rows, model, found))
         except ProblemsError as error:
             found.problems += error.problems or [Problem(f"{purpose} {code}", error.title)]
+        found.notes += row_notes(task, f"{purpose} {code}", rows)
         _leaks(task, purpose, code, rows.examples, seen, found)
     return found
 

@@ -9,6 +9,7 @@ from transfix import languages as language_table
 from transfix.data import benchmarks
 from transfix.data.benchmarks import LABEL
 from transfix.errors import Problem, TransfixError
+from transfix.languages import spellings
 from transfix.tasks import templates
 from transfix.tasks.task import ANSWER
 from transfix.tasks.taskfile import TaskFile, TemplateFields
@@ -37,8 +38,27 @@ def problems(file: TaskFile, path: Path) -> list[Problem]:
             for index, name in enumerate(file.languages)
             if (what := _unknown(name))
         ),
+        *(Problem("languages", f"{what}: name one of them") for what in spellings.conflicts(file.languages)),
+        *_repeated_keys("", file),
+        *(found for name, said in file.templates.items() for found in _repeated_keys(f"templates.{name}.", said)),
         *_exemplar_problems(file, path),
     ]
+
+
+def _repeated_keys(where: str, said: TemplateFields) -> list[Problem]:
+    """Texts that are given twice for one language, by two of its names."""
+    found: list[Problem] = []
+    for key in ("prompt", "labels", "target", "stop"):
+        keys: dict[str, list[str]] = {}
+        for name in getattr(said, key):
+            if (known := spellings.spelling(name)) is not None:
+                keys.setdefault(known.language.code, []).append(name)
+        found += [
+            Problem(f"{where}{key}", f"{' and '.join(names)} are one language ({code}): say it once")
+            for code, names in keys.items()
+            if len(names) > 1
+        ]
+    return found
 
 
 def _field_problems(file: TaskFile) -> list[Problem]:

@@ -35,12 +35,14 @@ class HubHome:
         configs: split -> configuration, where the dataset has one for each split.
         splits: split -> the dataset's name of it, where that is another.
         missing: languages of the benchmark that the dataset lacks.
+        instead: of a dataset that is a program, which `datasets` no longer runs: what to read in its place, as a sentence.
     """
 
     config: str | None = None
     configs: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    instead: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Benchmark:
         monolingual: the FLORES-style code of its only language.
         languages_given: FLORES-style codes of its languages; without them and `own_codes` they are looked up in
             `languages.of_benchmark`.
+        written: FLORES-style code -> how the user has written the language (`pt-BR`), for a task of one's own.
         own_codes: FLORES-style code -> the benchmark's own code, where the table of languages does not know it.
         listed_as: its name in the table of languages, if that is not `name`.
         split_aliases: canonical split -> further names of it.
@@ -111,6 +114,7 @@ class Benchmark:
     row_parallel: bool = False
     monolingual: str | None = None
     languages_given: tuple[str, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
     own_codes: Mapping[str, str] = field(default_factory=dict)
     listed_as: str | None = None
     split_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

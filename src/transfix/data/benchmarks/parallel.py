@@ -42,6 +42,11 @@ def _translation(
     )
 
 
+_INSTEAD = (
+    "Read the same sentences from `{hub: openlanguagedata/flores_plus}`, from the files of FLORES-200 "
+    "(`{files: DIR/{lang}.devtest}`), or from the snapshot"
+)
+
 _DIRECTIONS: tuple[Literal["from_english", "to_english"], ...] = ("from_english", "to_english")
 
 BENCHMARKS = (
@@ -52,7 +57,7 @@ BENCHMARKS = (
             ("dev", "devtest"),
             "flores200",
             {
-                "facebook/flores": HubHome("eng_Latn-{lang}"),
+                "facebook/flores": HubHome("eng_Latn-{lang}", instead=_INSTEAD),
                 # One configuration a language. It renamed a few (zho_Hans is cmn_Hans there): name those with `config:`.
                 "openlanguagedata/flores_plus": HubHome("{lang}"),
             },
