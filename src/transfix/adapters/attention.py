@@ -325,8 +325,8 @@ class AdaptedAttention:
         if self.opened and not str(chosen).startswith(PREFIXED):
             raise TransfixError(
                 f"attn_implementation was set to {chosen!r} while an adapter is attached, which would leave its prefix "
-                f"out: set it to {' or '.join(repr(PREFIXED + name) for name in BACKENDS)}, or choose {' or '.join(BACKENDS)} "
-                "before attach."
+                f"out: set it to {' or '.join(repr(PREFIXED + name) for name in BACKENDS)}, or choose "
+                f"{' or '.join(BACKENDS)} before attach."
             )
         tokens = kwargs.get("input_ids", args[0] if args else None)
         tokens = tokens if tokens is not None else kwargs.get("inputs_embeds")
