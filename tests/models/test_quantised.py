@@ -46,7 +46,7 @@ def directory(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
-        vocab_size=64,
+        vocab_size=640,  # the tokenizer has 600
         initializer_range=0.1,
         pad_token_id=0,
     )
