@@ -112,7 +112,8 @@ def no_gradients(model: PreTrainedModel) -> str:
                     f"{path} was repacked by bitsandbytes for evaluation, and no gradient passes through it: load the "
                     "model with models.load(NAME, quantization='int4'), or train before the first evaluation"
                 )
-    if any(parameter.is_inference() for parameter in model.parameters()):
+    # offloaded weights are on the meta device until their layer runs, and made anew then
+    if any(parameter.is_inference() and not parameter.is_meta for parameter in model.parameters()):
         return (
             "its weights were made inside torch.inference_mode(), and cannot be differentiated through: load the model and "
             "attach outside of it"
