@@ -1,5 +1,6 @@
 # make quickstart   the main job on a small model: two adapters, 15 languages, a table and a page
 # make test         everything that must hold: format, lint, types, tests, docs, and the quickstart on a few rows
+# make faults       kills, damage, full disks, refused paths and hostile input, all of it: hours
 # Each sets itself up first (.venv, with the versions of constraints.txt). Needs Python 3.11 or newer and a package registry.
 
 PYTHON ?= python3
@@ -9,12 +10,12 @@ QUICKSTART := $(VENV)/.installed-quickstart
 DEV := $(VENV)/.installed-dev
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help quickstart test format lint types unit docs smoke planted clean
+.PHONY: help quickstart test format lint types unit docs smoke planted faults clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# //p' Makefile | head -3
+	@sed -n 's/^# //p' Makefile | head -4
 
 quickstart: $(QUICKSTART)
 	$(BIN)/transfix quickstart
@@ -48,6 +49,11 @@ smoke: $(DEV)
 # Some two hundred bugs, planted one at a time in a copy: does the test that should see each see it? A quarter of an hour.
 planted: $(DEV)
 	$(BIN)/python scripts/planted_bugs.py
+
+# Kills, damage, full disks, refused paths, a million inputs of the parsers: hours. Stopped and started again it goes on;
+# what was noted (build/faults) is of the code as it was then. Writes tests/faults/results.json and its table in the docs.
+faults: $(DEV)
+	$(BIN)/python -m tests.faults
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -132,6 +132,14 @@ def test_rows_without_gold_label_are_dropped_and_counted(tmp_path: Path) -> None
         data.load("mnli", {"files": str(path)}, "en", "train")
 
 
+def test_a_text_inside_parquet_that_is_not_utf8(tmp_path: Path) -> None:
+    texts = pa.array([b"a", b"b\xfb"], pa.binary()).view(pa.string())
+    table = pa.table({"premise": texts, "hypothesis": ["c", "d"], "label": ["neutral", "neutral"]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(data.DataError, match=r"x\.parquet: a text from row 0 on is not UTF-8 \(invalid start byte\)"):
+        data.read("mnli", {"files": str(tmp_path / "x.parquet")}, "en", "train")
+
+
 def test_class_names_inside_parquet(tmp_path: Path) -> None:
     """`datasets` writes a label column's class names into the file: they count, not the usual order."""
     names = ["contradiction", "entailment", "neutral"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from transfix.cli.app import app
 from transfix.errors import TransfixError
 from transfix.runs import records
 from transfix.runs import run as experiment
+from transfix.runs.metrics import compute_metrics
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
 from transfix.runs.store.counts import kept
@@ -287,3 +291,37 @@ def test_a_damaged_specification_does_not_train_another_run(run: Run) -> None:
     (run.path / "spec.yaml").write_text("".join((run.path / "spec.yaml").read_text().splitlines(keepends=True)[:-1]))
     assert call("train", run.path / "spec.yaml", "--runs", run.path.parent).exit_code == 0
     assert list(run.path.parent.iterdir()) == [run.path]
+
+
+def test_a_specification_that_is_another_file(run: Run) -> None:
+    """Without a checksum it is of an earlier version, which had a model."""
+    (run.path / "spec.yaml").write_text('{"pid": 12, "host": "here"}')
+    assert str(run.path / "spec.yaml") in refusal("report", run.path, "--csv")
+
+
+@pytest.mark.parametrize("refused", ["predictions", "predictions/xnli"])
+def test_a_folder_that_cannot_be_read_is_none_that_is_empty(
+    run: Run, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def scanned(path: Any) -> Any:
+        if str(path) == str(run.path / refused):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    whole = run.metrics
+    monkeypatch.setattr(os, "scandir", scanned)
+    assert f"{run.path / refused} cannot be read: Permission denied" in refusal("evaluate", run.path)
+    assert run.metrics == whole
+    assert f"{run.path / refused} cannot be read: Permission denied" in refusal("report", run.path, "--csv")
+
+
+@pytest.mark.parametrize("name", ["predictions/xnli/deu_Latn.parquet", "calibration/xnli.json"])
+def test_metrics_are_of_all_that_is_there(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be read once and not again is missing in no metrics without a word."""
+    record = records.read(run.path)
+    line = f"{run.path / name}: delete it, then run `transfix evaluate {run.path}`"
+    monkeypatch.setattr(records, "read", lambda _: replace(record, damage=(line,)))
+    with pytest.raises(TransfixError, match=re.escape(line)):
+        compute_metrics(run)

@@ -120,6 +120,8 @@ def test_nothing_else_knows_the_names_of_files_or_replaces_them() -> None:
             if isinstance(node, ast.Attribute | ast.ImportFrom):
                 called = ast.unparse(node) if isinstance(node, ast.Attribute) else node.module
                 replaced |= {where} if called in calls else set()
-    assert known == {"runs/store/files.py", "data/answered.py", "data/columnar.py"}, "users' tables may be parquet files"
+    assert known == {"runs/store/files.py", "data/answered.py", "data/columnar.py"}, (
+        "users' tables may be parquet files"
+    )
     # an adapter's tensors wait, whole, beside their place until their record is there
     assert replaced == {"storage/atomic.py", "storage/lock.py", "adapters/files.py"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 
 from transfix.adapters.methods import LlamaAdapter, LoRA, PrefixTuning
 from transfix.data.sources import FilesSource, HubSource, SnapshotSource
-from transfix.errors import ProblemsError
+from transfix.errors import ProblemsError, TransfixError
 from transfix.runs.specification import RunSpec
 
 MINIMAL: dict[str, Any] = {"model": "tiny", "adapter": "llama_adapter", "train": {"task": "mnli"}}
@@ -442,3 +443,9 @@ def test_a_learning_rate_belongs_to_its_method(adapter: Any, rates: list[float])
         part["learning_rate"] if isinstance(part, dict) and "learning_rate" in part else None
         for part in (adapter if isinstance(adapter, list) else [adapter] * len(own))
     ]
+
+
+def test_the_usual_language_is_one_of_the_task(content: Callable[..., dict[str, Any]]) -> None:
+    """Else what is written of a specification could not be read again."""
+    with pytest.raises(TransfixError, match="train: flores_to_english has no rows in eng_Latn"):
+        RunSpec.load(content(train={"task": "flores_to_english", "development_rows": 0}))

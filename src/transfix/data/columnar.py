@@ -46,6 +46,8 @@ def open_columnar(path: Path) -> Table:
                 for values in batch.to_pylist():
                     yield Record(number, values)
                     number += 1
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: a text from row {number} on is not UTF-8 ({error.reason})") from error
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be read beyond row {number}: {error}") from error
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfix.errors import TransfixError
 from transfix.runs import calibration, records
 from transfix.runs.environment import version
-from transfix.runs.store import Run, counts
+from transfix.runs.store import Run, counts, files, label_means
 from transfix.statistics import bootstrap, metrics, one_run
 from transfix.statistics.bootstrap import Scored
 from transfix.statistics.metrics import Counted, Metric
@@ -38,15 +39,18 @@ def compute_metrics(run: Run) -> dict[str, Any]:
         found.setdefault(name, {})[code] = frame
     computed = {}
     record = records.read(run.path)
+    own = (str(run.path / folder) for folder in (files.PREDICTIONS, label_means.DIRECTORY))
+    if lost := [line for line in record.damage if line.startswith(tuple(own))]:  # it would be missing in the metrics
+        raise TransfixError("\n".join(lost))
     for name, frames in found.items():
         metas = {code: run.predictions_meta(name, code) or {} for code in frames}
         meta = _said(metas)
         chances = [chance for m in metas.values() if (chance := _chance(m)) is not None]
         summary = one_run.summarise(frames, chance=sum(chances) / len(chances) if chances else None)
         main = {"metric": meta.get("metric", "accuracy")}
-        files = {code: run.predictions_path(name, code) for code in frames}
+        paths = {code: run.predictions_path(name, code) for code in frames}
         calibrated = {"calibrated": forms} if (forms := calibration.summaries(record, name)) else {}
-        further_ones = _further(metas, frames, files)
+        further_ones = _further(metas, frames, paths)
         computed[name] = {**meta, **summary, **main, "metrics": further_ones, **calibrated, **_failed(frames)}
     return computed
 

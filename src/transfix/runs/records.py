@@ -150,7 +150,7 @@ def read(path: Path) -> RunRecord:
     damage = [_AGAIN[name].format(path / name) for name, read in there if read is None and (path / name).exists()]
     found: dict[str, dict[str, Predictions]] = {}
     damaged: dict[str, tuple[str, ...]] = {}
-    for task, language, file in files.prediction_files(path):
+    for task, language, file in _prediction_files(path, notes, damage):
         try:
             found.setdefault(task, {})[language] = _predictions(file)
         except TransfixError as error:
@@ -183,9 +183,18 @@ def read(path: Path) -> RunRecord:
 def sources(path: Path) -> list[Path]:
     """The files that `read` looks at in a run directory, those of them that may be there."""
     own = [path / name for name in (files.SPEC, files.ENVIRONMENT, files.TRAINING)]
-    asked = list(files.prediction_files(path))
+    asked = _prediction_files(path, [], [])
     means = [label_means.path_of(path, task) for task in dict.fromkeys(task for task, _, _ in asked)]
     return own + [file for _, _, file in asked] + means
+
+
+def _prediction_files(path: Path, notes: list[str], damage: list[str]) -> list[tuple[str, str, Path]]:
+    try:
+        return list(files.prediction_files(path))
+    except files.UnreadableError as error:
+        notes.append(f"run {path.name}: {error.path.relative_to(path)} cannot be read ({error.reason})")
+        damage.append(f"{error}; what is in it is not counted")
+        return []
 
 
 def progress(
@@ -231,7 +240,7 @@ def _spec(path: Path, notes: list[str]) -> dict[str, Any]:
     except files.UnreadableError as error:
         notes.append(f"run {path.name}: {error.path.name} cannot be read ({error.reason})")
         return {}
-    if not isinstance(spec, dict):
+    if not isinstance(spec, dict) or "model" not in spec:  # which every version has written
         notes.append(f"run {path.name}: {files.SPEC} is not a specification")
         return {}
     return spec

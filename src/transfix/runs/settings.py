@@ -220,7 +220,7 @@ class Train(OnTask):
     """
 
     purpose: ClassVar[Literal["train", "test"]] = "train"
-    languages: Languages = ("eng_Latn",)
+    languages: Annotated[Languages, Field(validate_default=True)] = ("eng_Latn",)  # which a task may not have
     rows: Count | None = 3000
     development_rows: CountOrNone = 200
     exposure: Exposure | None = None

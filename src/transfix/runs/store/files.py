@@ -133,9 +133,14 @@ def predictions_path(run: Path, task: str, language: str) -> Path:
 
 
 def prediction_files(run: Path) -> Iterator[tuple[str, str, Path]]:
-    """Task, language and file of all predictions that are there; temporary files have other names."""
-    for task in folders(run / PREDICTIONS):
-        for entry in _visible(task):
+    """Task, language and file of all predictions that are there; temporary files have other names.
+
+    Raises:
+        UnreadableError: a folder of them cannot be read: what is in it would not be counted.
+    """
+    tasks = [entry for entry in _listed(run / PREDICTIONS) if entry.is_dir()]
+    for task in (run / PREDICTIONS / entry.name for entry in tasks):
+        for entry in _listed(task):
             if entry.name.endswith(_PARQUET) and entry.is_file():
                 yield task.name, entry.name.removesuffix(_PARQUET), task / entry.name
 
@@ -143,7 +148,17 @@ def prediction_files(run: Path) -> Iterator[tuple[str, str, Path]]:
 def _visible(directory: Path) -> list[os.DirEntry[str]]:
     """What is in a directory, sorted by name, but for what is hidden or temporary; one that cannot be read has nothing."""
     try:
+        return _listed(directory)
+    except UnreadableError:
+        return []
+
+
+def _listed(directory: Path) -> list[os.DirEntry[str]]:
+    """As `_visible`; one that is there and cannot be read raises UnreadableError."""
+    try:
         with os.scandir(directory) as entries:
             return sorted((entry for entry in entries if entry.name[0] not in "._"), key=lambda entry: entry.name)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise UnreadableError(directory, error.strerror or error) from error
