@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +181,22 @@ def test_without_the_library_its_extra_is_named(directory: Path, monkeypatch: py
 def test_without_a_device_that_can(directory: Path) -> None:
     with pytest.raises(TransfixError, match="quantization int8 does not work on device mps"):
         quantised.options("int8", torch.float32, torch.device("mps"))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "its files hold plain ones"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "its files hold plain ones"),
+        ({"quant_method": "unheard-of"}, "names no method that transformers knows"),
+        ({"quant_method": 3}, "names no method that transformers knows"),
+        ({"quant_method": "gptq", "bits": 4}, "optimum"),
+    ],
+)
+def test_a_configuration_that_says_quantised(directory: Path, tmp_path: Path, given: Any, says: str) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(directory, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "quantization_config": given}))
+    with pytest.raises(TransfixError, match=says):
+        load(copy, device="cpu")

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from transfix import report
-from transfix.report import lines
+from transfix.cli.app import app
+from transfix.report import labels, lines
 from transfix.report.contents import Report
 from transfix.report.export import escape
 
@@ -162,3 +164,27 @@ def test_latex_compiles(store: Any, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Missing character" not in done.stdout
+
+
+@pytest.mark.parametrize("text", ["=cmd|'/C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1"])
+def test_no_cell_is_a_formula(text: str) -> None:
+    assert labels.cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", [-0.5, 3, None, True, "", "-0.5", "+1e-3", "xnli", "a=b", "LoRA r=4"])
+def test_numbers_stay_numbers_and_words_words(value: object) -> None:
+    assert labels.cell(value) == value
+
+
+def test_formulas_of_a_user_reach_no_csv(store: Any) -> None:
+    evil = "=cmd|'/C calc'!A0"
+    store.run("evil", [{"method": evil}], model=evil, **{evil: evil})
+    texts = [cell for row in csv.reader(io.StringIO(report.csv(report.collect(store.root)))) for cell in row]
+    assert f"'{evil}" in texts
+    assert not [text for text in texts if text.startswith(("=", "@", "\t"))]
+    done = CliRunner().invoke(app, ["runs", str(store.root), "--csv"])
+    assert done.exit_code == 0, done.stderr
+    texts = [cell for row in csv.reader(io.StringIO(done.stdout)) for cell in row]
+    assert f"'{evil}" in texts
+    assert not [text for text in texts if text.startswith(("=", "@", "\t"))]
+    assert min(float(row["low"]) for row in csv.DictReader(io.StringIO(done.stdout))) > 0

@@ -251,3 +251,19 @@ def test_scales() -> None:
     assert log.at(1e5) == "20.00%"
     assert charts.Scale.values([4, 8, 16, 32, 64, 128]).at(8) == "20.00%"
     assert charts.Scale.values([0.7]).at(0.7) == "33.33%"
+
+
+def test_no_character_of_a_user_turns_the_page(store: Any) -> None:
+    """What changes the direction of writing is shown as it would be written, and so are other control characters."""
+    turned = "model \u202egnp.exe\u2066 \x1b[31m"
+    meta = store.meta | {"template": turned, "verbaliser": {turned: turned}, "data": turned, "classes": [turned, "b"]}
+    columns = store.answers(0.5, 1)
+    columns["answer"][0] = columns["gold"][1] = turned
+    folder = store.run("run", [{"method": turned}], meta=meta, model=turned, note=turned)
+    store.predictions(folder / "predictions" / "xnli" / "deu_Latn.parquet", columns, meta)
+    html = report.page(
+        report.collect(store.root, lambda task, code, meta: {"00000": {turned: turned + "می\u200cخواهم"}})
+    )
+    assert not re.findall("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f\x7f-\x9f]", html)
+    assert html.count("\\u202egnp.exe") > 10
+    assert "می\u200cخواهم" in html, "what scripts need stays"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +362,24 @@ def test_tensorboard_gets_the_curves(spec: Spec, store: RunStore) -> None:
     run = experiment.train(spec(), store)
     (events,) = (run.path / "logs").iterdir()
     assert b"train/loss" in events.read_bytes()
+
+
+def test_logs_that_cannot_be_written_end_no_training(
+    spec: Spec, store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def flush(self) -> None:
+            self.write("")
+
+    monkeypatch.setattr("sys.stderr", Full())
+    run = store.open(experiment.resolve(spec()))
+    (run.path / "logs").write_text("a file where the directory should be")
+    assert experiment.train(spec(), store).has_adapter
+    if find_spec("tensorboard"):
+        assert "are written no more" in caplog.text
 
 
 # ---- predict

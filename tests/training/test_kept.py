@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,7 @@ from transfix import Adapter, LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, atta
 from transfix.adapters import architecture
 from transfix.adapters.methods import Part
 from transfix.batches import Tree
+from transfix.storage.atomic import StorageError
 from transfix.training import AdapterTrainer, Choices, Settings, kept
 from transfix.training.kept import KeptLayers, lowest_trained
 
@@ -220,3 +223,14 @@ def test_nothing_is_kept_where_it_would_bring_nothing_or_change_something(
     assert KeptLayers.of(adapter, steps, 3, PAD, tmp_path) is None
     monkeypatch.setattr(kept, "DISK", 10)
     assert KeptLayers.of(make("gpt2", PrefixTuning(tokens=2, layers=1)), steps, 3, PAD, tmp_path) is None
+
+
+def test_a_disk_without_room_is_said_before_anything_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with holes would kill the process, without a word, when the disk is full."""
+
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match="kept-layers cannot be written: No space left on device"):
+        kept._room((10, 4), torch.float32, tmp_path / "checkpoints")

@@ -33,6 +33,7 @@ from transformers import PreTrainedModel
 from transfix.adapters import architecture
 from transfix.adapters.methods.part import Part
 from transfix.adapters.methods.registry import METHODS, AnyPart
+from transfix.config import places
 from transfix.config.validation import checked
 from transfix.errors import Problem, TransfixError
 from transfix.storage import checksums
@@ -222,7 +223,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
     try:
         return dict(load_file(path))
-    except FileNotFoundError as error:
+    except FileNotFoundError as error:  # safetensors says so of a file that may not be read, too
+        if (why := places.refused(path)) is not None:
+            raise AdapterFileError(f"{path}: cannot be read: {why}.") from error
         raise _missing(path) from error
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedAdapterError(
@@ -288,17 +291,18 @@ def _read(directory: Path) -> tuple[SavedAdapter, dict[str, torch.Tensor]]:
 
 def _record(path: Path) -> SavedAdapter:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = places.read_json(path)
     except FileNotFoundError as error:
         raise _missing(path) from error
-    except OSError as error:
-        raise AdapterFileError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise DamagedAdapterError(f"{path}: not valid JSON: {error}.", "Copy or train the adapter again.") from error
+    except places.UnusableFileError as error:
+        if isinstance(error.__cause__, ValueError | RecursionError):
+            again = "Copy or train the adapter again."
+            raise DamagedAdapterError(f"{path}: not valid JSON: {error.reason}.", again) from error
+        raise AdapterFileError(f"{path}: cannot be read: {error.reason}.") from error
     try:
         if isinstance(record, dict):
             record = checksums.opened(record)
-    except checksums.ChecksumError as error:
+    except (checksums.ChecksumError, RecursionError) as error:
         raise DamagedAdapterError(f"{path}: {error}.") from error
     if not isinstance(record, dict) or not {"format", "parts", "base", "name"} <= record.keys():
         raise AdapterFileError(f"{path}: not an adapter of transfix (format, name, parts and base are expected).")

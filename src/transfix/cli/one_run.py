@@ -95,14 +95,16 @@ def predict(
     runs: RunsDir = Path("runs"),
 ) -> None:
     """Answer your own rows with a run's adapter."""
+    from transfix.config import places
     from transfix.errors import TransfixError
     from transfix.runs.store import Run
 
     found = Run.find(run, runs)
     _ = found.spec
-    if not input.is_file():
-        raise TransfixError(f"--input {input}: there is no such file.")
-    if not output.parent.is_dir():
+    if (kind := places.kind(input)) != "file":
+        what = "there is no such file" if kind == "missing" else f"it {places.missing(input)}"
+        raise TransfixError(f"--input {input}: {what}.")
+    if places.kind(output.parent) != "directory":
         raise TransfixError(f"--output {output}: there is no directory {output.parent}.")
 
     from transfix.runs import run as experiment

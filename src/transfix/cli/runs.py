@@ -36,7 +36,7 @@ def runs(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """List every run, task and language below a folder as one table, with every setting as a column."""
-    from transfix.errors import TransfixError
+    from transfix.errors import TransfixError, visible
     from transfix.report import where as conditions
     from transfix.report.index import index
 
@@ -44,7 +44,7 @@ def runs(
         raise TransfixError("--json and --csv: only one of them can be printed; leave one out.")
     found = index(directory)
     for note in found.notes:
-        typer.echo(f"! {note}", err=True)
+        typer.echo(f"! {visible(note)}", err=True)
     rows: Sequence[Mapping[str, Any]] = found.rows
     if where is not None:
         rows = conditions.select(rows, where, found.columns)
@@ -79,10 +79,12 @@ def _csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     import csv
     import io
 
+    from transfix.report import labels
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([row.get(name) for name in names] for row in rows)
+    writer.writerow(map(labels.cell, names))
+    writer.writerows([labels.cell(row.get(name)) for name in names] for row in rows)
     return text.getvalue()
 
 

@@ -100,7 +100,7 @@ def _go(
 
     planned = running.resolved(study)
     kept = StudyDirectory(directory or STUDIES / study.name)
-    jobs = jobs or processes.suggested([run.spec for run in planned])
+    jobs = min(jobs or processes.suggested([run.spec for run in planned]), len(planned))  # no more than there is to do
     calibrator = Calibrator(kept, lambda line: typer.echo(line, err=True))
     if dry_run:
         console().print(plan.plan_table(plan.dry_run(kept, planned, calibrator if calibrate else None), jobs))

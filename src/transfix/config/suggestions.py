@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+LONGEST = 200
+"""Characters of what can be a misspelt name: comparing takes time by their square."""
+
 
 def nearest(given: str, known: Iterable[str], at_most: int, likeness: float = 0.6) -> list[str]:
     """The known names most like a given one, the likest first.
@@ -14,6 +17,8 @@ def nearest(given: str, known: Iterable[str], at_most: int, likeness: float = 0.
         at_most: how many are wanted.
         likeness: share of the characters that must agree, 0 to 1 (`difflib.SequenceMatcher.ratio`).
     """
+    if len(given) > LONGEST:
+        return []
     import difflib  # most names are known: nothing is loaded for those
 
     names = {_folded(name): name for name in known}

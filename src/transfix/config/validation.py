@@ -8,6 +8,7 @@ a call in Python was given, in Python's.
 from __future__ import annotations
 
 import types
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -17,9 +18,10 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
+from transfix.config import limits
 from transfix.config.suggestions import did_you_mean
 from transfix.config.yaml_dialect import join
-from transfix.errors import MissingFileError, Problem
+from transfix.errors import MissingFileError, Problem, shortened
 
 Path = tuple[str | int, ...]
 ModelAt = Callable[[Path], type[BaseModel] | None]
@@ -51,11 +53,10 @@ class FieldError(ValueError):
 def show(value: object) -> str:
     """A value as a message quotes it: short, and in YAML's words."""
     if isinstance(value, Mapping):
-        return "a mapping" if len(str(value)) > 60 else str(dict(value))
+        return "a mapping" if len(value) > 6 or len(str(value)) > 60 else str(dict(value))
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return shortened(repr(value))
 
 
 def checked(
@@ -113,8 +114,13 @@ def settings_problems(model: type[BaseModel], given: Mapping[str, Any], error: V
 def _one_each(error: ValidationError, given: object, problem: Callable[[Path, Any], Problem]) -> list[Problem]:
     """One problem for each value that is wrong; a validator that has found several says so itself."""
     found: dict[Path, list[Problem]] = {}
+    unknown: Counter[Path] = Counter()
     for detail in error.errors(include_url=False, include_input=False):
         path = real_path(detail["loc"], given, missing=detail["type"] == "missing")
+        if detail["type"] == "extra_forbidden":
+            unknown[path[:-1]] += 1
+            if unknown[path[:-1]] > limits.UNKNOWN_KEYS:
+                continue
         cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, FieldError):
             mapping = dotted(path[:-1])
@@ -124,7 +130,12 @@ def _one_each(error: ValidationError, given: object, problem: Callable[[Path, An
             found[path] = [replace(problem(path, detail), missing_file=missing)]
     # an entry's problem makes the one that its list is not allowed superfluous
     inner = {path[:-1] for path in found if path and isinstance(path[-1], int)}
-    return [item for path, problems in found.items() if path not in inner for item in problems]
+    more = [
+        Problem(dotted(path), f"has {count - limits.UNKNOWN_KEYS:,} more unknown keys")
+        for path, count in unknown.items()
+        if count > limits.UNKNOWN_KEYS
+    ]
+    return [item for path, problems in found.items() if path not in inner for item in problems] + more
 
 
 def boolean_problems(given: object, model_at: ModelAt, path: Path = ()) -> list[Problem]:

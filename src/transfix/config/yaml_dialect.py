@@ -20,9 +20,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from transfix.errors import Problem, TransfixError
+from transfix.config import limits, places
+from transfix.errors import LONGEST_VALUE, Problem, TransfixError, shortened
 
-_DEEPEST = 40
+_DEEPEST = limits.DEEPEST
 _LARGEST = 10_000
 """Values that a document with aliases may have once they are written out."""
 
@@ -170,23 +171,20 @@ def parse(text: str, name: str) -> tuple[object, list[Problem]]:
         ) from error
     except (RecursionError, ValueError, LookupError, AttributeError, TypeError) as error:
         # what PyYAML's constructors raise for `!!bool maybe`, `!!timestamp x` and a number of 5,000 digits
-        raise TransfixError(f"{name} is not valid YAML: {type(error).__name__}: {str(error)[:200]}") from error
+        why = shortened(str(error), 2 * LONGEST_VALUE)
+        raise TransfixError(f"{name} is not valid YAML: {type(error).__name__}: {why}") from error
 
 
 def read(path: Path) -> tuple[object, list[Problem]]:
-    """Reads a YAML file; see `parse`. Raises TransfixError if it is missing, unreadable or not UTF-8."""
+    """Reads a YAML file; see `parse`. Raises TransfixError if it is missing, unreadable, too large or not UTF-8."""
     try:
-        return parse(path.read_bytes().decode("utf-8-sig"), str(path))
+        return parse(places.read_bytes(path, limits.SETTINGS_BYTES).decode("utf-8-sig"), str(path))
     except FileNotFoundError:
         beside = sorted(str(found) for end in ("*.yaml", "*.yml") for found in path.parent.glob(end))
         known = f" YAML files there: {', '.join(beside[:8])}." if beside else ""
         raise TransfixError(f"{path}: there is no such file.{known}") from None
-    except IsADirectoryError:
-        raise TransfixError(f"{path} is a directory, where a YAML file is needed.") from None
     except UnicodeDecodeError as error:
         raise TransfixError(f"{path} is not UTF-8 text (byte {error.start}: {error.reason}).") from error
-    except OSError as error:
-        raise TransfixError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def dump(data: object) -> str:
@@ -211,7 +209,7 @@ def plain(
             return None
         value = value.model_dump(mode="json")
     if depth > _DEEPEST:
-        problems.append(Problem(where[:60] + "…", "is nested too deeply, or contains itself"))
+        problems.append(Problem(shortened(where), "is nested too deeply, or contains itself"))
         return None
     if isinstance(value, Mapping):
         return {
@@ -238,7 +236,7 @@ def _whole(text: str, where: str, problems: list[Problem]) -> str:
     readable = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if readable != text:
         problems.append(
-            Problem(where, f"{readable[:80]!r} holds half a character (a lone surrogate), which is no text")
+            Problem(where, f"{shortened(readable)!r} holds half a character (a lone surrogate), which is no text")
         )
     return readable
 

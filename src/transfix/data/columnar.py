@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from transfix.config import limits
 from transfix.data.example import DataError
 from transfix.data.label_names import names_in
 from transfix.data.tables import Record, Table, check_header
@@ -68,6 +69,8 @@ def _parquet(path: Path) -> tuple[Any, Iterator[Any]]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
+    if (rows := file.metadata.num_rows) > limits.TYPED_ROWS:  # a repeated value takes no room
+        raise DataError(f"{path}: says that it has {rows:,} rows; a file of rows has at most {limits.TYPED_ROWS:,}")
     return file.schema_arrow, file.iter_batches(batch_size=BATCH)
 
 

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from transfix.config import limits
 from transfix.data.example import BadRows
 from transfix.data.lines import decoded_lines
 
 DELIMITERS = (",", ";", "|")
 """What may separate the cells of a csv file, the first that makes the first line a header."""
 
-_LONGEST_CELL = 2**31 - 1
 _CSV_LIMIT = threading.Lock()
 
 
@@ -32,11 +32,11 @@ def shown_returns(row: list[str]) -> list[str]:
 
 
 def csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
-    """`csv.reader` whose cells may be of any length: the limit is the process's, so it is raised for each row only."""
+    """`csv.reader` whose cells may be longer than its own limit: that is the process's, so it is raised for each row only."""
     reader = csv.reader(lines, delimiter=delimiter, strict=strict)
     while True:
         with _CSV_LIMIT:
-            before = csv.field_size_limit(_LONGEST_CELL)
+            before = csv.field_size_limit(limits.LINE_BYTES)
             try:
                 row = next(reader, None)
             finally:

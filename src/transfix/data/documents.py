@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from transfix.config import limits
 from transfix.data.example import BadRowError, BadRows, DataError
-from transfix.data.lines import UTF8_BOM, half_character, open_bytes
+from transfix.data.lines import UTF8_BOM, half_character, whole
 from transfix.data.tables import Record, Table
 
 Flatten = Callable[[object], Iterator[Record]]
@@ -32,11 +32,13 @@ def open_document(
     Raises:
         DataError: if the file cannot be read, is not JSON, or not laid out as the benchmark is.
     """
-    try:
-        with open_bytes(path) as file:
-            raw = file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read to its end: {error}") from error
+    raw = whole(path, limits.DOCUMENT_BYTES)
+    if raw is None:
+        if not is_sure:  # one object a line may be as many as there are
+            return None
+        raise DataError(
+            f"{path}: is a JSON document of more than {limits.DOCUMENT_BYTES:,} bytes; write one row a line (jsonl)"
+        )
     try:
         document = json.loads(raw.removeprefix(UTF8_BOM).decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transfix.config import places
 from transfix.data.benchmarks import ENGLISH, LANGUAGE, Benchmark
 from transfix.data.documents import open_document
 from transfix.data.example import BadRows, DataError, Rows
@@ -55,16 +56,19 @@ def find(source: FilesSource, benchmark: Benchmark, language: str, split: str) -
         DataError: naming all paths that were tried.
     """
     patterns = _patterns(source, benchmark, split)
-    for pattern in patterns:
-        if (path := file_of(str(Path(pattern).expanduser()), benchmark, language)) is not None:
-            return path
     codes = [code for code in benchmark.codes(language) if "/" not in code]
     paths = list(dict.fromkeys(pattern.replace(LANG, code) for pattern in patterns for code in codes))
+    try:
+        for pattern in patterns:
+            if (path := file_of(str(places.expanded(pattern)), benchmark, language)) is not None:
+                return path
+        kind = places.missing(places.expanded(paths[0]))
+    except places.UnusableFileError as error:
+        raise DataError(str(error).rstrip(".")) from error
     if len(paths) == 1:
-        kind = "is a directory" if Path(paths[0]).expanduser().is_dir() else "does not exist"
-        raise DataError(f"{paths[0]}: {kind} (looked for in {Path.cwd()})")
+        raise DataError(f"{paths[0]}: {kind} (looked for in {places.here()})")
     tried = ", ".join(paths[:20]) + (f" and {len(paths) - 20} more" if len(paths) > 20 else "")
-    raise DataError(f"no file for {language} ({split}) matches {source.files!r}; tried, in {Path.cwd()}: {tried}")
+    raise DataError(f"no file for {language} ({split}) matches {source.files!r}; tried, in {places.here()}: {tried}")
 
 
 def _patterns(source: FilesSource, benchmark: Benchmark, split: str) -> list[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from transfix.config import places
 from transfix.data.benchmarks import Benchmark
 from transfix.data.example import DataError
 from transfix.languages.spellings import choose
@@ -48,13 +49,14 @@ def file_of(pattern: str, benchmark: Benchmark, language: str) -> Path | None:
 
     Raises:
         DataError: if it is not clear which of several it is.
+        UnusableFileError: if the system does not say what is there.
     """
     if LANG not in pattern:
         path = Path(pattern)
-        return path if path.is_file() else None
+        return path if places.kind(path) == "file" else None
     written = benchmark.written.get(language)
     codes = [code for code in benchmark.codes(language) if "/" not in code]
-    known = {path: code for code in codes if (path := Path(pattern.replace(LANG, code))).is_file()}
+    known = {path: code for code in codes if places.kind(path := Path(pattern.replace(LANG, code))) == "file"}
     if not benchmark.languages_given:  # of a benchmark whose authors have named its files
         own = Path(pattern.replace(LANG, benchmark.own_code(language)))
         if own in known:

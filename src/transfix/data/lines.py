@@ -6,15 +6,20 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
+from transfix.config import limits
 from transfix.data.example import BadRowError, BadRows, DataError
 from transfix.data.forms import LEGACY, foreign
 
 T = TypeVar("T")
 
 GZIP_MAGIC, UTF8_BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
+EVERY = 10_000
+"""Lines between two looks at how much a gzip file has unpacked to."""
 
 
 def text_lines(path: Path, bad: BadRows) -> Iterator[tuple[int, str]]:
@@ -39,14 +44,16 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines of a file as bytes, numbered from 1, each with its end; the byte order mark is taken off.
 
     Raises:
-        DataError: if the file cannot be read to its end.
+        DataError: if the file cannot be read to its end, a line is longer than any row, or gzip unpacks to no end.
     """
-    try:
-        with open_bytes(path) as file:
-            for number, raw in enumerate(file, start=1):
-                yield number, raw.removeprefix(UTF8_BOM) if number == 1 else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read to its end: {error}") from error
+    longest = limits.LINE_BYTES
+    with readable(path, " to its end") as file:
+        for number, raw in enumerate(iter(partial(file.readline, longest + 1), b""), start=1):
+            if len(raw) > longest:
+                raise DataError(f"{path}:{number}: the line is longer than {longest:,} bytes, which no row is")
+            if not number % EVERY:
+                check_expansion(path, file)
+            yield number, raw.removeprefix(UTF8_BOM) if number == 1 else raw
 
 
 def decoded(raw: bytes) -> str:
@@ -70,6 +77,8 @@ def without_blank(
     for number, item in items:
         if is_blank(item):
             blanks.append(number)
+            if len(blanks) > limits.EMPTY_LINES:
+                raise DataError(f"{bad.name}: more than {limits.EMPTY_LINES:,} empty lines after each other")
             continue
         for blank in blanks:
             bad.add(blank, "empty line")
@@ -102,11 +111,38 @@ def half_character(value: object) -> str | None:
     return None
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """A file's bytes, decompressed if it is gzipped."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == GZIP_MAGIC
-    return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
+@contextmanager
+def readable(path: Path, how_far: str = "") -> Iterator[IO[bytes]]:
+    """A file's bytes, decompressed if it is gzipped, for the time of the block.
+
+    Raises:
+        DataError: if it cannot be read, or its gzip is torn; `how_far` is said of it.
+    """
+    try:
+        with path.open("rb") as start:
+            zipped = start.read(2) == GZIP_MAGIC
+        with cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb") as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read{how_far}: {error}") from error
+
+
+def check_expansion(path: Path, file: IO[bytes]) -> None:
+    """Raise `DataError` if a file's gzip has unpacked to more than text does: it may go on without end."""
+    opened: object = file
+    unpacked, packed = opened.tell() if isinstance(opened, gzip.GzipFile) else 0, path.stat().st_size
+    if unpacked > max(limits.EXPANSION_FROM, limits.EXPANSION * packed):
+        raise DataError(
+            f"{path}: its {packed:,} bytes of gzip unpack to more than {unpacked:,}, which no text does; if it is what it "
+            "should be, unpack it"
+        )
+
+
+def whole(path: Path, largest: int) -> bytes | None:
+    """All bytes of a file, decompressed; None if they are more than `largest`. Raises `DataError` as `readable`."""
+    with readable(path, " to its end") as file:
+        content = file.read(largest + 1)
+    return None if len(content) > largest else content
 
 
 def peek(path: Path) -> tuple[bytes, str]:
@@ -115,16 +151,8 @@ def peek(path: Path) -> tuple[bytes, str]:
     Raises:
         DataError: if the file cannot be read or is UTF-16.
     """
-    try:
-        with open_bytes(path) as file:
-            line = file.readline(1 << 24)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+    with readable(path) as file:
+        line = file.readline(1 << 24)
     if (what := foreign(line)) is not None:
         raise DataError(f"{path}: {what}")
     return line[:4], line.removeprefix(UTF8_BOM).decode("utf-8", errors="replace").rstrip("\r\n")
-
-
-def shortened(text: str) -> str:
-    """At most 80 characters of a text, for messages."""
-    return text if len(text) <= 80 else text[:77] + "..."

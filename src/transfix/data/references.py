@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from transfix.data.benchmarks import Benchmark
 from transfix.data.example import BadRowError
 from transfix.data.label_names import whole
+from transfix.errors import shortened
 
 Reference = tuple[str, tuple[str, ...]]
 """An example's `label` and `answers`."""
@@ -118,7 +119,7 @@ def _texts_and_starts(value: object) -> tuple[list[Any], list[Any] | None]:
 
 def _check_span(context: str, field: str, answer: str, start: object) -> None:
     if not isinstance(start, int) or isinstance(start, bool) or start < 0:
-        raise BadRowError(f"answer_start is {start!r}, not a position in the {field}")
+        raise BadRowError(f"answer_start is {_shown(start)}, not a position in the {field}")
     there = context[start : start + len(answer)]
     if there != answer:
         at = context.find(answer)
@@ -130,8 +131,7 @@ def _check_span(context: str, field: str, answer: str, start: object) -> None:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return shortened(repr(value))
 
 
 class Classes:

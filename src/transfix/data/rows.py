@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from transfix.data.benchmarks import IDENTIFIER, LABEL, LANGUAGE, Benchmark, Values
 from transfix.data.example import BadRowError, BadRows, DataError, Example, Rows
 from transfix.data.label_names import named
-from transfix.data.lines import shortened
 from transfix.data.references import ReferenceReader, reference_reader
 from transfix.data.tables import Record, Table
-from transfix.errors import Problem
+from transfix.errors import Problem, shortened
 from transfix.languages.spellings import doubt, means
 
 

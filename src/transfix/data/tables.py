@@ -9,8 +9,9 @@ from pathlib import Path
 
 from transfix.data.dialect import DELIMITERS, cells, csv_rows, hidden_returns, looks_quoted, shown_returns
 from transfix.data.example import BadRows, DataError
-from transfix.data.lines import decoded_lines, json_object, open_bytes, peek, shortened, text_lines, without_blank
+from transfix.data.lines import check_expansion, decoded_lines, json_object, peek, readable, text_lines, without_blank
 from transfix.data.sources import Format
+from transfix.errors import shortened
 
 SEPARATED = {"\t": "tab-separated", ",": "comma-separated", ";": "semicolon-separated", "|": "bar-separated"}
 LAYOUTS = (
@@ -143,9 +144,12 @@ def _check_line_ends(path: Path, first: str) -> None:
     """Raise `DataError` if all lines are one because they end with CR alone. A CR inside a text is left alone."""
     if "\r" not in first:
         return
-    with open_bytes(path) as file:
-        if not any(b"\n" in block for block in iter(lambda: file.read(1 << 20), b"")):
-            raise DataError(f"{path}: its lines end with CR alone, as on old Macintoshs; save it with LF or CR LF")
+    with readable(path, " to its end") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            if b"\n" in block:
+                return
+            check_expansion(path, file)
+        raise DataError(f"{path}: its lines end with CR alone, as on old Macintoshs; save it with LF or CR LF")
 
 
 def check_header(name: str, columns: Iterable[str]) -> None:

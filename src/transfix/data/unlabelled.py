@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from transfix.config import places
 from transfix.data.columnar import is_columnar
 from transfix.data.dialect import DELIMITERS, cells
 from transfix.data.example import SHOWN, BadRows, DataError, OnBadRows
-from transfix.data.lines import json_object, peek, shortened, text_lines
+from transfix.data.lines import json_object, peek, text_lines
 from transfix.data.opening import open_rows
 from transfix.data.rows import is_empty
 from transfix.data.tables import Record
-from transfix.errors import Problem
+from transfix.errors import Problem, shortened
 
 JSONL = (".jsonl", ".ndjson", ".json")
 
@@ -72,9 +73,12 @@ def read_own_rows(
     Raises:
         DataError: as there; if rows are skipped, only if none is left or a file cannot be read to its end.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise DataError(f"{path}: {'is a directory' if path.is_dir() else 'does not exist'}")
+    try:
+        path = places.expanded(path)
+        if places.kind(path) != "file":
+            raise DataError(f"{path}: {places.missing(path)}")
+    except places.UnusableFileError as error:
+        raise DataError(str(error).rstrip(".")) from error
     skips = on_bad_rows == "skip"
     bad = BadRows(str(path), shown=None if skips else SHOWN)
     found: list[Record] = []

@@ -41,7 +41,7 @@ def damage(directory: Path) -> str | None:
     """
     try:
         record = _read(directory)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{_record(directory).name} is not what was written"
     if record is None:
         remember(directory)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from transfix.config import limits, places
 from transfix.errors import Problem, ProblemsError, TransfixError
 
 CONFIG = "config.json"
@@ -16,8 +17,23 @@ AGAIN = "Download or save it again."
 _INDEX = ".index.json"
 _WEIGHTS = ("model.safetensors", f"model.safetensors{_INDEX}", "pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 """Where transformers looks for weights, in its order."""
-DEEPEST = 10_000
-"""Layers; the deepest language models have some hundred."""
+_LARGEST = {
+    **dict.fromkeys(
+        (
+            "num_hidden_layers",
+            "num_layers",
+            "n_layers",
+            "n_layer",
+            "num_decoder_layers",
+            "encoder_layers",
+            "decoder_layers",
+        ),
+        limits.LAYERS,
+    ),
+    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "n_shared_experts"), limits.EXPERTS),
+    "num_labels": limits.LABELS,
+}
+"""What is made one by one when a model is built, whatever the architecture calls it."""
 
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 _TOKENIZERS = (
@@ -41,17 +57,20 @@ def read_json(path: Path) -> dict[str, Any]:
         TransfixError: the file is missing, is not JSON (with line and column), or is no object.
     """
     try:
-        _refuse_pointer(path)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        raw = places.read_bytes(path, limits.RECORD_BYTES)
+        _refuse_pointer(path, raw)
+        content = json.loads(raw.decode())
     except FileNotFoundError:
         raise TransfixError(f"{path} does not exist.") from None
-    except OSError as error:
-        raise TransfixError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except RecursionError as error:
+        raise TransfixError(f"{path} is not valid JSON: it is nested too deep. {AGAIN}") from error
     except UnicodeDecodeError as error:
         raise TransfixError(f"{path} is not valid JSON: it is no UTF-8 text (byte {error.start}). {AGAIN}") from error
     except json.JSONDecodeError as error:
         what = f"{error.msg} (line {error.lineno}, column {error.colno})" if error.doc.strip() else "it is empty"
         raise TransfixError(f"{path} is not valid JSON: {what}. {AGAIN}") from error
+    except ValueError as error:  # a number of 5,000 digits
+        raise TransfixError(f"{path} is not usable JSON: {error}. {AGAIN}") from error
     if not isinstance(content, dict):
         kind = "null" if content is None else type(content).__name__
         raise TransfixError(f"{path} holds a JSON {kind}, expected an object. {AGAIN}")
@@ -86,7 +105,8 @@ def check_sizes(config: Mapping[str, Any], where: str) -> None:
     """Check the sizes that every transformer has; a list (one a layer) is left to the architecture.
 
     Raises:
-        TransfixError: with all that are no whole number, or below 1.
+        TransfixError: with all that are no whole number, or below 1; or one, of a part of the model too, that would take
+            hours or all memory before a weight is read.
     """
     given = {name: config.get(name) for name in _SIZES}
     wrong = [
@@ -96,9 +116,11 @@ def check_sizes(config: Mapping[str, Any], where: str) -> None:
     ]
     if wrong:
         raise TransfixError(f"{where}: {', '.join(wrong)}; expected a whole number, at least 1. {AGAIN}")
-    depth = config.get("num_hidden_layers")
-    if isinstance(depth, int) and depth > DEEPEST:  # building as many would take hours
-        raise TransfixError(f"{where}: num_hidden_layers is {depth:,}; no model has more than {DEEPEST:,}. {AGAIN}")
+    for part in (config, *(value for value in config.values() if isinstance(value, Mapping))):
+        for name, largest in _LARGEST.items():
+            size = part.get(name)
+            if isinstance(size, int) and size > largest:
+                raise TransfixError(f"{where}: {name} is {size:,}; no model has more than {largest:,}. {AGAIN}")
 
 
 def check_directory(directory: Path) -> None:
@@ -166,7 +188,7 @@ def check_safetensors(path: str | Path) -> None:
     """
     path = Path(path)
     try:
-        _refuse_pointer(path)
+        _refuse_pointer(path, _start(path))
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(8)
@@ -181,7 +203,7 @@ def check_safetensors(path: str | Path) -> None:
         raise TransfixError(f"{path} does not exist. {AGAIN}") from None
     except OSError as error:
         raise TransfixError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise TransfixError(f"{path} is not a safetensors file: its header is damaged ({error}). {AGAIN}") from error
     expected = 8 + length + max(ends, default=0)
     if size != expected:
@@ -192,7 +214,7 @@ def check_safetensors(path: str | Path) -> None:
 def _check_pickle(path: Path) -> None:
     """Check that a file can be one that torch.save wrote: a whole zip archive or, before torch 1.6, a pickle."""
     try:
-        _refuse_pointer(path)
+        _refuse_pointer(path, _start(path))
         with path.open("rb") as file:
             start = file.read(2)
         whole = start == b"\x80\x02" or zipfile.is_zipfile(path)
@@ -240,10 +262,15 @@ def _check_all(directory: Path, what: str, checks: Iterable[tuple[Callable[[Path
         raise ProblemsError(f"{directory}: {len(found)} {what}", [Problem("", str(error)) for error in found])
 
 
-def _refuse_pointer(path: Path) -> None:
+def _refuse_pointer(path: Path, start: bytes) -> None:
     """Git leaves a few lines of text in the place of a large file that it has not fetched."""
+    if start.startswith(_LFS_POINTER):
+        raise TransfixError(
+            f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` in {path.parent}, or download it."
+        )
+
+
+def _start(path: Path) -> bytes:
+    """As much of a file as a pointer would begin with."""
     with path.open("rb") as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise TransfixError(
-                f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` in {path.parent}, or download it."
-            )
+        return file.read(len(_LFS_POINTER))

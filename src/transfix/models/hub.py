@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import urllib.request
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from transfix.config import places
 from transfix.config.suggestions import nearest
 from transfix.errors import TransfixError
 from transfix.models import files
 from transfix.models.registry import MODELS, PackagedModel
+from transfix.storage import refusals
 
 Part = Literal["model", "tokenizer", "weights"]
 
@@ -33,10 +36,11 @@ def resolve(name: str | Path) -> PackagedModel | Path | str:
     text = str(name)
     if text in MODELS:
         return MODELS[text]
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = places.expanded(text)
+    found = places.kind(path)
+    if found == "directory":
         return path
-    if path.is_file():
+    if found != "missing":
         raise TransfixError(f"model {text!r} is a file: give the directory that holds it.")
     foreign = os.sep != "/" and os.sep in text
     if isinstance(name, Path) or text.startswith(("/", ".", "~")) or text.count("/") > 1 or foreign:
@@ -103,6 +107,8 @@ def explain(
         return TransfixError(f"{model}: the model exists on the hub, this revision does not.")
     if is_a(errors.RepositoryNotFoundError):
         return TransfixError(f"{model} is not on the hub, or is private (log in with `hf auth login`).{_close(name)}")
+    if short := refusals.no_memory(error) or refusals.full(error):
+        return TransfixError(f"{_OF[part]}{model} cannot be loaded: {short.rstrip('.')}.")
     if is_a(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, socket.gaierror):
         return TransfixError(
             f"{model} is not in the local cache ({constants.HF_HUB_CACHE}), and the hub at {constants.ENDPOINT} cannot "
@@ -114,6 +120,10 @@ def explain(
         return found
     if "trust_remote_code" in str(error):
         return TransfixError(f"{_OF[part]}{model} needs code from its own files, which transfix never runs. {OTHERS}")
+    if any(isinstance(cause, OSError) and cause.errno not in (None, errno.ENOENT) for cause in causes):
+        refused = refusals.refusal(error)
+        if refused is not None:
+            return TransfixError(f"{_OF[part]}{model} cannot be loaded: {refused}")
     # what is not installed is said, with how to install it
     advice = "" if is_a(ImportError) else _advice(part)
     return TransfixError(f"{_OF[part]}{model} cannot be loaded: {_first_lines(error).rstrip('.')}. {advice}".strip())

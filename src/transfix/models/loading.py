@@ -141,6 +141,8 @@ def load(
     if getattr(config, "quantization_config", None):
         if smaller:
             raise TransfixError(f"model {str(name)!r} is quantised already: use quantization: none.")
+        with quiet():
+            quantised.require_known(str(name), config.quantization_config)
         smaller = {"device_map": {"": at}}
     with quiet(), explained(str(name), revision, "tokenizer", directory):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
@@ -158,6 +160,8 @@ def load(
         )
         placed = bool(smaller) or offload != "none"
         model, report = loaded if placed else (loaded[0].to(at), loaded[1])
+    if getattr(config, "quantization_config", None):
+        quantised.require_quantised(str(name), model)
     for parameter in model.parameters() if offload != "none" else ():
         parameter.requires_grad_(parameter.requires_grad and not parameter.is_meta)  # it comes anew for every forward
     if smaller:
@@ -188,6 +192,9 @@ def read_config(name: str, source: str, options: Mapping[str, Any]) -> PreTraine
     """
     with quiet(), explained(name, options["revision"]):
         try:
+            if not Path(source).is_dir():  # of a directory they are checked
+                raw, _ = PreTrainedConfig.get_config_dict(source, **options)
+                files.check_sizes(raw, f"the configuration of model {name!r}")
             config: PreTrainedConfig = AutoConfig.from_pretrained(source, **options)
         except Exception:
             with suppress(OSError):  # the file itself is missing: the first error says why

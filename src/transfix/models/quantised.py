@@ -16,7 +16,7 @@ import importlib.metadata
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
-from transfix.errors import TransfixError
+from transfix.errors import TransfixError, shortened
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +55,45 @@ def options(quantization: Quantization, dtype: torch.dtype, device: torch.device
     else:
         config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
     return {"quantization_config": config, "device_map": {"": device}}
+
+
+def require_known(name: str, given: Any) -> None:
+    """Refuse what a model's configuration says of its own quantisation where transformers would only pass over it.
+
+    Args:
+        name: of the model, as the user gave it.
+        given: the `quantization_config` of its config.json.
+
+    Raises:
+        TransfixError: it names no method that transformers knows.
+    """
+    from transformers.quantizers.auto import AutoHfQuantizer
+
+    plain = given if isinstance(given, dict) else given.to_dict() if hasattr(given, "to_dict") else {}
+    method = plain.get("quant_method")
+    known = method is not None or plain.get("load_in_4bit") or plain.get("load_in_8bit")
+    if not known or not AutoHfQuantizer.supports_quant_method(plain):
+        raise TransfixError(
+            f"model {name!r}: the quantization_config of its config.json names no method that transformers knows "
+            f"({shortened(repr(method))}). If its weights are not quantised, take quantization_config out of config.json."
+        )
+
+
+def require_quantised(name: str, model: nn.Module) -> None:
+    """Refuse a model whose files hold plain weights though its configuration says that they are quantised.
+
+    Raises:
+        TransfixError: a layer of bitsandbytes was given weights that are no integers.
+    """
+    bitsandbytes: Any = sys.modules.get("bitsandbytes")
+    kinds = (bitsandbytes.nn.Linear8bitLt, bitsandbytes.nn.Linear4bit) if bitsandbytes else ()
+    for path, module in model.named_modules():
+        if isinstance(module, kinds) and module.weight.is_floating_point():
+            raise TransfixError(
+                f"model {name!r}: its config.json says that its weights are quantised (quantization_config), and its files "
+                f"hold plain ones, for example {path}.weight. Take quantization_config out of config.json, and use "
+                "quantization: int4 or int8 to quantise it here."
+            )
 
 
 def prepare(model: nn.Module) -> None:

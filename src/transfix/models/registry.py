@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfix.config import places
 from transfix.errors import TransfixError
 from transfix.models import converted
 from transfix.storage import atomic, lock
@@ -90,11 +91,21 @@ MODELS: dict[str, PackagedModel] = {
 
 
 def cache_root() -> Path:
-    """Where converted models are kept: $TRANSFIX_CACHE, else $XDG_CACHE_HOME/transfix, else ~/.cache/transfix."""
+    """Where converted models are kept: $TRANSFIX_CACHE, else $XDG_CACHE_HOME/transfix, else ~/.cache/transfix.
+
+    Raises:
+        TransfixError: none of them can be had.
+    """
     if chosen := os.environ.get("TRANSFIX_CACHE"):
-        return Path(chosen).expanduser()
+        return places.expanded(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "transfix"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "transfix"
+    except RuntimeError as error:
+        raise TransfixError(
+            "there is no home directory for converted models to be kept in: set TRANSFIX_CACHE to a directory with 2 GB of "
+            "space, or HOME."
+        ) from error
 
 
 def directory(model: PackagedModel) -> Path:

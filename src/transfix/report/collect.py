@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from transfix.config import limits
 from transfix.errors import TransfixError
 from transfix.report import claims, columns, curves, labels, settings
 from transfix.report.contents import ExampleRow, Method, Report, TaskReport
@@ -52,6 +53,11 @@ def collect(
         if absent := sorted(set(only) - {path.name for path in paths}):
             raise TransfixError(f"{directory} has no run {', '.join(absent)}")
         paths, notes = [path for path in paths if path.name in only], []
+    if len(paths) > limits.RUNS_REPORTED:
+        raise TransfixError(
+            f"{directory} holds {len(paths):,} runs; a report shows at most {limits.RUNS_REPORTED:,}: give a folder of them, "
+            f"or list them all with `transfix runs {directory}`."
+        )
     records = list(map(read, paths))
     damage = [what for run in records for what in run.damage]
     for run in records:  # which curves look at

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from transfix.errors import visible
 from transfix.report import labels
 from transfix.report.charts import marks
 from transfix.report.contents import ExampleRow, TaskReport
@@ -40,7 +41,8 @@ def _task(task: TaskReport, most: int) -> dict[str, Any]:
     pool: dict[str, int] = {}
 
     def number(text: str) -> int:
-        return pool.setdefault(text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " …", len(pool))
+        text = visible(text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " …")
+        return pool.setdefault(text, len(pool))
 
     def packed(row: ExampleRow, language: labels.Spoken) -> list[Any]:
         fields = [
@@ -55,17 +57,18 @@ def _task(task: TaskReport, most: int) -> dict[str, Any]:
 
     languages = [
         {
-            "code": language.code,
-            "name": language.name,
+            "code": visible(language.code),
+            "name": visible(language.name),
             "tag": language.tag,
             "rows": [packed(row, language) for row in task.examples.get(language.code, ())[:most]],
         }
         for language in task.languages
     ]
     return {
-        "title": task.title,
+        "title": visible(task.title),
         "methods": [
-            [method.label, mark.css, mark.path] for method, mark in zip(task.methods, marks(task.methods), strict=True)
+            [visible(method.label), mark.css, mark.path]
+            for method, mark in zip(task.methods, marks(task.methods), strict=True)
         ],
         "shown": next((number for number, found in enumerate(languages[1:], 1) if found["rows"]), 0),
         "languages": languages,

@@ -43,7 +43,9 @@ def csv(report: Report, by: Kind | None = None) -> str:
     writer.writeheader()
     for task in report.tasks:
         for line in lines(task, by):
-            writer.writerows(_records(task, line, by))
+            writer.writerows(
+                {name: labels.cell(value) for name, value in row.items()} for row in _records(task, line, by)
+            )
     return text.getvalue()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from transfix.errors import visible
 from transfix.report import charts, examples, further, grids, labels, tables
 from transfix.report.contents import Curve, Report, TaskReport
 from transfix.runs.records import RunRecord
@@ -124,6 +125,11 @@ def _safe(text: str) -> Any:
     return Markup(text)
 
 
+def _shown(value: Any) -> Any:
+    """What a template puts out: a user's text cannot turn the direction of the page's own."""
+    return visible(value) if type(value) is str else value
+
+
 def _environment() -> Environment:
     import jinja2
 
@@ -131,6 +137,7 @@ def _environment() -> Environment:
         loader=jinja2.FunctionLoader(_resource),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from transfix import __version__
+from transfix.config import limits, places
 from transfix.errors import TransfixError
 from transfix.report import labels
 from transfix.runs.records import RunRecord, find, progress, read, sources
@@ -176,11 +177,11 @@ def _version() -> list[Any]:
 def _remembered(file: Path) -> dict[str, Any]:
     """By a run's folder what was computed of it; empty where the file is not there, torn or of another version."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = places.read_json(file, limits.INDEX_BYTES)
         if not isinstance(content, dict) or content.get("version") != _version() or checksums.KEY not in content:
             return {}
         content = checksums.opened(content)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError, TransfixError):
         return {}
     wanted = {"files": list, "spec": dict, "environment": dict, "results": dict, "notes": list}
     runs = content.get("runs")

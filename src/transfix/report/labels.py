@@ -255,6 +255,20 @@ def listing(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def cell(value: Any) -> Any:
+    """A value as a cell of CSV: text that a spreadsheet would run as a formula gets a `'` before it; numbers stay numbers.
+
+    See OWASP, CSV injection: `=cmd|'/C calc'!A0` in the name of a model or of a class is run when the file is opened.
+    """
+    if isinstance(value, str) and value[:1] in _FORMULA and value and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+_FORMULA = "=+-@\t\r\n＝＋－＠"
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+
+
 def plain(text: str) -> str:
     """Text for a terminal: control and direction-changing characters are shown, not obeyed."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

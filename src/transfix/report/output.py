@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transfix.config import places
 from transfix.errors import TransfixError
 from transfix.storage import atomic
 
@@ -23,8 +24,11 @@ def require_own(path: Path, otherwise: str) -> None:
     Raises:
         TransfixError: there is a file that is no report of transfix, or a directory.
     """
-    if path.is_dir():
+    kind = places.kind(path)
+    if kind == "directory":
         raise TransfixError(f"{path} is a directory: {otherwise}, or move it away.")
+    if kind == "other":
+        raise TransfixError(f"{path} {places.NOT_ORDINARY}: {otherwise}.")
     try:
         content = path.read_bytes()
     except FileNotFoundError:

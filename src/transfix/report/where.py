@@ -16,13 +16,16 @@ from typing import Any
 
 from transfix import languages
 from transfix.config.suggestions import nearest
-from transfix.errors import TransfixError
+from transfix.errors import TransfixError, shortened
 
 Row = Mapping[str, Any]
 Value = Callable[[Row], Any]
 
 ALLOWED = "columns, 'text', numbers, == != < <= > >=, in, not in, and, or, not, brackets"
 DEEPEST = 50
+QUOTED = 400
+"""Characters of a condition that a message quotes."""
+
 LANGUAGE = "lang"
 """The column whose texts are languages: any of their names will do."""
 
@@ -53,14 +56,14 @@ def select(rows: Sequence[Row], condition: str, columns: Collection[str]) -> lis
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
         hint = " (= is written ==)" if re.search(r"(?<![=<>!])=(?!=)", condition) else ""
-        raise TransfixError(f"--where {condition!r} cannot be read: {reason}{hint}. Allowed: {ALLOWED}.") from None
+        raise TransfixError(f"{_said(condition)} cannot be read: {reason}{hint}. Allowed: {ALLOWED}.") from None
     orders: list[_Order] = []
     holds = _Reader(condition, columns, orders).value(parsed.body)
     found = [row for row in rows if holds(row)]
     for order in orders:
         if order.impossible and not order.possible:
             raise TransfixError(
-                f"--where {condition!r}: {order.text} compares text with numbers: nothing is less or greater."
+                f"{_said(condition)}: {order.text} compares text with numbers: nothing is less or greater."
             )
     return found
 
@@ -69,17 +72,28 @@ def unknown_column(name: str, columns: Collection[str], where: str) -> TransfixE
     """The error for a column that is not there, with the nearest ones."""
     last = name.rsplit(".", 1)[-1]
     ends = [column for column in columns if column.rsplit(".", 1)[-1] == last]
-    near = list(dict.fromkeys([*ends, *nearest(name, columns, at_most=5, likeness=0.5)]))[:5]
+    near = (
+        [] if len(name) > QUOTED else list(dict.fromkeys([*ends, *nearest(name, columns, at_most=5, likeness=0.5)]))[:5]
+    )
     hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(columns))}"
-    return TransfixError(f"{where}: there is no column {name!r}; {hint}")
+    return TransfixError(f"{where}: there is no column {shortened(name)!r}; {hint}")
+
+
+def _said(condition: str) -> str:
+    return f"--where {shortened(condition, QUOTED)!r}"
 
 
 class _Order:
     """One `<` and whether it ever had something to compare."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, node: ast.Compare) -> None:
+        self._node = node
         self.possible = self.impossible = False
+
+    @property
+    def text(self) -> str:
+        """The comparison that it stands in."""
+        return shortened(ast.unparse(self._node))
 
     def holds(self, compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
         if left is None or right is None:
@@ -126,14 +140,16 @@ class _Reader:
         raise self._refused(node, "is not allowed")
 
     def _column(self, node: ast.expr) -> Value:
-        name = ast.unparse(node)
+        keys: list[str] = []
         inner = node
         while isinstance(inner, ast.Attribute):
+            keys.append(inner.attr)
             inner = inner.value
         if not isinstance(inner, ast.Name):
             raise self._refused(node, "is not allowed")
+        name = ".".join([inner.id, *reversed(keys)])
         if name not in self.columns:
-            raise unknown_column(name, self.columns, f"--where {self.condition!r} (text is written in quotes)")
+            raise unknown_column(name, self.columns, f"{_said(self.condition)} (text is written in quotes)")
         return lambda row: row.get(name)
 
     def _comparison(self, node: ast.Compare, depth: int) -> Value:
@@ -160,14 +176,14 @@ class _Reader:
             wanted = isinstance(op, ast.In)
             return lambda left, right: _inside(left, right) == wanted
         if type(op) in _ORDERS:
-            order, compare = _Order(ast.unparse(node)), _ORDERS[type(op)]
+            order, compare = _Order(node), _ORDERS[type(op)]
             self.orders.append(order)
             return lambda left, right: order.holds(compare, left, right)
         raise self._refused(node, "is not allowed (None is compared with == and !=)")
 
     def _refused(self, node: ast.expr, why: str) -> TransfixError:
         part = ast.get_source_segment(self.condition.strip(), node) or "a part"
-        return TransfixError(f"--where {self.condition!r}: {part[:80]!r} {why}. Allowed: {ALLOWED}.")
+        return TransfixError(f"{_said(self.condition)}: {shortened(part)!r} {why}. Allowed: {ALLOWED}.")
 
 
 def _spelt_out(node: ast.expr) -> ast.expr:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+from transfix.errors import shortened
 from transfix.runs.progress import Bar
+
+_log = logging.getLogger("transfix")
 
 
 class ProgressBarCallback(TrainerCallback):
@@ -29,11 +33,51 @@ class ProgressBarCallback(TrainerCallback):
             self._accuracy = f"development {logs['eval_accuracy']:.1%}"
 
 
+class Unfailing(TrainerCallback):
+    """A callback that only writes logs: once it fails, that is said, and the training goes on without it.
+
+    Args:
+        make: makes the callback when the training begins.
+        what: it is, for the warning.
+    """
+
+    def __init__(self, make: Callable[[], TrainerCallback], what: str) -> None:
+        self._what = what
+        self._inner: TrainerCallback | None = None
+        self._guarded(lambda: setattr(self, "_inner", make()))
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception as error:  # whatever a library makes of a full disk, or of a directory that is none
+            self._inner = None
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            _log.warning("%s are written no more (%s); the training goes on", self._what, shortened(first))
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: D102
+        self._pass("on_train_begin", args, state, control, kwargs)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: D102
+        self._pass("on_log", args, state, control, kwargs)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: D102
+        self._pass("on_train_end", args, state, control, kwargs)
+
+    def _pass(self, event: str, args: Any, state: Any, control: Any, kwargs: dict[str, Any]) -> None:
+        inner = self._inner
+        if inner is not None:
+            self._guarded(lambda: getattr(inner, event)(args, state, control, **kwargs))
+
+
 def tensorboard(directory: Path) -> list[TrainerCallback]:
-    """A writer of TensorBoard curves into `directory`, if TensorBoard is installed."""
+    """A writer of TensorBoard curves into `directory`, if TensorBoard is installed. It fails no training."""
     if find_spec("tensorboard") is None:
         return []
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations.integration_utils import TensorBoardCallback
 
-    return [TensorBoardCallback(SummaryWriter(log_dir=str(directory)))]
+    def writer() -> TrainerCallback:
+        from torch.utils.tensorboard import SummaryWriter
+        from transformers.integrations.integration_utils import TensorBoardCallback
+
+        return TensorBoardCallback(SummaryWriter(log_dir=str(directory)))
+
+    return [Unfailing(writer, f"curves in {directory}")]

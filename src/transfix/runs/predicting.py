@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfix import languages, tasks
+from transfix.config.places import kind
 from transfix.data import Example, OnBadRows
 from transfix.data.answered import columns_of, content_of, form_of
 from transfix.data.rows import is_empty
@@ -126,9 +127,9 @@ def _asking(run: Run, task: Task, code: str, examples: Sequence[Example]) -> Inf
 
 
 def _require_place(target: Path) -> None:
-    if target.exists():
+    if kind(target) != "missing":
         raise TransfixError(f"{target} exists already: name another file, or move it away.")
-    if not target.parent.is_dir():
+    if kind(target.parent) != "directory":
         raise TransfixError(f"{target}: there is no directory {target.parent}: make it first, or name another file.")
     if not os.access(target.parent, os.W_OK):
         raise TransfixError(f"{target}: the directory {target.parent} may not be written to: name another file.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -13,6 +14,27 @@ from rich.text import Text
 
 LINE_EVERY = 20.0
 """Seconds between two lines where there is no terminal."""
+
+
+class Unfailing:
+    """A stream that may be gone, or on a full disk: what it cannot take is not shown, and ends no work."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As the stream's, or nothing."""
+        with suppress(OSError, ValueError):  # the latter where it was closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As the stream's, or nothing."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class RateColumn(ProgressColumn):
@@ -52,7 +74,7 @@ class Display:
     """Where progress is shown."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(file=cast(IO[str], Unfailing(sys.stderr)), highlight=False)
 
     def say(self, line: str) -> None:
         """One line of its own."""

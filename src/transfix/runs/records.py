@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from transfix.adapters.methods.registry import METHODS
+from transfix.config import places
 from transfix.errors import TransfixError
 from transfix.runs.store import files, label_means, predictions
 from transfix.runs.store.label_means import LabelMeans
@@ -116,19 +117,24 @@ def find(directory: Path) -> tuple[list[Path], list[str]]:
     Raises:
         TransfixError: `directory` is not a directory, or holds no run.
     """
-    if not directory.is_dir():
-        what = "is a file" if directory.exists() else "does not exist"
+    if (kind := places.kind(directory)) != "directory":
+        what = {"missing": "does not exist", "file": "is a file"}.get(kind, places.NOT_ORDINARY)
         raise TransfixError(f"{directory} {what}: give the folder of a run, or the folder that holds the runs")
     found: list[Path] = []
     torn: list[Path] = []
+    notes: list[str] = []
     waiting, seen = [directory], {directory.resolve()}
     while waiting:
         folder = waiting.pop()
-        if files.is_run(folder):
-            found.append(folder)
+        try:
+            if files.is_run(folder):
+                found.append(folder)
+                continue
+            if (folder / files.PREDICTIONS).is_dir():
+                torn.append(folder)
+        except OSError as error:
+            notes.append(f"{folder.name} is left out: it cannot be looked into ({error.strerror})")
             continue
-        if (folder / files.PREDICTIONS).is_dir():
-            torn.append(folder)
         inside = {path.resolve(): path for path in files.folders(folder)}  # a link may lead back to where we have been
         waiting += [path for target, path in inside.items() if target not in seen]
         seen.update(inside)
@@ -137,7 +143,8 @@ def find(directory: Path) -> tuple[list[Path], list[str]]:
             f"{directory} holds no runs (no folder in it has a spec.yaml): "
             "make one with `transfix train SPEC.yaml` or `transfix quickstart`, or give the folder the runs are in"
         )
-    return sorted(found), [f"{folder.name} is left out: it has predictions but no spec.yaml" for folder in sorted(torn)]
+    notes += [f"{folder.name} is left out: it has predictions but no spec.yaml" for folder in sorted(torn)]
+    return sorted(found), notes
 
 
 def read(path: Path) -> RunRecord:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from transfix import data, tasks
+from transfix.config import places
 from transfix.data import Example, FilesSource, Rows
 from transfix.data.files import has_language_column
 from transfix.errors import TransfixError
@@ -125,8 +125,8 @@ def require_language(task: Task, source: object, codes: Sequence[str], what: str
         return
     if set(codes) <= {ENGLISH} or (own and len(codes) == 1):
         return
-    path = Path(parsed.files.replace("{split}", task.train_split or task.default_split)).expanduser()
-    if path.is_file() and has_language_column(path, parsed, task.benchmark):
+    path = places.expanded(parsed.files.replace("{split}", task.train_split or task.default_split))
+    if places.kind(path) == "file" and has_language_column(path, parsed, task.benchmark):
         return
     raise TransfixError(
         f"{what}: {parsed.files} is one file without a column `language`, so it cannot hold rows in {', '.join(codes)}: "

@@ -14,6 +14,7 @@ from typing import Any
 
 from transfix import tasks
 from transfix.config import validation, yaml_dialect
+from transfix.config.places import expanded
 from transfix.data import FilesSource
 from transfix.data.digests import files_digest
 from transfix.data.files import find_all
@@ -148,7 +149,7 @@ def _rows_digest(settings: Train | None) -> str | None:
 
 def _files(task: Task, source: object, codes: Sequence[str], split: str) -> list[Path]:
     """The user's files that decide what is trained on: the task's own, and its rows."""
-    own = [Path(task.origin).expanduser()] if task.origin else []
+    own = [expanded(task.origin)] if task.origin else []
     if not isinstance(source, FilesSource):
         return own
     named = task.benchmark.split(split)

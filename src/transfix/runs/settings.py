@@ -5,6 +5,8 @@ Tasks and languages are looked up when a specification is read, not when this mo
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -18,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from transfix.config import limits
 from transfix.config.validation import FieldError
 from transfix.data.sources import DataSource, FilesSource, SnapshotSource
 from transfix.errors import TransfixError
@@ -139,7 +142,7 @@ class OnTask(Frozen):
     def _languages_fit(cls, codes: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
         if isinstance(codes, str):
             return codes
-        if repeated := sorted({code for code in codes if codes.count(code) > 1}):
+        if repeated := _repeated(codes):
             raise ValueError(f"{', '.join(repeated)} more than once (aliases of one language count as one)")
         task = _task_of(info)
         # files may hold any language; the snapshot and the hub have the benchmark's own
@@ -149,6 +152,10 @@ class OnTask(Frozen):
             allowed = ", ".join(task.languages)
             raise ValueError(f"{task.name} has no rows in {', '.join(foreign)} (allowed: all, {allowed})")
         return codes
+
+
+def _repeated(codes: Sequence[str]) -> list[str]:
+    return sorted(code for code, count in Counter(codes).items() if count > 1)
 
 
 def _task_of(info: ValidationInfo) -> Task | None:
@@ -225,7 +232,7 @@ class Train(OnTask):
     development_rows: CountOrNone = 200
     exposure: Exposure | None = None
     max_tokens: Annotated[int, Field(ge=8)] = Field(default=None, validate_default=True)
-    epochs: Count = 3
+    epochs: Annotated[int, Field(ge=1, le=limits.EPOCHS)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-2
     batch_rows: Count = 16
     batch_tokens: Count = 4096
@@ -258,7 +265,7 @@ class Train(OnTask):
     @model_validator(mode="after")
     def _exposure_is_to_other_languages(self) -> Self:
         codes = self.exposure.languages if self.exposure else ()
-        if repeated := sorted({code for code in codes if codes.count(code) > 1}):
+        if repeated := _repeated(codes):
             raise ValueError(f"exposure: {', '.join(repeated)} more than once (aliases of one language count as one)")
         if both := [code for code in codes if self.languages == "all" or code in self.languages]:
             raise ValueError(f"exposure: {', '.join(both)} is trained on already; name other languages")

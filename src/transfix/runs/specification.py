@@ -26,7 +26,7 @@ from pydantic import (
 
 from transfix.adapters.methods import METHODS, AnyPart, Part
 from transfix.adapters.methods.registry import titled, unregistered
-from transfix.config import paths, validation, yaml_dialect
+from transfix.config import limits, paths, validation, yaml_dialect
 from transfix.config.reading import read_mapping
 from transfix.config.validation import Allowed
 from transfix.data.sources import FilesSource, HubSource
@@ -52,6 +52,8 @@ def as_parts(value: object) -> object:
 def _parts_fit(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     if not parts:
         raise ValueError(f"is empty (allowed: {', '.join(METHODS)}, or a list of them; base trains nothing)")
+    if len(parts) > limits.PARTS:
+        raise ValueError(f"has {len(parts):,} parts (allowed: at most {limits.PARTS})")
     methods = [part.method for part in parts]
     if twice := sorted({method for method in methods if methods.count(method) > 1}):
         raise ValueError(f"has {', '.join(twice)} twice: an adapter can have each method once")
@@ -202,6 +204,8 @@ class RunSpec(Frozen):
     @field_validator("evaluate")
     @classmethod
     def _results_do_not_collide(cls, evaluations: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
+        if len(evaluations) > limits.EVALUATIONS:
+            raise ValueError(f"has {len(evaluations):,} entries (allowed: at most {limits.EVALUATIONS:,})")
         for index, second in enumerate(evaluations):
             for earlier, first in enumerate(evaluations[:index]):
                 if second.result == first.result and _overlap(first.languages, second.languages):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transfix import tasks
+from transfix.config import limits
 from transfix.data import Example
 from transfix.errors import TransfixError
 from transfix.runs import answering
@@ -51,6 +52,11 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
     rows, skipped = rows + exposed, skipped + more_skipped
     if not rows:
         raise TransfixError(f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development.")
+    if len(rows) * settings.epochs > limits.ROWS_SEEN:
+        raise TransfixError(
+            f"train.epochs: {settings.epochs:,} epochs of {len(rows):,} rows are {len(rows) * settings.epochs:,} rows; a "
+            f"training sees at most {limits.ROWS_SEEN:,}: lower train.epochs or train.rows."
+        )
     loaded = answering.load_model(spec)
     model, tokenizer = loaded.model, loaded.tokenizer
     ahead = sum(part.input_tokens for part in spec.adapter)

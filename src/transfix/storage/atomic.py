@@ -12,6 +12,7 @@ beside it, which gets its name back (`clean`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from transfix.errors import TransfixError
+from transfix.storage import refusals
 
 _OLD = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.old\.tmp", re.DOTALL)
 """A directory that is being replaced, and what it was called."""
@@ -139,12 +141,19 @@ def is_temporary(path: Path) -> bool:
 
 @contextlib.contextmanager
 def reported(path: Path) -> Iterator[None]:
-    """Says for an OSError what could not be written, and where."""
+    """Says for an OSError, and for a library's error that a full disk is behind, what could not be written, and where."""
     try:
         yield
-    except OSError as error:
-        reason = str(error.strerror or error)
-        raise StorageError(f"{path} cannot be written: {reason}.", reason) from error
+    except TransfixError:
+        raise
+    except Exception as error:
+        full = refusals.full(error)
+        number = error.errno if isinstance(error, OSError) else None
+        if full is None and not isinstance(error, OSError):
+            raise
+        reason = full or str(getattr(error, "strerror", None) or error)
+        advice = refusals.advice(number or (errno.ENOSPC if full else None))
+        raise StorageError(f"{path} cannot be written: {reason}{advice}.", reason) from error
 
 
 def _temporary(path: Path, what: str = "") -> Path:

@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from transfix.config import places
 from transfix.errors import TransfixError
 from transfix.runs.environment import accelerator
 from transfix.runs.progress import Bar, Display
@@ -104,9 +103,9 @@ class Calibrator:
 
     def _read(self) -> dict[str, Calibration]:
         try:
-            content = checksums.opened(json.loads(self.path.read_text()))
+            content = checksums.opened(places.read_json(self.path))
             return {key: Calibration.model_validate(entry) for key, entry in content.items()}
-        except (OSError, ValueError, TypeError, AttributeError, ValidationError):  # measured again
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError, TransfixError):  # measured again
             return {}
 
     def _measure(self, spec: RunSpec) -> Calibration:

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
+from transfix.config import limits, places
 from transfix.errors import ProblemsError, TransfixError
 from transfix.runs.settings import Frozen
 from transfix.runs.specification import RunSpec
@@ -77,8 +78,8 @@ class StudyDirectory:
             TransfixError: it is the directory of another study, or cannot be written to.
         """
         path = self.root / "resolved.yaml"
-        if path.exists():
-            if not path.read_bytes().startswith(MARK.encode()):
+        if places.kind(path) != "missing":
+            if not places.read_bytes(path, limits.SETTINGS_BYTES).startswith(MARK.encode()):
                 raise TransfixError(
                     f"{path} exists and was not written by transfix: name another directory with --dir."
                 )
@@ -97,11 +98,11 @@ class StudyDirectory:
             TransfixError: there is none, or it is damaged.
         """
         path = self.root / "resolved.yaml"
-        if not path.is_file():
+        if places.kind(path) != "file":
             raise TransfixError(f"{self.root} is not the directory of a study: it has no resolved.yaml.")
         try:
-            checksums.opened_text(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            checksums.opened_text(places.read_bytes(path, limits.SETTINGS_BYTES).decode())
+        except (OSError, ValueError, TransfixError) as error:
             raise self._damaged(path, str(error)) from error
         return StudySpec.load(path)
 
@@ -128,14 +129,14 @@ class StudyDirectory:
             TransfixError: what is written down is damaged.
         """
         path = self.root / "plan.json"
+        if places.kind(path) == "missing":
+            return None
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = places.read_json(path)
             entries = checksums.opened(content)["runs"] if isinstance(content, dict) else content
             if all(isinstance(entry, str) for entry in entries):  # names alone, as they once were written
                 return None
             found = [_planned_run(entry) for entry in entries]
-        except FileNotFoundError:
-            return None
         except ProblemsError as error:
             if not all(problem.missing_file for problem in error.problems):
                 raise self._damaged(path, str(error)) from error
@@ -177,10 +178,10 @@ class StudyDirectory:
         """The record of a run; None if it was never begun, or its record is damaged (then the run is begun again)."""
         path = self.work(name) / "record.json"
         try:
-            return Record.model_validate(checksums.opened(json.loads(path.read_bytes())))
+            return Record.model_validate(checksums.opened(places.read_json(path)))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, RecursionError):
+        except (OSError, ValueError, TypeError, RecursionError, TransfixError):
             if path not in self._told:
                 self._told.add(path)
                 _log.warning(

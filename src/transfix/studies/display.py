@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from transfix.runs.progress import Unfailing
 from transfix.studies.directory import State, number_of_runs
 from transfix.studies.expansion import StudyRun
 
@@ -30,7 +32,7 @@ class StudyDisplay:
     def __init__(
         self, console: Console | None = None, estimates: Mapping[str, float] | None = None, jobs: int = 1
     ) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(file=cast(IO[str], Unfailing(sys.stderr)), highlight=False)
         self.estimates, self.jobs = dict(estimates or {}), jobs
         self._took: dict[str, float] = {}
         self._said = self._began = time.monotonic()

@@ -11,6 +11,7 @@ this order: the study's base, the group's base, then the value of each axis. The
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,7 +19,7 @@ from typing import Any
 
 from transfix.adapters.methods import METHODS
 from transfix.adapters.methods.registry import titled
-from transfix.config import paths, suggestions, validation, yaml_dialect
+from transfix.config import limits, paths, suggestions, validation, yaml_dialect
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.specification import RunSpec, as_parts
 from transfix.runs.specification import expand as write_out
@@ -82,6 +83,7 @@ def expand(study: StudySpec) -> tuple[Cell, ...]:
     """
     problems: dict[tuple[str, str], Problem] = {}
     cells: list[Cell] = []
+    checked = 0
     used: set[str] = set()
     depths: dict[str, int | TransfixError] = {}
     for name, group in study.groups.items() or [(study.name, Group())]:
@@ -91,12 +93,16 @@ def expand(study: StudySpec) -> tuple[Cell, ...]:
         axes = _axes(study, group, place)
         excludes = {f"exclude[{index}]": entry for index, entry in enumerate(study.exclude)}
         excludes |= {f"{place}exclude[{index}]": entry for index, entry in enumerate(group.exclude)}
+        _check_number(name, axes, bool(excludes))
         for values in itertools.product(*axes.values()):
             varied = dict(zip(axes, values, strict=True))
             out = {where for where, combination in excludes.items() if _matches(combination, varied)}
             used |= out
             if out:
                 continue
+            checked += 1
+            if checked > limits.COMBINATIONS:
+                raise _too_many(study.name, f"more than {limits.COMBINATIONS:,} combinations that are not excluded")
             settings = base + [setting for value in values for setting in value.settings]
             try:
                 cells.append(Cell(name, {axis: value.label for axis, value in varied.items()}, _spec(settings, depths)))
@@ -112,6 +118,21 @@ def expand(study: StudySpec) -> tuple[Cell, ...]:
     if not cells:
         raise TransfixError(f"the study {study.name} has no runs: all combinations are excluded.")
     return tuple(cells)
+
+
+def _check_number(name: str, axes: Mapping[str, Sequence[object]], excludes: bool) -> None:
+    """Refuse a group of more combinations than can be looked at, before the first one."""
+    number = math.prod(map(len, axes.values()))
+    if number > (limits.EXCLUDED_COMBINATIONS if excludes else limits.COMBINATIONS):
+        sizes = " × ".join(str(len(values)) for values in axes.values())
+        raise _too_many(name, f"{number:,} combinations ({sizes})")
+
+
+def _too_many(name: str, found: str) -> TransfixError:
+    return TransfixError(
+        f"the study {name} has {found}; a study has at most {limits.COMBINATIONS:,}: take values or axes out, or make "
+        "several studies of it."
+    )
 
 
 def _useless(study: StudySpec, used: set[str]) -> list[Problem]:

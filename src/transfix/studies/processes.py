@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import signal
@@ -12,11 +13,13 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import transfix
 from transfix.runs.environment import cores
 from transfix.runs.specification import RunSpec
+
+_log = logging.getLogger("transfix")
 
 Message = dict[str, Any]
 CORES = 4
@@ -53,6 +56,15 @@ class Launch(Protocol):
         ...
 
 
+def _appended(log: Path) -> IO[bytes]:
+    """A file to write after what is there; where it cannot be opened, nothing is kept: a log ends no run."""
+    try:
+        return log.open("ab")
+    except OSError as error:
+        _log.warning("%s cannot be written (%s): what its run prints is lost", log, error.strerror)
+        return open(os.devnull, "ab")
+
+
 class Subprocess:
     """A worker in a process of its own (see `worker`).
 
@@ -65,7 +77,7 @@ class Subprocess:
     def __init__(self, task: Message, log: Path, environment: Mapping[str, str]) -> None:
         source = str(Path(transfix.__file__).parents[1])  # run from a checkout, not installed
         paths = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
-        with log.open("ab") as output:
+        with _appended(log) as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "transfix.studies.worker"],
                 stdin=subprocess.PIPE,

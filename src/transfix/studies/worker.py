@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transfix.errors import TransfixError
+from transfix.errors import LONGEST_VALUE, TransfixError, shortened
 from transfix.runs import process
 from transfix.runs.progress import Bar, Display
 from transfix.runs.specification import RunSpec
-from transfix.storage import atomic
+from transfix.storage import atomic, refusals
 from transfix.storage.lock import LockedError, hold
 
 LOCKED = 75
@@ -98,11 +98,10 @@ def work(root: Path, spec: RunSpec, tell: Tell) -> int:
 
 
 def _described(error: Exception) -> str:
-    first = (str(error).strip() or "no message").splitlines()[0][:300]
-    text = f"{type(error).__name__}: {first}"
-    if isinstance(error, MemoryError) or "out of memory" in first.lower() or "can't allocate memory" in first.lower():
-        text += "\nThere was not enough memory: lower train.batch_tokens, or set train.gradient_checkpointing."
-    return text
+    first = (str(error).strip() or "no message").splitlines()[0]
+    said = f"{type(error).__name__}: {shortened(first, 4 * LONGEST_VALUE)}"
+    refused = refusals.refusal(error)
+    return f"{said}\n{refused}" if refused else said
 
 
 def end_with_parent(closed: Callable[[], object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from pathlib import Path
 
+from transfix.config import places
 from transfix.config.suggestions import nearest
 from transfix.tasks import building, taskfile
 from transfix.tasks.reader import Continued, Reader, UnreadableTextError, open_prompt
@@ -55,11 +56,15 @@ def get(name: str) -> Task:
     if name in _builtin():
         return _builtin()[name]
     if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            if path.is_dir():
-                raise UnknownTaskError(f"task file {name} is a directory")
-            raise MissingTaskFileError(f"task file {name} does not exist (looked for in {Path.cwd()})")
+        try:
+            path = places.expanded(name)
+            found = places.kind(path)
+        except places.UnusableFileError as error:
+            raise UnknownTaskError(f"task file {error}") from error
+        if found == "missing":
+            raise MissingTaskFileError(f"task file {name} does not exist (looked for in {places.here()})")
+        if found != "file":
+            raise UnknownTaskError(f"task file {name} {places.missing(path)}")
         stat = path.stat()
         return _from_file(path, stat.st_mtime_ns, stat.st_size)
     close = nearest(name, _builtin(), at_most=3)

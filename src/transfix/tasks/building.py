@@ -142,6 +142,6 @@ def _benchmark(file: TaskFile) -> Benchmark:
 
 def _beside(source: AnySource, path: Path) -> AnySource:
     """A source whose path starts at the task file's directory."""
-    if isinstance(source, FilesSource) and not Path(source.files).expanduser().is_absolute():
+    if isinstance(source, FilesSource) and not source.files.startswith(("/", "~")):
         return source.model_copy(update={"files": str(path.parent / source.files)})
     return source

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transfix import languages as language_table
+from transfix.config import places
 from transfix.data import benchmarks
 from transfix.data.benchmarks import LABEL
 from transfix.errors import Problem, TransfixError
@@ -132,7 +133,7 @@ def _exemplar_problems(file: TaskFile, path: Path) -> list[Problem]:
         splits = benchmarks.get(wanted.task).splits
     elif wanted.task != file.name:
         is_file = wanted.task.endswith((".yaml", ".yml"))
-        if not is_file or not exemplar_file(wanted.task, path).is_file():
+        if not is_file or places.kind(exemplar_file(wanted.task, path)) != "file":
             what = f"there is no {'task file' if is_file else 'task'} {wanted.task!r}"
             what += f" in {path.parent}" if is_file else ""
             allowed = f"{file.name} (this one), {', '.join(benchmarks.names())}, or the path of a task file"
@@ -144,4 +145,4 @@ def _exemplar_problems(file: TaskFile, path: Path) -> list[Problem]:
 
 def exemplar_file(name: str, path: Path) -> Path:
     """The task file that the exemplars of the one at `path` are taken from."""
-    return path.parent / Path(name).expanduser()
+    return path.parent / places.expanded(name)

@@ -15,6 +15,8 @@ import jinja2
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from transfix.errors import shortened
+
 FILTERS = ("trim", "lower", "upper", "capitalize", "title", "default")
 TESTS = ("defined", "undefined", "none")
 _OWN_WORDS = ("and", "or", "not", "in", "is", "if", "elif", "else")
@@ -27,9 +29,6 @@ MOST_PARTS = 200
 
 DEEPEST = 40
 """Parts inside each other."""
-
-QUOTED = 80
-"""Characters of a template that a message shows."""
 
 _ALLOWED = (
     nodes.Template,
@@ -225,11 +224,6 @@ def can_be_placeholder(name: str) -> bool:
 def quoted(text: str) -> str:
     """A template as a message quotes it."""
     return repr(shortened(text))
-
-
-def shortened(text: str) -> str:
-    """The first `QUOTED` characters of a text."""
-    return text if len(text) <= QUOTED else text[: QUOTED - 1] + "…"
 
 
 @lru_cache(maxsize=512)

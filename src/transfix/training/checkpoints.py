@@ -72,7 +72,7 @@ def damage(directory: Path) -> str | None:
         written = checksums.opened(json.loads((directory / _DIGESTS).read_text(encoding="utf-8")))["files"]
     except FileNotFoundError:
         return _damage_without_digests(directory)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{_DIGESTS} is not what was written"
     for name, digest in written.items():
         try:
@@ -99,7 +99,7 @@ def _damage_without_digests(directory: Path) -> str | None:
                 with zipfile.ZipFile(file) as archive:
                     if archive.testzip() is not None:
                         return f"{file.name} is damaged"
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
             return f"{file.name}: {error}"
     missing = [
         name for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt") if not (directory / name).is_file()

@@ -10,6 +10,7 @@ is run again as it was. So the numbers do not depend on when a process died.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from transfix import batches
 from transfix.adapters import Adapter, architecture
 from transfix.batches import Batch, Tree
+from transfix.storage import atomic
 
 MEMORY = 4 * 2**30
 """Bytes that are kept in memory; what is larger is kept in a file."""
@@ -179,8 +181,12 @@ def _room(shape: tuple[int, int], dtype: torch.dtype, directory: Path | None) ->
     """Room for states, in memory or in a file that is gone when the process is."""
     if directory is None:
         return torch.empty(shape, dtype=dtype)
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / ".kept-layers"
-    room = np.memmap(path, dtype=np.uint8, mode="w+", shape=(math.prod(shape) * dtype.itemsize,))
-    path.unlink()
+    size = math.prod(shape) * dtype.itemsize
+    with atomic.reported(path):
+        directory.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:  # all of it now: a disk that is full later would kill the process without a word
+            os.posix_fallocate(file.fileno(), 0, size) if hasattr(os, "posix_fallocate") else file.truncate(size)
+        room = np.memmap(path, dtype=np.uint8, mode="r+", shape=(size,))
+        path.unlink()
     return torch.from_numpy(room).view(dtype).view(shape)

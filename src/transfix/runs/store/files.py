@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transfix.errors import TransfixError
+from transfix.config import limits, places, yaml_dialect
+from transfix.errors import LONGEST_VALUE, TransfixError, message, shortened
 from transfix.storage import checksums
 
 SPEC = "spec.yaml"
@@ -37,7 +37,8 @@ class UnreadableError(TransfixError):
 
     def __init__(self, path: Path, why: object) -> None:
         self.path = path
-        self.reason = str(why).splitlines()[0] if str(why) else type(why).__name__
+        first = str(why).splitlines()[0] if str(why) else type(why).__name__
+        self.reason = message(shortened(first, 4 * LONGEST_VALUE))
         super().__init__(f"{path} cannot be read: {self.reason}")
 
 
@@ -58,7 +59,7 @@ def run_directories(root: Path) -> list[Path]:
 
 def folders(directory: Path) -> list[Path]:
     """The folders in a directory, sorted, but for hidden ones; one that cannot be read has none."""
-    return [directory / entry.name for entry in _visible(directory) if entry.is_dir()]
+    return [directory / entry.name for entry in _visible(directory) if _is_directory(entry)]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -68,12 +69,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
         UnreadableError: it is not JSON, holds no mapping, is not what was written, or cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = places.read_json(path)
         if isinstance(content, dict):
             return checksums.opened(content)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except places.UnusableFileError as error:
+        raise UnreadableError(path, error.reason) from error
+    except (ValueError, RecursionError) as error:
         raise UnreadableError(path, error) from error
     raise UnreadableError(path, "it holds no mapping")
 
@@ -84,13 +87,15 @@ def read_spec(run: Path) -> object:
     Raises:
         UnreadableError: it is not YAML, is not what was written, or cannot be read.
     """
-    import yaml
-
     path = run / SPEC
+    text = _as_written(path)
     try:
-        return yaml.safe_load(checksums.opened_text(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UnreadableError(path, error) from error
+        content, problems = yaml_dialect.parse(text, path.name)
+    except TransfixError as error:
+        raise UnreadableError(path, str(error).removeprefix(f"{path.name} ")) from error
+    if problems:
+        raise UnreadableError(path, problems[0])
+    return content
 
 
 def require_spec_as_written(run: Path) -> None:
@@ -99,9 +104,15 @@ def require_spec_as_written(run: Path) -> None:
     Raises:
         UnreadableError: it is not, or it cannot be read.
     """
-    path = run / SPEC
+    _as_written(run / SPEC)
+
+
+def _as_written(path: Path) -> str:
+    """The text of a file without its checksum. Raises UnreadableError if it is not what was written, or cannot be read."""
     try:
-        checksums.opened_text(path.read_text(encoding="utf-8"))
+        return checksums.opened_text(places.read_bytes(path, limits.SETTINGS_BYTES).decode())
+    except places.UnusableFileError as error:
+        raise UnreadableError(path, error.reason) from error
     except (OSError, ValueError) as error:
         raise UnreadableError(path, error) from error
 
@@ -143,6 +154,13 @@ def prediction_files(run: Path) -> Iterator[tuple[str, str, Path]]:
         for entry in _listed(task):
             if entry.name.endswith(_PARQUET) and entry.is_file():
                 yield task.name, entry.name.removesuffix(_PARQUET), task / entry.name
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _visible(directory: Path) -> list[os.DirEntry[str]]:

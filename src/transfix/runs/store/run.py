@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfix.config import places
 from transfix.config.suggestions import nearest
 from transfix.errors import ProblemsError, TransfixError
 from transfix.runs.environment import version
@@ -267,13 +268,14 @@ class Run:
             TransfixError: there is none, or more than one.
         """
         path = Path(text)
-        if path.is_dir():
+        kind = places.kind(path)
+        if kind == "directory":
             if files.is_run(path):
                 return cls(path.resolve() if path.name in ("", "..") else path)
             inside = [directory.name for directory in files.run_directories(path)]
             hint = f" It holds runs; name one of them: {', '.join(inside[:10])}." if inside else ""
             raise TransfixError(f"{path} is not a run: it has no spec.yaml.{hint}")
-        if path.exists():
+        if kind != "missing":
             raise TransfixError(f"{path} is a file; a run is a directory with a spec.yaml.")
         runs = [cls(directory) for directory in files.run_directories(Path(root))]
         wanted = str(text).rstrip("/")

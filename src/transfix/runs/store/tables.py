@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfix.config import limits
 from transfix.storage import atomic, checksums
 
 if TYPE_CHECKING:
@@ -53,4 +54,6 @@ def opened(path: Path) -> Any:
     # Arrow keeps the metadata a second time: a file whose checksum is gone is not taken for one that never had any
     if not sealed and _CHECKSUM_KEY in base64.b64decode((file.metadata.metadata or {}).get(b"ARROW:schema", b"")):
         raise checksums.ChecksumError("its checksum is damaged")
+    if (rows := file.metadata.num_rows) > limits.PREDICTIONS:
+        raise ValueError(f"it says that it has {rows:,} rows; no predictions are more than {limits.PREDICTIONS:,}")
     return file
