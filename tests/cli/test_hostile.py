@@ -313,8 +313,8 @@ def test_more_evaluations_than_can_be_meant() -> None:
 
 
 def test_a_study_is_refused_before_anything_is_made() -> None:
-    axes = ("seed", "train.rows", "train.epochs", "train.batch_rows", "train.batch_tokens", "train.checkpoint_every")
-    axes += ("train.early_stopping", "train.learning_rate")
+    numbers = ("rows", "epochs", "batch_rows", "batch_tokens", "checkpoint_every", "early_stopping", "learning_rate")
+    axes = ["seed", *(f"train.{name}" for name in numbers)]
     values = list(range(1, 11))
     base = {"model": "tiny", "adapter": "lora", "train": {"task": "mnli"}}
     Path("st.yaml").write_text(json.dumps({"base": base, "matrix": dict.fromkeys(axes, values)}))
