@@ -26,6 +26,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_
 from transfix.adapters.architecture import KeysValues, UnsupportedModelError, body, support
 from transfix.adapters.kernels import Columns, flash_can, joined, prefixed_flash, torch_attention
 from transfix.adapters.methods.base import AdapterLayer, SharedState
+from transfix.adapters.rotary import one_at_a_time
 from transfix.adapters.state import AdapterState, Forward
 from transfix.errors import TransfixError
 
@@ -266,6 +267,7 @@ class AdaptedAttention:
             self.body.register_forward_pre_hook(self._before_body, with_kwargs=True),
             self.body.register_forward_hook(self._after_body, always_call=True),
         ]
+        self._rotary = list(one_at_a_time(self.body))
 
     def open(self) -> None:
         """Selects our attention function on the model.
@@ -299,6 +301,9 @@ class AdaptedAttention:
         self.close()
         for hook in self._hooks:
             hook.remove()
+        for rotary in self._rotary:
+            if not rotary.forgets:
+                rotary.remove()
         for module in self.body.modules():
             if isinstance(checkpoint := getattr(module, CHECKPOINT, None), Remembering):
                 setattr(module, CHECKPOINT, checkpoint.whole)
@@ -308,7 +313,9 @@ class AdaptedAttention:
         shifts = [shift for shared in self._shared if (shift := shared.shift(batch, device)) is not None]
         return sum(shifts[1:], shifts[0]) if shifts else None
 
-    def _before_body(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def _before_body(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
         """Runs what comes before the body, and gives the tokens positions that count from the first real token.
 
         Prefix keys are not rotated, so unlike in the base model absolute positions matter: with positions counted from
@@ -316,6 +323,11 @@ class AdaptedAttention:
         """
         if (prompt := self.state.now).recording is not None:
             return args, self._with_forward(kwargs, prompt)
+        if getattr(module, "_is_replica", False) and self.state.chosen_elsewhere:
+            raise TransfixError(
+                "a choice of adapters, by use() or disabled(), does not reach the copies that DataParallel runs in threads "
+                "of their own: use one GPU (CUDA_VISIBLE_DEVICES=0), or DistributedDataParallel (torchrun, accelerate launch)."
+            )
         forward = self.state.begin()
         if not forward.active:
             return args, kwargs
