@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import count
-from threading import Lock
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -25,7 +27,7 @@ from transfix.errors import TransfixError
 Shared = TypeVar("Shared", bound=SharedState)
 
 
-_CREATING = Lock()
+_CREATING = threading.Lock()
 
 
 class Host:
@@ -85,7 +87,7 @@ class Host:
             with host.state.changes:
                 if getattr(model, "_transfix", None) is not host:
                     continue  # another thread took the last adapter off while this one waited
-                if host.state.runs_elsewhere:
+                if host.state.runs_elsewhere or (not host.adapters and _is_inside(model, host.attention.body)):
                     raise TransfixError(f"{what}: another thread is running the model; wait until it has ended.")
                 yield host
                 return
@@ -283,7 +285,8 @@ class Host:
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         """The model's `generate`, whose adapters stay on from the first token to the last."""
-        own = self._own_generate or partial(type(self.model).generate, self.model)
+        kind: Any = type(self.model)
+        own = self._own_generate or partial(kind.generate, self.model)
         with self.state.staying():
             return own(*args, **kwargs)
 
@@ -335,6 +338,17 @@ class HostSite(Site):
 
     def take_off(self, method: str) -> None:  # noqa: D102
         self.host.take_off(self.name, method)
+
+
+def _is_inside(*modules: nn.Module) -> bool:
+    """Whether another thread is inside one of these modules: what it began before the first adapter is counted nowhere."""
+    for thread, innermost in sys._current_frames().items():
+        frame: FrameType | None = innermost if thread != threading.get_ident() else None
+        while frame is not None:
+            if any(frame.f_locals.get("self") is module for module in modules):
+                return True
+            frame = frame.f_back
+    return False
 
 
 def staying(model: PreTrainedModel) -> AbstractContextManager[None]:

@@ -62,7 +62,7 @@ def one_at_a_time(model: nn.Module) -> Iterator[OneAtATime]:
         place: Any = vars(module).get("forward")
         if not isinstance(place, OneAtATime):
             place = OneAtATime(module)
-            module.forward = place  # type: ignore[method-assign]
+            module.forward = place
         yield place
 
 

@@ -50,7 +50,7 @@ def instead_of_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterat
         place: Any = module.forward
         if not isinstance(place, _PerThread):
             place = _PerThread(module)
-            module.forward = place  # type: ignore[method-assign]
+            module.forward = place
         place.users += 1
     place.here.forwards.append(forward)
     try:
@@ -68,4 +68,4 @@ def instead_of_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterat
 def forward_of(module: nn.Module) -> Callable[..., Any]:
     """What a call of the module would run in this thread."""
     place: Any = module.forward
-    return place.now if isinstance(place, _PerThread) else place  # type: ignore[no-any-return]
+    return place.now if isinstance(place, _PerThread) else place

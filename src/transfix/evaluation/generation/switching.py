@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -95,11 +95,11 @@ def _asking(before: str) -> str:
 
 def _attend(before: str, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-    function: Callable[..., tuple[Tensor, Tensor | None]] | None
-    function = _FUNCTIONS.get_interface(_chosen.get() or before, eager)  # type: ignore[arg-type]
+    function: Any = _FUNCTIONS.get_interface(_chosen.get() or before, eager)  # type: ignore[arg-type]
     if function is None:
         raise TransfixError(f"{type(module).__name__} has no eager attention function.")
-    return function(module, *args, **kwargs)
+    found: tuple[Tensor, Tensor | None] = function(module, *args, **kwargs)
+    return found
 
 
 def _mask(before: str, *args: Any, **kwargs: Any) -> Any:
