@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -221,6 +223,27 @@ def test_an_implementation_that_cannot_be_had(
     assert f"the method 'scaling' ({own}.Scaling of {own}:Scaling)" in str(caught.value)
     assert f"its implementation '{implementation}' cannot be used" in str(caught.value)
     assert not hasattr(model, "_transfix")
+
+
+def test_threads_that_ask_at_once_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is told that there is no such method while another still looks for those of other packages."""
+    looking, go_on = threading.Event(), threading.Event()
+    methods = registry._Methods()
+
+    def look() -> None:
+        looking.set()
+        assert "example" not in methods, "a package that asks while it is imported is answered with what there is"
+        if threading.current_thread() is not threading.main_thread():
+            assert go_on.wait(30)
+        methods.known["example"] = Example
+
+    monkeypatch.setattr(registry, "_of_other_packages", look)
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(lambda: list(methods))
+        assert looking.wait(30)
+        assert list(methods) == ["example"]
+        go_on.set()
+        assert there.result() == ["example"]
 
 
 def test_packages_are_not_looked_for_while_transfix_loads(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import sys
 import threading
@@ -14,11 +15,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.utils.checkpoint import checkpoint
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from transfix import Adapter, LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, attach, use
 from transfix.adapters.host import Host
+from transfix.adapters.methods import METHODS
 from transfix.adapters.methods.prefix_tuning.layer import PrefixTuningMethod
+from transfix.adapters.state import AdapterState
 from transfix.errors import TransfixError
 
 PARTS: dict[str, Any] = {
@@ -30,6 +35,7 @@ PARTS: dict[str, Any] = {
     "prefix+lora": [PrefixTuning(tokens=2), LoRA(rank=2)],
     "soft_prompt+lora": [SoftPrompt(tokens=2), LoRA(rank=2)],
 }
+assert set(METHODS) - {"base", "full"} <= {part.method for parts in PARTS.values() for part in parts}, "every method"
 ROUNDS = 8
 VOCABULARY = 64
 Choice = str | Sequence[str | None] | None
@@ -79,13 +85,13 @@ def written(model: PreTrainedModel, choice: Choice, ids: Tensor, chosen: bool = 
 Ask = Callable[..., Tensor]
 
 
-def together(calls: Sequence[Callable[[], Tensor]]) -> list[list[Tensor]]:
+def together(calls: Sequence[Callable[[], Tensor]], rounds: int = ROUNDS) -> list[list[Tensor]]:
     """What each call gives in a thread of its own, over and over, all at once."""
     gate = threading.Barrier(len(calls))
 
     def work(call: Callable[[], Tensor]) -> list[Tensor]:
         gate.wait()
-        return [call() for _ in range(ROUNDS)]
+        return [call() for _ in range(rounds)]
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result() for future in [pool.submit(work, call) for call in calls]]
@@ -121,8 +127,6 @@ def test_a_choice_is_of_its_thread(build: Any) -> None:
     default, a = scores(model, "b", ids), scores(model, "a", ids)
     with use(model, "a"), ThreadPoolExecutor(1) as pool:
         assert torch.equal(pool.submit(scores, model, None, ids, False).result(), default)
-        import contextvars
-
         context = contextvars.copy_context()
         assert torch.equal(pool.submit(context.run, scores, model, None, ids, False).result(), a)
         assert torch.equal(scores(model, None, ids, chosen=False), a)
@@ -237,6 +241,28 @@ def test_adapters_are_not_changed_under_a_running_forward(build: Any) -> None:
         assert torch.equal(pool.submit(scores, model, None, ids, False).result(), expected)
 
 
+def test_the_first_adapter_waits_for_no_forward_either(build: Any) -> None:
+    """A forward of the base that has begun would end with the adapter."""
+    model, ids = build("llama", 2), rows(0)
+    expected = scores(model, None, ids, chosen=False)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait(*_: Any) -> None:
+        inside.set()
+        assert go_on.wait(30)
+
+    hook = model.get_submodule("model.layers.0").register_forward_pre_hook(wait)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(scores, model, None, ids, False)
+        assert inside.wait(30)
+        with pytest.raises(TransfixError, match="attach: another thread is running the model"):
+            attach(model, PrefixTuning(tokens=3))
+        hook.remove()
+        go_on.set()
+        assert torch.equal(running.result(), expected)
+    attach(model, PrefixTuning(tokens=3))
+
+
 def transfix_adapter(model: PreTrainedModel, name: str) -> Adapter:
     host = Host.of(model)
     return Adapter(name, host.adapters[name], host)
@@ -274,7 +300,7 @@ def test_a_forward_waits_for_an_adapter_that_is_put_on(build: Any, monkeypatch: 
 
 def test_an_interrupted_forward_leaves_nothing_on(build: Any) -> None:
     """Ctrl-C passes torch's hooks by."""
-    model, ids = two(build("llama", 2), "prefix"), rows(0)
+    model, ids = two(build("llama", 2), "soft_prompt"), rows(0)
     expected = scores(model, "b", ids)
 
     def stop(*_: Any) -> None:
@@ -282,6 +308,157 @@ def test_an_interrupted_forward_leaves_nothing_on(build: Any) -> None:
 
     hook = model.get_submodule("model.layers.1").register_forward_pre_hook(stop)
     with pytest.raises(KeyboardInterrupt):
-        scores(model, ["a", None], ids)
+        scores(model, None, ids)
     hook.remove()
+    assert Host.of(model).tokens_ahead(ids.device) == 3
     assert torch.equal(scores(model, None, ids, chosen=False), expected)
+
+
+def test_an_adapter_goes_on_while_the_last_one_goes_off(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waited for a host that is gone by then takes the new one."""
+    model = build("llama", 2)
+    before = scores(model, None, rows(0), chosen=False)
+    first = attach(model, PrefixTuning(tokens=2), name="a")
+    asked, ending = threading.Event(), threading.Event()
+    whole_of, whole_without = Host.of.__func__, Host._without  # type: ignore[attr-defined]
+
+    def of(cls: type[Host], *args: Any, **kwargs: Any) -> Host:
+        host: Host = whole_of(cls, *args, **kwargs)
+        if threading.current_thread() is not threading.main_thread():
+            asked.set()
+        return host
+
+    def without(self: Host, name: str) -> None:
+        ending.set()
+        assert asked.wait(30)
+        whole_without(self, name)
+
+    monkeypatch.setattr(Host, "_without", without)
+    monkeypatch.setattr(Host, "of", classmethod(of))
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(lambda: ending.wait(30) and attach(model, SoftPrompt(tokens=2), name="b"))
+        first.detach()
+        adapter = second.result()
+    shake(adapter, 1)
+    assert not torch.equal(scores(model, None, rows(0), chosen=False), before)
+    adapter.detach()
+    assert not hasattr(model, "_transfix")
+    assert torch.equal(scores(model, None, rows(0), chosen=False), before)
+
+
+def test_a_forward_that_waits_while_the_last_adapter_goes_off_is_the_base(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build("llama", 2)
+    before = scores(model, None, rows(0), chosen=False)
+    first = attach(model, PrefixTuning(tokens=2))
+    shake(first, 1)
+    ending, begun = threading.Event(), threading.Event()
+    whole_without, whole_begin = Host._without, AdapterState.begin
+
+    def without(self: Host, name: str) -> None:
+        ending.set()
+        assert begun.wait(30)
+        whole_without(self, name)
+
+    def begin(self: AdapterState) -> Any:
+        begun.set()
+        return whole_begin(self)
+
+    monkeypatch.setattr(Host, "_without", without)
+    monkeypatch.setattr(AdapterState, "begin", begin)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(lambda: ending.wait(30) and scores(model, None, rows(0), chosen=False))
+        first.detach()
+        assert torch.equal(asking.result(), before)
+
+
+def gradient_threads(loss: Tensor) -> None:
+    """Backward as on a GPU, in a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(loss.backward).result()
+
+
+@pytest.mark.parametrize("method", ["lora", "prefix", "soft_prompt"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_checkpointing_of_others(build: Any, method: str, whole: bool) -> None:
+    """torch's own around layers, or around the model, says nothing of adapters: exact with the default, else refused."""
+    model, ids = two(build("llama", 2), method), rows(0)
+    model.train()
+    expected = gradients_of(model, model(ids, use_cache=False).logits)
+
+    def run() -> Tensor:
+        if whole:
+            logits: Tensor = checkpoint(lambda x: model(x, use_cache=False).logits, ids, use_reentrant=False)
+            return logits
+        result: Tensor = model(ids, use_cache=False).logits
+        return result
+
+    if not whole:
+        for number, layer in enumerate(model.model.layers):
+            model.model.layers[number] = checkpoint_wrapper(layer)
+    if method == "soft_prompt" and not whole:
+        with pytest.raises(TransfixError, match="layer 1 runs outside a forward of its model"):
+            gradients_of(model, run())
+        return
+    for found, one in zip(gradients_of(model, run()), expected, strict=True):
+        torch.testing.assert_close(found, one)
+    with use(model, "a"):
+        logits = run()
+    with pytest.raises(TransfixError, match="cannot know the adapters it had"):
+        gradients_of(model, logits)
+
+
+def gradients_of(model: PreTrainedModel, logits: Tensor) -> list[Tensor]:
+    model.zero_grad()
+    gradient_threads(logits.square().mean())
+    return [parameter.grad for parameter in transfix_adapter(model, "b").parameters() if parameter.grad is not None]
+
+
+def test_a_choice_does_not_reach_copies_of_data_parallel(build: Any) -> None:
+    """DataParallel marks its copies so, and runs them in threads of its own."""
+    model, ids = two(build("llama", 2), "prefix"), rows(0)
+    model.model._is_replica = True
+    with ThreadPoolExecutor(1) as pool:
+        assert torch.isfinite(pool.submit(scores, model, None, ids, False).result()).all()
+        with use(model, "a"), pytest.raises(TransfixError, match="DataParallel"):
+            pool.submit(scores, model, None, ids, False).result()
+        assert torch.isfinite(pool.submit(scores, model, "a", ids).result()).all()
+
+
+ORIGINAL = 16
+ROPES: dict[str, dict[str, Any]] = {
+    "longrope": {
+        "short_factor": [1.0] * 4,
+        "long_factor": [4.0] * 4,
+        "factor": 4.0,
+        "original_max_position_embeddings": ORIGINAL,
+    },
+    "dynamic": {"factor": 4.0},
+}
+
+
+@pytest.mark.parametrize("kind", ROPES)
+def test_positions_that_depend_on_a_forwards_length(kind: str) -> None:
+    """transformers keeps on the module what the last forward's length asked for."""
+    config = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        vocab_size=VOCABULARY,
+        max_position_embeddings=ORIGINAL if kind == "dynamic" else 4 * ORIGINAL,
+        rope_parameters={"rope_type": kind, "rope_theta": 1e4, **ROPES[kind]},
+        initializer_range=0.3,
+    )
+    model = LlamaForCausalLM(config).eval()
+    adapter = attach(model, PrefixTuning(tokens=3))
+    inputs = [rows(0, 9), rows(1, 40)]
+    alone = [scores(model, None, ids, chosen=False) for ids in inputs]
+    calls = [lambda ids=ids: scores(model, None, ids, chosen=False) for ids in inputs]
+    for expected, found in zip(alone, together(calls, rounds=40), strict=True):
+        assert all(torch.equal(answer, expected) for answer in found)
+    other = copy.deepcopy(model)
+    assert vars(other.model.rotary_emb)["forward"].module is other.model.rotary_emb
+    adapter.detach()
+    assert "forward" not in vars(model.model.rotary_emb)

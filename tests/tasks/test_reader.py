@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -239,3 +242,27 @@ def test_the_benchmarks_tokens_are_what_they_were(model: str) -> None:
             assert [one.target for one in continued] == targets, (name, template)
             assert [list(one.context) for one in continued] == [alone(prompt) for prompt, _ in pairs]
         assert not any(one.merged for one in continued)
+
+
+def test_threads_take_turns_at_a_tokenizer() -> None:
+    """It keeps the options of its last call: who reads control tokens as letters would do so for another thread's texts."""
+    tokenizer = byte_level()
+    lone, texts = Reader(tokenizer), ["a lamp", Filled("say </s>", ((4, 8),))]
+    expected = lone.ids(texts)
+    inside: list[int] = []
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tokenizer, name)
+
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            inside.append(threading.get_ident())
+            time.sleep(0.001)
+            assert set(inside) == {threading.get_ident()}, "two threads in one tokenizer"
+            found = tokenizer(*args, **options)
+            inside.clear()
+            return found
+
+    watched = Watched()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: Reader(watched).ids(texts), range(8))) == [expected] * 8

@@ -151,7 +151,7 @@ def attach(
             model has a classification head, which no adapter trains.
     """
     model = guests.unwrapped(model)
-    with Host.of(model, create=True).changing("attach"):
+    with Host.changing(model, "attach", create=True):
         adapter = _put(model, parts, name, tokenizer, seed)
         adapter.on_by_default()
     return adapter
@@ -207,7 +207,7 @@ def load_adapter(
     """
     source, model = Path(directory), guests.unwrapped(model)
     saved, tensors = files.read(source, model)
-    with Host.of(model, create=True).changing("load_adapter"):
+    with Host.changing(model, "load_adapter", create=True):
         try:
             adapter = _put(model, tuple(part.without_text() for part in saved.parts), name or saved.name, None, 0)
         except TransfixError as error:

@@ -26,6 +26,8 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_
 from transfix.adapters.architecture import KeysValues, UnsupportedModelError, body, support
 from transfix.adapters.kernels import Columns, flash_can, joined, prefixed_flash, torch_attention
 from transfix.adapters.methods.base import AdapterLayer, SharedState
+from transfix.adapters.recomputing import CHECKPOINT, Remembering
+from transfix.adapters.rotary import one_at_a_time
 from transfix.adapters.state import AdapterState, Forward
 from transfix.errors import TransfixError
 
@@ -33,7 +35,6 @@ PREFIXED = "transfix_"
 BACKENDS = ("sdpa", "eager")
 _EMPTY = nn.ModuleDict()
 FORWARD = "transfix"  # the keyword under which a forward's state reaches the layers that are computed again
-CHECKPOINT = "_gradient_checkpointing_func"  # where transformers keeps what computes a layer again
 
 
 class LayerAdapters(nn.Module):
@@ -222,32 +223,6 @@ def _within(
     return near | (column >= length[:, None, None])
 
 
-class Remembering:
-    """What transformers computes a layer again with, that remembers the adapters of the layer's forward.
-
-    Attributes:
-        whole: transformers' own.
-        keywords: its settings.
-    """
-
-    def __init__(self, whole: Callable[..., Any], state: AdapterState) -> None:
-        self.whole = whole
-        self.keywords: dict[str, Any] = getattr(whole, "keywords", {})
-        self._state = state
-
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
-        """`function` of the arguments, computed again in the backward pass."""
-        if torch.compiler.is_compiling():  # what is compiled computes the same again
-            return self.whole(function, *args)
-        state, forward = self._state, self._state.now
-
-        def remembered(*inputs: Any) -> Any:
-            with state.within(forward):
-                return function(*inputs)
-
-        return self.whole(remembered, *args)
-
-
 class AdaptedAttention:
     """Our attention function on a model, selected while an adapter has something on its layers."""
 
@@ -266,6 +241,7 @@ class AdaptedAttention:
             self.body.register_forward_pre_hook(self._before_body, with_kwargs=True),
             self.body.register_forward_hook(self._after_body, always_call=True),
         ]
+        self._rotary = list(one_at_a_time(self.body))
 
     def open(self) -> None:
         """Selects our attention function on the model.
@@ -299,6 +275,9 @@ class AdaptedAttention:
         self.close()
         for hook in self._hooks:
             hook.remove()
+        for rotary in self._rotary:
+            if not rotary.forgets:
+                rotary.remove()
         for module in self.body.modules():
             if isinstance(checkpoint := getattr(module, CHECKPOINT, None), Remembering):
                 setattr(module, CHECKPOINT, checkpoint.whole)
@@ -308,7 +287,9 @@ class AdaptedAttention:
         shifts = [shift for shared in self._shared if (shift := shared.shift(batch, device)) is not None]
         return sum(shifts[1:], shifts[0]) if shifts else None
 
-    def _before_body(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def _before_body(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
         """Runs what comes before the body, and gives the tokens positions that count from the first real token.
 
         Prefix keys are not rotated, so unlike in the base model absolute positions matter: with positions counted from
@@ -316,6 +297,11 @@ class AdaptedAttention:
         """
         if (prompt := self.state.now).recording is not None:
             return args, self._with_forward(kwargs, prompt)
+        if getattr(module, "_is_replica", False) and self.state.chosen_elsewhere:
+            raise TransfixError(
+                "use() and disabled() do not reach the copies that DataParallel runs in threads of their own: use one GPU "
+                "(CUDA_VISIBLE_DEVICES=0), or DistributedDataParallel (torchrun, accelerate launch)."
+            )
         forward = self.state.begin()
         if not forward.active:
             return args, kwargs

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from itertools import count
-from threading import Lock
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -24,7 +27,7 @@ from transfix.errors import TransfixError
 Shared = TypeVar("Shared", bound=SharedState)
 
 
-_CREATING = Lock()
+_CREATING = threading.Lock()
 
 
 class Host:
@@ -49,6 +52,7 @@ class Host:
         self._trained_before = {name: p.requires_grad for name, p in model.named_parameters()}
         head = model.get_output_embeddings()
         self._hooks = [head.register_forward_pre_hook(_contiguous)] if isinstance(head, nn.Module) else []
+        self._own_generate: Any = None
         self._marked = False
         self._checked = False  # whether gradients were found to pass through the base
         self._said: set[str] = set()
@@ -70,22 +74,31 @@ class Host:
             model._transfix = host  # type: ignore[assignment]
         return host
 
+    @classmethod
     @contextmanager
-    def changing(self, what: str) -> Iterator[None]:
-        """Adapters are put on or taken off meanwhile, by one thread at a time.
+    def changing(cls, model: PreTrainedModel, what: str, create: bool = False) -> Iterator[Host]:
+        """The model's host, whose adapters are put on or taken off meanwhile, by one thread at a time.
 
         Raises:
-            TransfixError: if another thread is running the model.
+            TransfixError: if another thread is running the model, or the model has no adapters and `create` is off.
         """
-        with self.state.changes:
-            if self.state.runs_elsewhere:
-                raise TransfixError(f"{what}: another thread is running the model; wait until its forward has ended.")
-            yield
+        while True:
+            host = cls.of(model, create)
+            with host.state.changes:
+                if getattr(model, "_transfix", None) is not host:
+                    continue  # another thread took the last adapter off while this one waited
+                if host.state.runs_elsewhere or (not host.adapters and _is_inside(model, host.attention.body)):
+                    raise TransfixError(f"{what}: another thread is running the model; wait until it has ended.")
+                yield host
+                return
 
     def add(self, name: str, methods: tuple[Method, ...]) -> None:
         """An adapter is on the model. From the first one on the model saves its adapters in place of itself."""
         if not self.adapters:
             self._hooks.append(self.model.register_forward_pre_hook(self._before_forward))
+            if hasattr(self.model, "generate"):
+                self._own_generate = vars(self.model).get("generate")
+                self.model.generate = self._generate  # type: ignore[assignment]
         self.adapters[name] = methods
         self._checked = False
         self.files.open()
@@ -132,7 +145,7 @@ class Host:
             TransfixError: if another thread is running the model, or another tool has changed the adapter.
         """
         self.require_own("detach()")
-        with self.changing("detach"), ExitStack() as rest:
+        with self.changing(self.model, "detach"), ExitStack() as rest:
             rest.callback(self._without, name)
             for method in reversed(self.adapters[name]):
                 rest.callback(method.remove)
@@ -166,6 +179,11 @@ class Host:
             hook.remove()
         self.files.close()
         self.attention.leave()
+        if getattr(vars(self.model).get("generate"), "__self__", None) is self:
+            del self.model.generate
+            if self._own_generate is not None:
+                self.model.generate = self._own_generate
+        self.state.default = (), None
         if self._marked:
             del self.model._hf_peft_config_loaded
         del self.model._transfix
@@ -239,7 +257,7 @@ class Host:
         self.require_own("forward")
         if not (torch.is_grad_enabled() and self.model.training):
             return
-        learning = [m for name in self.state.active for m in self.adapters[name] if m.part.learns]
+        learning = [m for name in self.state.chosen[0] for m in self.adapters[name] if m.part.learns]
         if learning and not self._checked and (reason := guests.no_gradients(self.model)):
             raise TransfixError(f"training: {reason}.")
         self._checked = True
@@ -265,6 +283,13 @@ class Host:
             self._said.add(what)
             warnings.warn(what, stacklevel=2)
 
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's `generate`, whose adapters stay on from the first token to the last."""
+        kind: Any = type(self.model)
+        own = self._own_generate or partial(kind.generate, self.model)
+        with self.state.staying():
+            return own(*args, **kwargs)
+
     def _refuse_pages(self, *_: object, **__: object) -> None:
         raise TransfixError(
             "generate_batch: continuous batching keeps keys and values in pages, which adapters in the attention do not "
@@ -275,15 +300,21 @@ class Host:
         """The first name like `name` that no adapter of this model has."""
         return next(other for number in count(2) if (other := f"{name}-{number}") not in self.adapters)
 
+    @property
+    def by_row(self) -> bool:
+        """Whether adapters are chosen row by row."""
+        return self.state.chosen[1] is not None
+
     def tokens_ahead(self, device: torch.device) -> int:
         """How many positions the active adapter stands in front of every row (a soft prompt).
 
         Raises:
             TransfixError: if adapters are chosen row by row: rows differ in it.
         """
-        if self.state.rows is not None:
+        if self.by_row:
             raise TransfixError("generate: adapters are chosen row by row here; generate with one adapter at a time.")
-        shift = self.attention.shift(1, device)
+        with self.state.within(None):
+            shift = self.attention.shift(1, device)
         return 0 if shift is None else int(shift)
 
 
@@ -307,6 +338,23 @@ class HostSite(Site):
 
     def take_off(self, method: str) -> None:  # noqa: D102
         self.host.take_off(self.name, method)
+
+
+def _is_inside(*modules: nn.Module) -> bool:
+    """Whether another thread is inside one of these modules: what it began before the first adapter is counted nowhere."""
+    for thread, innermost in sys._current_frames().items():
+        frame: FrameType | None = innermost if thread != threading.get_ident() else None
+        while frame is not None:
+            if any(frame.f_locals.get("self") is module for module in modules):
+                return True
+            frame = frame.f_back
+    return False
+
+
+def staying(model: PreTrainedModel) -> AbstractContextManager[None]:
+    """What is on stays on for the time of the block, over several forwards; other threads put no adapter on or off."""
+    host = getattr(model, "_transfix", None)
+    return host.state.staying() if isinstance(host, Host) else nullcontext()
 
 
 def require_base_weights(methods: Sequence[Method], what: str) -> None:

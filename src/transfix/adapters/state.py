@@ -58,13 +58,16 @@ class AdapterState:
 
     Attributes:
         default: what is on where nothing was chosen.
-        changes: held while adapters are put on the model or taken off; no forward begins meanwhile in another thread.
+        changes: held while adapters are put on the model or taken off; nothing begins meanwhile in another thread.
     """
 
     def __init__(self) -> None:
         self.default: Choice = ((), None)
         self.changes = threading.RLock()
         self._threads: set[int] = set()
+        self._staying: list[int] = []
+        self._blocks: list[Choice] = []
+        self._learned = False  # whether a forward with gradients had a choice of its own
         self._chosen: ContextVar[Choice | None] = ContextVar("adapters in use", default=None)
         self._running = _Running()
 
@@ -75,7 +78,28 @@ class AdapterState:
     @property
     def now(self) -> Forward:
         """The forward that runs here, or what one would begin with."""
-        return self._running.forward or Forward(*(self._chosen.get() or self.default))
+        return self._running.forward or Forward(*self.chosen)
+
+    @property
+    def chosen(self) -> Choice:
+        """What a forward would begin with here.
+
+        Raises:
+            TransfixError: in a backward pass that computes something again, if nothing says what it was computed with.
+        """
+        own = self._chosen.get()
+        if own is None and self._learned and torch._C._current_graph_task_id() != -1:
+            raise TransfixError(
+                "the backward pass computes a part of the model again, by something else than the model's own activation "
+                "checkpointing, and cannot know the adapters it had: call model.gradient_checkpointing_enable() instead of "
+                "wrapping layers, or train the adapter that is on by default."
+            )
+        return own or self.default
+
+    @property
+    def chosen_elsewhere(self) -> bool:
+        """Whether nothing was chosen here, and something in another thread or task."""
+        return self._chosen.get() is None and bool(self._blocks)
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -91,21 +115,37 @@ class AdapterState:
     def using(self, active: tuple[str, ...], rows: tuple[int, ...] | None) -> Iterator[None]:
         """`active` and `rows` for the time of the block, in this context; also for the forward that runs here, if any."""
         chosen, running = self._chosen.get(), self._running.forward
-        self._chosen.set((active, rows))
+        self._chosen.set(own := (active, rows))
+        self._blocks.append(own)
         if running is not None:
             self._running.forward = replace(running, active=active, rows=rows)
         try:
             yield
         finally:
+            self._blocks.remove(own)
             self._chosen.set(chosen)  # not by its token: a generator may be closed in another context
             if running is not None:
                 self._running.forward = running
+
+    @contextmanager
+    def staying(self) -> Iterator[None]:
+        """What is on here stays on for the time of the block, over several forwards; other threads take nothing off."""
+        thread = threading.get_ident()
+        with self.changes:
+            self._staying.append(thread)
+            choice = self.chosen
+        try:
+            with self.using(*choice):
+                yield
+        finally:
+            self._staying.remove(thread)
 
     def begin(self) -> Forward:
         """The body begins in this thread: what was chosen is the state of its forward until `end`."""
         with self.changes:
             self._threads.add(threading.get_ident())
-            forward = self._running.forward = Forward(*(self._chosen.get() or self.default))
+            self._learned |= torch.is_grad_enabled() and self._chosen.get() is not None
+            forward = self._running.forward = Forward(*self.chosen)
         return forward
 
     def end(self) -> None:
@@ -115,13 +155,13 @@ class AdapterState:
 
     @property
     def runs_elsewhere(self) -> bool:
-        """Whether a forward runs in another thread."""
+        """Whether a forward, or a block of several, runs in another thread."""
         alive = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
-        return not self._threads.isdisjoint(alive)
+        return not alive.isdisjoint([*self._threads, *self._staying])
 
     @contextmanager
-    def within(self, forward: Forward) -> Iterator[None]:
-        """The state of an earlier forward, or of one within the one that runs, for the time of the block."""
+    def within(self, forward: Forward | None) -> Iterator[None]:
+        """The state of an earlier forward, of one within the one that runs, or of none, for the time of the block."""
         before = self._running.forward
         self._running.forward = forward
         try:

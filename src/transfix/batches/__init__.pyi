@@ -1,6 +1,8 @@
 from .encoding import Encoded as Encoded
 from .encoding import cut as cut
 from .encoding import encode as encode
+from .forwards import forward_of as forward_of
+from .forwards import instead_of_forward as instead_of_forward
 from .head import focused_head as focused_head
 from .head import head_input as head_input
 from .head import instead_of_head as instead_of_head

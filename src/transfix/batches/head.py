@@ -16,6 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from transfix.batches.forwards import forward_of, instead_of_forward
+
 _MARK = 37.0
 """What the head answers while hidden states are caught: soft-capping or scaling would make something else of it."""
 
@@ -24,7 +26,7 @@ _MARK = 37.0
 def focused_head(
     model: PreTrainedModel, reads: Int[Tensor, " reads"], words: Int[Tensor, " words"] | None = None
 ) -> Iterator[None]:
-    """While the block runs, `model(...).logits` is (1, reads, words) instead of (B, T, vocabulary).
+    """While the block runs, `model(...).logits` is (1, reads, words) instead of (B, T, vocabulary), in this thread.
 
     Args:
         model: a model with a language-model head.
@@ -33,7 +35,7 @@ def focused_head(
     """
     head = model.get_output_embeddings()
     assert isinstance(head, nn.Module)
-    whole = head.forward
+    whole = forward_of(head)
 
     def focused(hidden: Float[Tensor, "... hidden"]) -> Float[Tensor, "1 reads words"]:
         wanted = hidden.flatten(0, -2)[reads.to(hidden.device)][None]
@@ -74,14 +76,8 @@ def head_input(
 
 @contextmanager
 def instead_of_head(model: PreTrainedModel, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """While the block runs, the model's head is `forward`; what was there before, a library's hook too, comes back."""
-    head: Any = model.get_output_embeddings()
-    own = vars(head).get("forward")  # a hook's, for example of accelerate
-    head.forward = forward
-    try:
+    """While the block runs, the model's head is `forward`, in this thread; what was there before comes back."""
+    head = model.get_output_embeddings()
+    assert isinstance(head, nn.Module)
+    with instead_of_forward(head, forward):
         yield
-    finally:
-        if own is None:
-            del head.forward
-        else:
-            head.forward = own

@@ -7,13 +7,12 @@ way for every length beyond it, and remembers the longest it has seen. A row's s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from torch import nn
 from transformers import PreTrainedModel
 
 from transfix.adapters import architecture
 from transfix.adapters.host import Host
+from transfix.adapters.rotary import one_at_a_time
 from transfix.errors import TransfixError
 from transfix.models import reach
 
@@ -34,7 +33,7 @@ def company(model: PreTrainedModel) -> Company:
     forget_lengths(model)
     host = getattr(model, "_transfix", None)
     device = architecture.embedding_table(model).device
-    ahead = host.tokens_ahead(device) if isinstance(host, Host) and host.state.rows is None else 0
+    ahead = host.tokens_ahead(device) if isinstance(host, Host) and not host.by_row else 0
 
     def of(length: int) -> int:
         if ahead + length <= original:
@@ -51,19 +50,6 @@ def company(model: PreTrainedModel) -> Company:
 
 def forget_lengths(model: PreTrainedModel) -> None:
     """Makes every forward of a model depend on its own rows only, where dynamic NTK would remember the longest row before."""
-    for module in model.modules() if reach.depends_on_each_length(model.config) else ():
-        if hasattr(module, "original_max_seq_len") and not hasattr(module, _FORGETS):
-            module.register_forward_pre_hook(_forget)
-            setattr(module, _FORGETS, True)
-
-
-_FORGETS = "_transfix_forgets"
-
-
-def _forget(module: nn.Module, args: Any) -> None:
-    """Puts a rotary embedding back to where it began: its next forward depends on its own positions only."""
-    for name in [name for name in vars(module) if name.endswith("max_seq_len_cached")]:
-        prefix = name.removesuffix("max_seq_len_cached")
-        setattr(module, name, module.original_max_seq_len)
-        if hasattr(module, f"{prefix}original_inv_freq"):
-            setattr(module, f"{prefix}inv_freq", getattr(module, f"{prefix}original_inv_freq"))
+    if reach.depends_on_each_length(model.config):
+        for rotary in one_at_a_time(model):
+            rotary.forgets = True

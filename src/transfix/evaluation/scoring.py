@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from transfix import batches
+from transfix.adapters.host import staying
 from transfix.batches import Batch, Encoded, TokenSequence, target_logits, word_logits
 from transfix.errors import NotFiniteError, TransfixError
 
@@ -59,7 +60,7 @@ class ChoiceScorer:
         """
         self.model.eval()
         scores = torch.full((self._rows, len(self.words)), float("nan"))
-        with torch.inference_mode():
+        with torch.inference_mode(), staying(self.model):
             for trees in self._forwards:
                 batch = batches.collate(trees, self.pad)
                 scores[list(batch.indices)] = word_logits(self.model, batch, self.words).log_softmax(-1).cpu()
@@ -119,7 +120,7 @@ class LikelihoodScorer:
         self.model.eval()
         totals = torch.zeros(len(self.continuations), dtype=torch.float32)
         greedy = torch.ones(len(self.continuations), dtype=torch.bool)
-        with torch.inference_mode():
+        with torch.inference_mode(), staying(self.model):
             for trees in self._forwards:
                 batch = batches.collate(trees, self.pad)
                 wanted = [token for index in _runs(batch.indices) for token in self.continuations[index]]

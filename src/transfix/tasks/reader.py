@@ -10,16 +10,21 @@ written stay; the same letters in a row's text are letters.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from transfix.errors import TransfixError
 from transfix.tasks.templates import Filled, own_parts, part
 
 _PROBES = ("a", "1", ".", "的", "ا", "क")
 """Texts of which a tokenizer has one at least, to see what it puts around a text."""
+
+_turns: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
+_TURNS_CHANGE = threading.Lock()
 
 SHOWN = 40
 """Characters of a text that a message shows."""
@@ -72,7 +77,7 @@ class Reader:
     def __init__(self, tokenizer: Any, size: int | None = None) -> None:
         self.tokenizer = tokenizer
         self.size = size
-        self.beginning, self.ending = _around(tokenizer)
+        self.beginning, self.ending = _around(lambda text, **options: _tokens(tokenizer, text, **options))
         self.control = control_tokens(tokenizer)
         self._beginning = "".join(map(str, tokenizer.convert_ids_to_tokens(list(self.beginning))))
         named = getattr(tokenizer, "eos_token_id", None)
@@ -93,16 +98,16 @@ class Reader:
             UnreadableTextError: a row's text holds a control token's letters, and this tokenizer cannot read them as letters;
                 or a token has no embedding.
         """
-        found: list[list[int]] = (
-            self.tokenizer(list(map(str, texts)), add_special_tokens=False)["input_ids"] if texts else []
-        )
-        found = list(found)
+        found: list[list[int]] = list(self._read(list(map(str, texts)), add_special_tokens=False)) if texts else []
         for place, ids in enumerate(found):
             if not self._numbers.isdisjoint(ids):
                 found[place] = self._checked(texts[place], list(ids))
             if self.size is not None and ids and max(found[place]) >= self.size:
                 self._refuse_number(texts[place], max(found[place]), self.size)
         return found
+
+    def _read(self, texts: str | Sequence[str], **options: bool) -> Any:
+        return _tokens(self.tokenizer, texts, **options)
 
     def prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of texts that something follows: with the tokenizer's beginning, once, and no end."""
@@ -183,9 +188,7 @@ class Reader:
             if place % 2:
                 joined.append(self.control[piece])
                 continue
-            ids = (
-                self.tokenizer(piece, add_special_tokens=False, split_special_tokens=True)["input_ids"] if piece else []
-            )
+            ids = self._read(piece, add_special_tokens=False, split_special_tokens=True) if piece else []
             if not (self._numbers - {self._unknown}).isdisjoint(ids):
                 return "its vocabulary has the letters as that one token"
             joined += ids
@@ -201,7 +204,7 @@ class Reader:
             text[start:end] if (start, end) in places else " ".join(_without(text[start:end], self.control))
             for start, end in _segments(len(text), places)
         )
-        whole = list(self.tokenizer(clean, add_special_tokens=False)["input_ids"])
+        whole = list(self._read(clean, add_special_tokens=False))
         found = self._occurrences(clean)
         pieces: list[int] = []
         for start, end in _segments(len(clean), [(first, last) for first, last, _ in found]):
@@ -209,7 +212,7 @@ class Reader:
             pieces += (
                 [self.control[part]]
                 if part in self.control
-                else list(self.tokenizer(part, add_special_tokens=False)["input_ids"] if part else [])
+                else list(self._read(part, add_special_tokens=False) if part else [])
             )
         return pieces == whole
 
@@ -256,11 +259,19 @@ def control_tokens(tokenizer: Any) -> dict[str, int]:
     return {text: number for text, number in found.items() if text.strip()}
 
 
-def _around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What a tokenizer puts before and behind every text."""
+def _tokens(tokenizer: Any, texts: str | Sequence[str], **options: bool) -> Any:
+    """The token ids of a text, or of each. A tokenizer keeps the options of its last call: threads take turns."""
+    with _TURNS_CHANGE:
+        turn = _turns.setdefault(tokenizer, threading.Lock())
+    with turn:
+        return tokenizer(texts, **options)["input_ids"]
+
+
+def _around(tokens: Callable[..., Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What a tokenizer puts before and behind every text; `tokens` gives a text's."""
     for text in _PROBES:
-        bare = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        whole = list(tokenizer(text)["input_ids"])
+        bare = list(tokens(text, add_special_tokens=False))
+        whole = list(tokens(text))
         for start in range(len(whole) - len(bare) + 1) if bare else ():
             if whole[start : start + len(bare)] == bare:
                 return tuple(whole[:start]), tuple(whole[start + len(bare) :])

@@ -15,6 +15,7 @@ import functools
 import importlib
 import operator
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -44,16 +45,25 @@ GROUP = "transfix.methods"
 
 
 class _Methods(MutableMapping[str, "type[Part]"]):
-    """The methods by name. Those of other packages are looked for when it is first asked, not while modules load."""
+    """The methods by name. Those of other packages are looked for when it is first asked, not while modules load.
+
+    Threads that ask at the same time each look, and find the same: none has to wait for another's imports, and none is
+    answered before all are there. A package that asks while it is imported is answered with what there is.
+    """
 
     def __init__(self) -> None:
         self.known: dict[str, type[Part]] = {}
         self.looked = False
+        self._here = threading.local()
 
     def _all(self) -> dict[str, type[Part]]:
-        if not self.looked:
+        if not self.looked and not getattr(self._here, "looking", False):
+            self._here.looking = True
+            try:
+                _of_other_packages()
+            finally:
+                self._here.looking = False
             self.looked = True
-            _of_other_packages()
         return self.known
 
     def __getitem__(self, name: str) -> type[Part]:
@@ -66,7 +76,7 @@ class _Methods(MutableMapping[str, "type[Part]"]):
         del self._all()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return iter(tuple(self._all()))  # another thread may register one meanwhile
 
     def __len__(self) -> int:
         return len(self._all())

@@ -13,6 +13,7 @@ Adapters enter as everywhere, through `adapters.attention.attend`, which stands 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -25,13 +26,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function, sdpa_mask
 
-from transfix.adapters import architecture
 from transfix.adapters.attention import PREFIXED, attend
 from transfix.adapters.kernels import Columns, joined
 from transfix.errors import TransfixError
+from transfix.evaluation.generation.switching import implementation
 
 ROWS = PREFIXED + "rows"
 """The name under which transformers knows this attention function and its mask."""
+
+_KERNELS = threading.RLock()
 
 _NOT_OURS = ("s_aux", "position_bias")  # attention sinks, T5's biases: a row's scores would lack them
 
@@ -43,35 +46,16 @@ def block_size(device: torch.device) -> int:
 
 @contextmanager
 def decoding_rows(model: PreTrainedModel) -> Iterator[None]:
-    """For the time of the block the model decodes one token a row, with a `RowCache`.
+    """For the time of the block the model decodes one token a row, with a `RowCache`, in this thread.
 
-    The scaled dot-product attention of torch, which a LLaMA-Adapter's own softmax uses, runs unfused meanwhile.
-
-    Raises:
-        TransfixError: if the model is not on transformers' attention registry.
-    """
-    with implementation(model, ROWS), sdpa_kernel(SDPBackend.MATH):
-        yield
-
-
-@contextmanager
-def implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
-    """For the time of the block the model attends by the function of this name.
+    The scaled dot-product attention of torch, which a LLaMA-Adapter's own softmax uses, runs unfused meanwhile. That is a
+    switch of the whole process, which threads that decode rows hold one after the other.
 
     Raises:
         TransfixError: if the model is not on transformers' attention registry.
     """
-    before = model.config._attn_implementation
-    if not type(architecture.body(model))._can_set_attn_implementation():
-        raise TransfixError(
-            f"{type(model).__name__} does not use transformers' attention registry, so its rows cannot be generated "
-            "together. Decoders such as Llama, Mistral, Qwen, Gemma and GPT-2 can."
-        )
-    model.set_attn_implementation(name)
-    try:
+    with _KERNELS, implementation(model, ROWS), sdpa_kernel(SDPBackend.MATH):
         yield
-    finally:
-        model.set_attn_implementation(before)
 
 
 def row_attention(

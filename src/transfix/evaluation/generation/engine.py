@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from transfix.adapters import architecture
+from transfix.adapters.host import staying
 from transfix.batches import Encoded, forget_lengths, sortable
 from transfix.errors import NotFiniteError, TransfixError
 from transfix.evaluation.generation import attention
@@ -64,7 +65,7 @@ def generate(
     model.eval()
     forget_lengths(model)
     only_best = decoding.temperature == 0
-    with torch.inference_mode(), packed_weights(model), precise_head(model, only_best) as words:
+    with torch.inference_mode(), staying(model), packed_weights(model), precise_head(model, only_best) as words:
         return _Run(model, tokenizer, prompts, decoding, keys, words).finish(advance)
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from transfix.batches import instead_of_head
+from transfix.batches import forward_of, instead_of_head
 
 CANDIDATES = 16
 """Words whose logits are computed again."""
@@ -41,7 +41,7 @@ class Words:
 
 @contextmanager
 def precise_head(model: PreTrainedModel, only_best: bool = False) -> Iterator[Words]:
-    """While the block runs, `model(...).logits` is float32, and the highest logits are as exact as that.
+    """While the block runs, `model(...).logits` is float32 in this thread, and the highest logits are as exact as that.
 
     Args:
         model: its head is replaced for the time.
@@ -52,7 +52,7 @@ def precise_head(model: PreTrainedModel, only_best: bool = False) -> Iterator[Wo
     """
     head = model.get_output_embeddings()
     assert isinstance(head, nn.Module)
-    whole, words = head.forward, Words()
+    whole, words = forward_of(head), Words()
 
     def precise(hidden: Float[Tensor, "... hidden"]) -> Float[Tensor, "... vocabulary"]:
         logits = torch.as_tensor(whole(hidden))

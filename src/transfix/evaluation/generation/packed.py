@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from transfix.batches import instead_of_forward
+
 MOST = 2 * 2**30
 """Bytes of copies there may be at a time: weights beyond them stay as they are."""
 
@@ -25,10 +27,10 @@ _HINT = 16
 
 @contextmanager
 def packed_weights(model: PreTrainedModel) -> Iterator[int]:
-    """While the block runs, the model's bfloat16 linear layers on a CPU have such copies of their weights.
+    """While the block runs, the model's bfloat16 linear layers on a CPU have such copies of their weights, in this thread.
 
-    The head comes first, then the layers in their order. What is quantised, has a forward of its own (a library's
-    hook) or lies elsewhere is left alone. Weights must not change meanwhile.
+    The head comes first, then the layers in their order. What is quantised, has a forward of its own (a library's hook,
+    another thread's copies) or lies elsewhere is left alone. Weights must not change meanwhile.
 
     Args:
         model: its modules stay in their places.
@@ -43,8 +45,7 @@ def packed_weights(model: PreTrainedModel) -> Iterator[int]:
                 continue
             taken += module.weight.nbytes
             weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), _HINT)
-            module.forward = partial(_product, weight, module.bias)  # type: ignore[method-assign]
-            stack.callback(vars(module).pop, "forward")
+            stack.enter_context(instead_of_forward(module, partial(_product, weight, module.bias)))
         yield taken
 
 

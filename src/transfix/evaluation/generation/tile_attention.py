@@ -17,7 +17,8 @@ from transformers.masking_utils import AttentionMaskInterface, causal_mask_funct
 from transfix.adapters.attention import PREFIXED, attend
 from transfix.adapters.kernels import Columns, joined
 from transfix.errors import TransfixError
-from transfix.evaluation.generation.attention import implementation, refuse_unknown, row_attention, row_mask
+from transfix.evaluation.generation.attention import refuse_unknown, row_attention, row_mask
+from transfix.evaluation.generation.switching import implementation
 from transfix.evaluation.generation.tile_cache import TILE, TileCache
 
 TILES = PREFIXED + "tiles"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ def load(module: str) -> Any:
         TransfixError: if it is not installed; the message says how to install it.
     """
     try:
+        if module in sys.modules:  # what warns is of the whole process: not changed for every row
+            return importlib.import_module(module)
         with warnings.catch_warnings():
             # jieba 0.42.1 has escapes that Python 3.12 warns about whenever it compiles the package.
             warnings.simplefilter("ignore")

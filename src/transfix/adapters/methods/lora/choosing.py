@@ -31,11 +31,12 @@ def _choosing(kind: Any) -> Any:
 
         @property
         def disable_adapters(self) -> bool:
-            return not any(name in self.lora_A for name in self.transfix_state.active)
+            return not self.active_adapters
 
         @property
         def active_adapters(self) -> list[str]:
-            return [name for name in self.transfix_state.active if name in self.lora_A]
+            held = self._modules["lora_A"]._modules  # looked up as attributes they take as long as all else here
+            return [name for name in self.transfix_state.active if name in held]
 
         @property
         def active_adapter(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from transfix.adapters.methods.lora.config import LoRA
 from transfix.adapters.start_values import StartValues
 from transfix.adapters.state import AdapterState
 from transfix.errors import TransfixError
+
+_ALONE = threading.Lock()  # what warns, and torch's random numbers, are of the whole process
 
 
 class LoRAMethod(Method):
@@ -86,7 +89,7 @@ class PeftLayers(SharedState):
             fan_in_fan_out=conv,
         )
         self._configs[name] = config
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), _explained(self.model):
+        with _ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), _explained(self.model):
             warnings.simplefilter("ignore")  # PEFT warns of a second adapter, which is what we want
             if self._tuner is None:
                 self._tuner = LoraModel(self.model, {name: config}, name)
@@ -127,7 +130,7 @@ class PeftLayers(SharedState):
         self._configs.pop(name, None)
         if self._names:
             flags = self._flags()
-            with warnings.catch_warnings():
+            with _ALONE, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # PEFT warns that another adapter becomes the active one
                 self._tuner.delete_adapter(name)
             _restore(flags)

@@ -54,10 +54,22 @@ class SoftPromptLayer(AdapterLayer):
         self.in_positions = tokens
 
     def columns(self, dtype: torch.dtype, decoding: bool) -> KeysValues | None:
-        """[K_E ; ·], [V_E ; ·]; `None` while a prompt is run."""
+        """[K_E ; ·], [V_E ; ·]; `None` while a prompt is run.
+
+        Raises:
+            TransfixError: if the layer runs by itself, outside a forward of its model.
+        """
         state, name, index = self._recorded_at
         now = state.now
-        return now.recorded.get((name, index)) if now.recording is None else None
+        if now.recording is not None:
+            return None
+        if (name, index) not in now.recorded:
+            raise TransfixError(
+                f"layer {index} runs outside a forward of its model, where the soft prompt of the adapter {name!r} has no "
+                "states: call the model. Activation checkpointing is model.gradient_checkpointing_enable(); what another "
+                "library wraps around layers computes them again by themselves."
+            )
+        return now.recorded[name, index]
 
 
 class PromptPass(SharedState):
