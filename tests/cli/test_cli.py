@@ -422,3 +422,11 @@ def test_quickstart(fake: Callable[..., list[Any]]) -> None:
 
 def test_schema() -> None:
     assert "adapter" in json.loads(call("schema").stdout)["properties"]
+
+
+def test_languages_that_are_one_here_and_two_in_the_world() -> None:
+    from transfix.cli.options import codes
+
+    assert codes(["de,German", "pt-BR"]) == ["deu_Latn", "por_Latn"]
+    with pytest.raises(TransfixError, match="--languages: 'pt-BR' and 'pt-PT' are one language here, por_Latn"):
+        codes(["pt-BR", "de,pt-PT"])

@@ -193,10 +193,13 @@ def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad:
     kind = {",": "csv", "\t": "tsv"}.get(delimiter, f"{separated} csv")
     name = f"{kind} with quoted cells" if delimiter == "\t" else kind
     starts: list[int] = []
+    has_returns = False
 
     def lines() -> Iterator[str]:
+        nonlocal has_returns
         for number, line in decoded_lines(path, bad):
             starts.append(number)
+            has_returns = has_returns or "\r" in line
             yield hidden_returns(line) + "\n"
 
     def rows() -> Iterator[tuple[int, list[str]]]:
@@ -204,7 +207,7 @@ def _quoted(path: Path, headerless: tuple[str, ...] | None, delimiter: str, bad:
         begin = 0  # lines read before this row: a quoted text may span lines
         try:
             for row in reader:
-                yield starts[begin], shown_returns(row)
+                yield starts[begin], shown_returns(row) if has_returns else row
                 begin = len(starts)
         except csv.Error as error:
             where = starts[min(begin, len(starts) - 1)]
