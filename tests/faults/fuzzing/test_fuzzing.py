@@ -41,7 +41,7 @@ def test_an_input_is_known_by_its_number(every: dict[str, parsers.Parser]) -> No
         assert len({repr(fuzz.made(parser, number)) for number in range(20)}) > 10
 
 
-class Endless(TransfixError):
+class EndlessError(TransfixError):
     """An error whose message is not shortened, as all others are."""
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ def test_what_breaks_is_found() -> None:
         if content == 5:
             os._exit(11)
         if content == 6:
-            raise Endless
+            raise EndlessError
 
     parser = parsers.Parser("planted", lambda draw: draw.randrange(8), parse, 1.0)
     wanted = {3: "KeyError", 5: "the process ended with 11", 6: "a message of 100,000 characters"}
