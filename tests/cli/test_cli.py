@@ -50,7 +50,9 @@ def said(result: Result) -> str:
 
 def process(*arguments: str, code: str = "from transfix.cli import main; main()") -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + code  # a shell's `&` ignores it
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + code
+    )  # a shell's `&` ignores it
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 

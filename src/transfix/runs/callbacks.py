@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,6 +80,19 @@ def tensorboard(directory: Path) -> list[TrainerCallback]:
         from torch.utils.tensorboard import SummaryWriter
         from transformers.integrations.integration_utils import TensorBoardCallback
 
+        _quiet_threads()
         return TensorBoardCallback(SummaryWriter(log_dir=str(directory)))
 
     return [Unfailing(writer, f"curves in {directory}")]
+
+
+@functools.cache
+def _quiet_threads() -> None:
+    """TensorBoard's thread prints no traceback: it tells its writer of its error, which is how `Unfailing` hears of it."""
+    others = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not type(failed.thread).__module__.startswith("tensorboard."):
+            others(failed)
+
+    threading.excepthook = hook
