@@ -10,7 +10,7 @@ QUICKSTART := $(VENV)/.installed-quickstart
 DEV := $(VENV)/.installed-dev
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help quickstart test format lint types unit docs smoke planted faults clean
+.PHONY: help quickstart test format lint types unit docs smoke planted faults results clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -54,6 +54,10 @@ planted: $(DEV)
 # what was noted (build/faults) is of the code as it was then. Writes tests/faults/results.json and its table in the docs.
 faults: $(DEV)
 	$(BIN)/python -m tests.faults
+
+# The tables of docs/results.md, from the answers that are kept in results/.
+results: $(DEV)
+	$(BIN)/python scripts/kept_results.py tables
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
