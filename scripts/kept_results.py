@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -140,4 +139,4 @@ def markdown(name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -89,7 +89,7 @@ class SecondSoftmax(LlamaAdapter):
 
     label: ClassVar = "Second softmax"
     implementation: ClassVar = f"{HERE}:SecondSoftmaxMethod"
-    method: Literal["second_softmax"] = "second_softmax"
+    method: Literal["second_softmax"] = "second_softmax"  # type: ignore[assignment]
     start: float = 1.0
     learned: bool = True
 
@@ -137,7 +137,7 @@ class Repeated(PrefixTuning):
 
     label: ClassVar = "Repeated prefix"
     implementation: ClassVar = f"{HERE}:RepeatedMethod"
-    method: Literal["repeated"] = "repeated"
+    method: Literal["repeated"] = "repeated"  # type: ignore[assignment]
     times: Annotated[int, Field(ge=1)] = 4
 
     def unusual(self) -> list[str]:

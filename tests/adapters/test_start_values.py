@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import Olmo2Config, Olmo2ForCausalLM, PreTrainedModel
 
-from transfix import Adapter, LlamaAdapter, PrefixTuning, SoftPrompt, TransfixError, attach
+from transfix import Adapter, LlamaAdapter, PrefixTuning, SoftPrompt, TransfixError, attach, load_adapter
 from transfix.adapters.architecture import layers
-from transfix.adapters.methods import Part
+from transfix.adapters.methods import METHODS, Part
+from transfix.studies import quickstart
 
 Build = Callable[[str], PreTrainedModel]
 
@@ -190,7 +192,7 @@ def test_learning_rates(build: Build) -> None:
     model = build("llama")
     parts = (
         LlamaAdapter(tokens=2, layers=2, learning_rate=0.1, gate_learning_rate=0.5, learning_rate_scale="relative"),
-        SoftPrompt(tokens=2, init_scale=3.0),
+        SoftPrompt(tokens=2, init_scale=3.0, learning_rate_scale="absolute"),
     )
     adapter = attach(model, *parts)
     groups = adapter.parameter_groups(0.01)
@@ -200,3 +202,47 @@ def test_learning_rates(build: Build) -> None:
         size = float(tensor.detach().square().mean().sqrt())
         expected = 0.5 if name.endswith("gate") else 0.01 if name.startswith("soft") else 0.1 * size
         assert by_parameter[id(tensor)] == pytest.approx(expected), name
+
+
+@pytest.mark.parametrize("part", [PrefixTuning(), LlamaAdapter()])
+def test_what_is_automatic(part: Part, build: Build, tmp_path: Path) -> None:
+    """As the quickstart learns best: from a text through the layer's norm, where there are a tokenizer and norms."""
+    model = build("llama")
+    assert settled(attach(model, part, tokenizer=tokenizer)) == ("layer", "text", "relative")
+    assert settled(attach(model, part, name="second")) == ("layer", "normal", "relative")
+    attach(model, part, name="third").save(tmp_path)
+    assert load_adapter(build("llama"), tmp_path).parts[0].norm == "layer"  # what was decided is saved
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "vocab_size": 64,
+    }
+    without = attach(
+        Olmo2ForCausalLM(Olmo2Config(**shape)), part, tokenizer=tokenizer
+    )  # its norms come after attention
+    assert settled(without) == ("none", "normal", "relative")
+
+
+def test_what_is_automatic_is_the_quickstarts() -> None:
+    for settings in quickstart.ADAPTERS:
+        asked = dict(settings["adapter"])
+        part = METHODS[asked["method"]]
+        assert part(**asked).settled(lambda: True, True) == part().settled(lambda: True, True)
+        assert settings["train"]["learning_rate"] == part.usual_rate
+
+
+def test_free_keys_and_values_pass_no_norm(build: Build) -> None:
+    adapter = attach(build("llama"), PrefixTuning(projection="none"), tokenizer=tokenizer)
+    assert settled(adapter) == ("none", "text", "relative")
+
+
+def test_a_soft_prompt_starts_from_a_text_without_norms() -> None:
+    assert SoftPrompt().settled(lambda: False, True).init == "text"
+    assert SoftPrompt().settled(lambda: False, False).init == "normal"
+
+
+def settled(adapter: Adapter) -> tuple[str, ...]:
+    (part,) = adapter.parts
+    return part.norm, part.init, part.learning_rate_scale

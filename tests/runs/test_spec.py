@@ -362,8 +362,10 @@ def test_identity_is_what_decides_the_adapter() -> None:
 
 
 def test_what_came_later_leaves_the_names_of_earlier_runs_alone() -> None:
-    """The identity of MINIMAL before there was `quantization`."""
-    assert RunSpec.load(MINIMAL).identity() == RunSpec.load(changed(quantization="none")).identity() == "4e05f3ee08dc"
+    """The identity of MINIMAL before there was `quantization`, with the defaults of then."""
+    then = {"method": "llama_adapter", "norm": "none", "init": "normal", "learning_rate_scale": "absolute"}
+    now = changed(adapter=then)
+    assert RunSpec.load(now).identity() == RunSpec.load({**now, "quantization": "none"}).identity() == "4e05f3ee08dc"
     names = {RunSpec.load(changed(quantization=q)).identity() for q in ("none", "int8", "int4")}
     assert len(names) == 3
     assert RunSpec.load(changed(quantization="int4")).title.endswith(", int4 base")
@@ -400,7 +402,12 @@ def test_resolved() -> None:
         ),
         (
             {"method": "prefix", "norm": "layer", "init": "text", "layers": [1, 2]},
-            "Prefix tuning, 10 tokens, layer norm, text start, layers 1, 2",
+            "Prefix tuning, 10 tokens, layers 1, 2",
+            "prefix",
+        ),
+        (
+            {"method": "prefix", "norm": "none", "init": "normal"},
+            "Prefix tuning, 10 tokens, no norm, normal start",
             "prefix",
         ),
         ("soft_prompt+lora", "Soft prompt, 10 tokens + LoRA r=4", "soft_prompt+lora"),

@@ -7,6 +7,7 @@ torch, so that a specification can be checked and a help page printed at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -154,6 +155,15 @@ class Part(BaseModel):
         """The same part, started without a text: what is loaded or only counted needs no tokenizer."""
         return self
 
+    def settled(self, normed: Callable[[], bool], readable: bool) -> Part:
+        """The same part with every `auto` replaced by what fits the model it is attached to; so it is saved.
+
+        Args:
+            normed: asks whether every attention layer of the model has a norm in front of it.
+            readable: whether the model's tokenizer is at hand.
+        """
+        return self
+
 
 INIT_TEXT = "Does the first sentence imply the second? Answer yes, no or maybe."
 
@@ -166,22 +176,22 @@ class LearnedPrefix(Part):
 
     Attributes:
         tokens: P, the prefix length.
-        init: `normal` fits the scale of the layer's real inputs (times `init_scale`), `text` takes the model's own states
-            on `init_text`, `zero` is zero.
+        init: `text` takes the model's own states on `init_text`, `normal` fits the scale of the layer's real inputs (times
+            `init_scale`), `zero` is zero. `auto` is `text` where a tokenizer is at hand, else `normal`.
         learning_rate_scale: `relative` multiplies the learning rate by the root mean square of each tensor's start value.
     """
 
     same_speed: ClassVar = Part.same_speed | {"init", "init_text", "init_scale", "learning_rate_scale"}
     tokens: Annotated[int, Field(ge=1)] = 10
-    init: Literal["normal", "text", "zero"] = "normal"
+    init: Literal["auto", "text", "normal", "zero"] = "auto"
     init_text: str = INIT_TEXT
     init_scale: Annotated[float, Field(gt=0)] = 1.0
-    learning_rate_scale: Literal["absolute", "relative"] = "absolute"
+    learning_rate_scale: Literal["relative", "absolute"] = "relative"
 
     def described(self) -> list[str]:
         """Name, length, what a method adds, and the start if it is not the usual one."""
         length = f"{self.tokens} token{'s' * (self.tokens != 1)}"
-        return [self.label, length, *self.unusual(), *[f"{self.init} start"] * (self.init != "normal")]
+        return [self.label, length, *self.unusual(), *[f"{self.init} start"] * (self.init in ("normal", "zero"))]
 
     def unusual(self) -> list[str]:
         """Settings of the method itself that are not the usual ones, in words."""
@@ -194,3 +204,26 @@ class LearnedPrefix(Part):
     def without_text(self) -> Part:
         """The same part, started at zero."""
         return self.model_copy(update={"init": "zero"})
+
+    def settled(self, normed: Callable[[], bool], readable: bool) -> Part:
+        """With `init` decided."""
+        return self.model_copy(update={"init": "text" if readable else "normal"}) if self.init == "auto" else self
+
+
+class LayerPrefix(LearnedPrefix):
+    """A learned prefix in every adapted layer.
+
+    Attributes:
+        layers: `all`, L (the top L layers) or explicit layer indices.
+        norm: `layer` sends E through the layer's own input norm first, as real states are; `none` does not. `auto` is `layer`
+            where every layer has such a norm.
+    """
+
+    layers: Layers = "all"
+    norm: Literal["auto", "layer", "none"] = "auto"
+
+    def settled(self, normed: Callable[[], bool], readable: bool) -> Part:
+        """With `init` and `norm` decided: without norms there is no state before or after one to start from."""
+        found = super().settled(lambda: True, readable and (self.init != "auto" or normed()))
+        norm = "layer" if normed() else "none"
+        return found.model_copy(update={"norm": norm}) if self.norm == "auto" else found

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from transfix.adapters.methods.part import Layers, LayerShape, LearnedPrefix, Part
+from transfix.adapters.methods.part import LayerPrefix, LayerShape, Part
 
 
-class LlamaAdapter(LearnedPrefix):
+class LlamaAdapter(LayerPrefix):
     """LLaMA-Adapter: a second softmax over the prefix, added through a gate that starts at zero (Zhang et al. 2023).
 
     Attributes:
@@ -19,17 +19,15 @@ class LlamaAdapter(LearnedPrefix):
 
     label: ClassVar = "LLaMA-Adapter"
     implementation: ClassVar = "transfix.adapters.methods.llama_adapter.layer:LlamaAdapterMethod"
-    same_speed: ClassVar = LearnedPrefix.same_speed | {"gate_learning_rate"}
+    same_speed: ClassVar = LayerPrefix.same_speed | {"gate_learning_rate"}
     method: Literal["llama_adapter"] = "llama_adapter"
-    layers: Layers = "all"
-    norm: Literal["none", "layer"] = "none"
     gate: Literal["per_head", "per_layer"] = "per_head"
     tanh: bool = False
     gate_learning_rate: Annotated[float, Field(gt=0)] | None = None
 
     def unusual(self) -> list[str]:
-        """`layer norm`, `gate per layer`, `tanh`."""
-        norm, gate = ["layer norm"] * (self.norm == "layer"), ["gate per layer"] * (self.gate == "per_layer")
+        """`no norm`, `gate per layer`, `tanh`."""
+        norm, gate = ["no norm"] * (self.norm == "none"), ["gate per layer"] * (self.gate == "per_layer")
         return norm + gate + ["tanh"] * self.tanh
 
     def kept(self, shape: LayerShape, width: int, cpu: bool) -> int:

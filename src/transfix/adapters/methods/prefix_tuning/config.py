@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from transfix.adapters.methods.part import Layers, LearnedPrefix, Part
+from transfix.adapters.methods.part import LayerPrefix, Part
 
 
-class PrefixTuning(LearnedPrefix):
+class PrefixTuning(LayerPrefix):
     """Prefix tuning with one joint softmax over prefix and tokens (Li & Liang 2021; arXiv 2510.24619).
 
     Attributes:
@@ -17,18 +18,17 @@ class PrefixTuning(LearnedPrefix):
         layers: `all`, L (the top L layers) or explicit layer indices.
         projection: `base` learns E (P, d) and sends it through the layer's frozen W_k, W_v; `none` learns the keys and
             values (G, P, h) themselves.
-        norm: `layer` sends E through the layer's own input norm first.
-        init: `normal` fits the scale of the layer's real inputs (times `init_scale`), `text` takes the model's own states
-            on `init_text`, `zero` is zero.
+        norm: `layer` sends E through the layer's own input norm first, as real states are; `none`, the study's form, does
+            not. `auto` is `layer` where every layer has such a norm.
+        init: `text` takes the model's own states on `init_text`, `normal` fits the scale of the layer's real inputs (times
+            `init_scale`), `zero` is zero. `auto` is `text` where a tokenizer is at hand, else `normal`.
         learning_rate_scale: `relative` multiplies the learning rate by the root mean square of each tensor's start value.
     """
 
     label: ClassVar = "Prefix tuning"
     implementation: ClassVar = "transfix.adapters.methods.prefix_tuning.layer:PrefixTuningMethod"
     method: Literal["prefix"] = "prefix"
-    layers: Layers = "all"
     projection: Literal["base", "none"] = "base"
-    norm: Literal["none", "layer"] = "none"
 
     @model_validator(mode="after")
     def _norm_needs_projection(self) -> PrefixTuning:
@@ -36,9 +36,14 @@ class PrefixTuning(LearnedPrefix):
             raise ValueError("norm: layer needs projection: base (keys and values have no input norm)")
         return self
 
+    def settled(self, normed: Callable[[], bool], readable: bool) -> Part:
+        """Keys and values that are learned themselves pass no norm."""
+        found = super().settled(normed, readable)
+        return found.model_copy(update={"norm": "none"}) if self.projection == "none" else found
+
     def unusual(self) -> list[str]:
-        """`unprojected`, `layer norm`."""
-        return ["unprojected"] * (self.projection == "none") + ["layer norm"] * (self.norm == "layer")
+        """`unprojected`, `no norm`."""
+        return ["unprojected"] if self.projection == "none" else ["no norm"] * (self.norm == "none")
 
     @classmethod
     def variants(cls, layers: int) -> dict[str, Part]:

@@ -16,6 +16,7 @@ class SoftPrompt(LearnedPrefix):
 
     label: ClassVar = "Soft prompt"
     implementation: ClassVar = "transfix.adapters.methods.soft_prompt.layer:SoftPromptMethod"
+    usual_rate: ClassVar = 2e-2
     method: Literal["soft_prompt"] = "soft_prompt"
 
     @property
