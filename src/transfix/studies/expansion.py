@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -276,7 +277,10 @@ def _shares(parts: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _layers(wanted: Mapping[str, Any], model: str, depths: dict[str, int | TransfixError]) -> int | str:
     """`{share: 30/32}` of a model's layers, counted from the top: `all`, or L."""
     try:
-        share = Fraction(str(wanted["share"]))
+        text = str(wanted["share"])
+        if not re.fullmatch(r"[^eE]{1,60}|[^eE]{1,60}[eE][+-]?[0-9]{1,3}", text):  # 1e-9999999: seconds for its digits
+            raise ValueError
+        share = Fraction(text)
         if len(wanted) != 1 or not 0 < share <= 1:
             raise ValueError
     except (KeyError, ValueError, ZeroDivisionError):
