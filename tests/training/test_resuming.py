@@ -66,6 +66,8 @@ def assert_same_end(first: AdapterTrainer, second: AdapterTrainer) -> None:
     assert [(e["step"], e["eval_accuracy"]) for e in measured[0]] == [
         (e["step"], e["eval_accuracy"]) for e in measured[1]
     ]
+    logged = [[(e["step"], e["loss"]) for e in made.state.log_history if "loss" in e] for made in (first, second)]
+    assert logged[0] == logged[1], "the mean of a log is over all steps since the one before, whoever made them"
 
 
 @pytest.mark.parametrize("every", [1, 3])
@@ -200,7 +202,7 @@ def test_the_time_of_every_process_counts(
 
 # ---- damage
 
-WRITTEN = [*sorted(FILES), "seconds.json", "digests.json"]
+WRITTEN = [*sorted(FILES), "seconds.json", "loss.json", "digests.json"]
 
 
 @pytest.fixture

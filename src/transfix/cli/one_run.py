@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from transfix.cli.failures import reported, say
-from transfix.cli.options import RunName, RunsDir, codes
+from transfix.cli.options import RunName, RunsDir, spelt
 from transfix.cli.output import console
 
 
@@ -61,7 +61,7 @@ def evaluate(
     from transfix import tasks
     from transfix.runs.store import Run
 
-    chosen = codes(languages)
+    chosen = spelt(languages)
     found = Run.find(run, runs)
     results = {evaluation.result for evaluation in found.spec.evaluate}  # a damaged specification is reported here
     for name in task or ():
