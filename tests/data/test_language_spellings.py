@@ -194,7 +194,9 @@ def test_another_region_is_not_asked_for(tmp_path: Path) -> None:
             asked(task, language)
     with pytest.raises(ValidationError, match="zh-HK is another region than that of the rows of own, zh-TW"):
         asked(task, "zh-HK")
-    with pytest.raises(ValidationError, match="zh-SG is another region than that of the rows of ntrex_to_english, zho-CN"):
+    with pytest.raises(
+        ValidationError, match="zh-SG is another region than that of the rows of ntrex_to_english, zho-CN"
+    ):
         Evaluation.model_validate({"task": "ntrex_to_english", "languages": ["zh-SG"]})
     training = {"task": task.origin, "split": "test", "languages": ["de"]}
     with pytest.raises(ValidationError, match=f"pt-PT {why}"):
@@ -207,7 +209,9 @@ def test_a_file_of_another_region_is_not_asked_for(tmp_path: Path) -> None:
     task = own(tmp_path, ["pt", "de"])
     write(tmp_path, "test-pt-BR.csv")
     assert asked(task, "pt-BR", "de-AT") == ("por_Latn", "deu_Latn")
-    with pytest.raises(ValidationError, match=r"pt-PT is another region than that of .*test-pt-BR\.csv: write por_Latn"):
+    with pytest.raises(
+        ValidationError, match=r"pt-PT is another region than that of .*test-pt-BR\.csv: write por_Latn"
+    ):
         asked(task, "pt-PT")
     write(tmp_path, "test-pt.csv")
     (tmp_path / "test-pt-BR.csv").unlink()

@@ -117,7 +117,9 @@ def test_shares_are_not_compared_with_per_cent(condition: str, says: str) -> Non
         select([{"low": 0.1, "high": 1.0, **row} for row in ROWS], condition, ["low", "high", *COLUMNS])
 
 
-@pytest.mark.parametrize(("condition", "expected"), [("score <= 1", "abc"), ("score >= 1", ""), ("train.rows > 20", "acd")])
+@pytest.mark.parametrize(
+    ("condition", "expected"), [("score <= 1", "abc"), ("score >= 1", ""), ("train.rows > 20", "acd")]
+)
 def test_what_a_share_can_be_is_compared(condition: str, expected: str) -> None:
     assert "".join(row["run"] for row in select(ROWS, condition, COLUMNS)) == expected
 

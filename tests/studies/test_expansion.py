@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_an_axis_into_a_base_of_another_shape(study: Make) -> None:
     scaled = study(base=base, scales={"small": {"base": {"evaluate.limit": 1}}})
     assert f"base.evaluate.limit: {wrong}" in problems(scaled)
     assert f"base.evaluate.limit: {wrong}" in problems(study(base=base), "evaluate.limit=3")
-    with pytest.raises(ProblemsError, match="evaluate.limit: evaluate.0. is \\[\\[\\]\\], which has no keys"):
+    with pytest.raises(ProblemsError, match=re.escape(f"evaluate.limit: {wrong}")):
         RunSpec.load(base, ["evaluate.limit=3"])
 
 
