@@ -321,8 +321,8 @@ def made_again(directory: StudyDirectory) -> tuple[StudyRun, ...]:
     except TransfixError as error:
         raise TransfixError(
             f"{directory.root / 'plan.json'} is missing, and cannot be made again from resolved.yaml "
-            f"({_first(str(error))}): every run beside it is counted, those from before the study was changed, too. Run the study's command again "
-            f"(transfix study STUDY.yaml --dir {directory.root}): what is finished is kept"
+            f"({_first(str(error))}): every run beside it is counted, those from before the study was changed, too. "
+            f"Run the study's command again (transfix study STUDY.yaml --dir {directory.root}): what is finished is kept"
         ) from error
     return planned
 
