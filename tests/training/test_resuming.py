@@ -126,23 +126,41 @@ PLACES = [
 ]
 
 
+STOPPING = {"early_stopping": 4, "checkpoint_every": 2}
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, AdapterTrainer]:
+    """Trainings that several tests look at."""
+    return {}
+
+
+@pytest.fixture
+def unbroken(
+    start: Callable[..., AdapterTrainer], kept: dict[str, AdapterTrainer], tmp_path_factory: pytest.TempPathFactory
+) -> AdapterTrainer:
+    """One training with `STOPPING` that nothing interrupts."""
+    if not kept:
+        kept["unbroken"] = start(tmp_path_factory.mktemp("unbroken"), **STOPPING)
+        kept["unbroken"].run()
+    return kept["unbroken"]
+
+
 @pytest.mark.parametrize(("owner", "name", "number"), PLACES)
 def test_interrupted_while_writing(
     start: Callable[..., AdapterTrainer],
+    unbroken: AdapterTrainer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     owner: Any,
     name: str,
     number: int,
 ) -> None:
-    options = {"early_stopping": 4, "checkpoint_every": 2}
-    unbroken = start(tmp_path / "unbroken", **options)
-    unbroken.run()
     output = tmp_path / "broken"
-    assert interrupted(start(output, **options), owner, name, number, monkeypatch)
+    assert interrupted(start(output, **STOPPING), owner, name, number, monkeypatch)
     for path in output.glob("checkpoint-*"):
         assert {file.name for file in path.iterdir()} >= FILES, "a checkpoint is whole or absent"
-    again = start(output, **options)
+    again = start(output, **STOPPING)
     again.run()
     assert_same_end(unbroken, again)
     first, second = (made.best_dir / "adapter.safetensors" for made in (unbroken, again))
