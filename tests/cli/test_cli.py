@@ -428,10 +428,8 @@ def test_schema() -> None:
 
 
 def test_languages_that_are_one_here_and_two_in_the_world() -> None:
-    from transfix.cli.options import codes, spelt
+    from transfix.cli.options import codes
 
     assert codes(["de,German", "pt-BR"]) == ["deu_Latn", "por_Latn"]
-    assert spelt(["de,German", "pt-BR"]) == ["deu_Latn", "pt-BR"]
-    assert (spelt(None), spelt(["de,all"])) == (None, ["all"])
     with pytest.raises(TransfixError, match="--languages: 'pt-BR' and 'pt-PT' are one language here, por_Latn"):
         codes(["pt-BR", "de,pt-PT"])

@@ -43,12 +43,3 @@ def codes(given: Sequence[str] | None) -> list[str] | None:
 
         raise TransfixError(f"--languages: {said[0]}: name one of them.")
     return list(dict.fromkeys(languages.get(name).code for name in found))
-
-
-def spelt(given: Sequence[str] | None) -> list[str] | None:
-    """As `codes`, but a language with a region is as it was given: `pt-PT`, not por_Latn."""
-    from transfix.languages.spellings import spelling
-
-    found = codes(given)
-    regions = {known.language.code: name for name in names(given) if (known := spelling(name)) and known.region}
-    return None if found is None else [regions.get(code, code) for code in found]
