@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -28,6 +28,7 @@ from transfix.adapters.methods.registry import METHODS, UNUSABLE, register
 from transfix.adapters.state import AdapterState
 from transfix.errors import ProblemsError, TransfixError
 from transfix.runs.specification import RunSpec
+from transfix.studies.expansion import expand
 from transfix.studies.specification import StudySpec
 
 NAMES = sorted(name for name in dir(nn.ModuleDict()) if name[0].islower())
@@ -463,3 +464,61 @@ def test_a_soft_prompt_takes_off_its_own_prompt_only(build: Any) -> None:
     model.model.get_submodule("transfix").add_module("default", other)
     adapter.detach()
     assert model.model.get_submodule("transfix.default") is other
+
+
+class Untitled(Part):
+    method: Literal["untitled"] = "untitled"
+    label: ClassVar[str] = "Untitled"
+    implementation: ClassVar[str] = f"{__name__}:ScalingMethod"
+    wrong: str = "title"
+
+    @property
+    def title(self) -> str:
+        return str(_raised(self.wrong))
+
+    def kept(self, *shapes: Any) -> int:
+        return 0
+
+
+class Unmade(Untitled):
+    method: Literal["unmade"] = "unmade"  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _never(self) -> Unmade:
+        _raised(self.wrong)
+        return self
+
+
+def _raised(how: str) -> object:
+    if how == "transfix":
+        raise TransfixError("own words")
+    if how == "exit":
+        raise SystemExit(3)
+    return 1 / 0 if how == "zero" else TypeAdapter(int).validate_python(how)
+
+
+@pytest.mark.parametrize("where", ["base", "matrix"])
+@pytest.mark.parametrize(
+    ("method", "wrong", "what"),
+    [
+        ("untitled", "zero", "its title: ZeroDivisionError: division by zero"),
+        ("untitled", "transfix", "its title: TransfixError: own words"),
+        ("untitled", "exit", "its title: SystemExit: 3"),
+        ("untitled", "x", "its title: ValidationError: 1 validation error for int"),
+        ("unmade", "zero", "its settings: ZeroDivisionError: division by zero"),
+        ("unmade", "exit", "its settings: SystemExit: 3"),
+    ],
+)
+def test_a_study_names_the_method_that_fails(where: str, method: str, wrong: str, what: str) -> None:
+    register(Untitled)
+    register(Unmade)
+    registry._BROUGHT[method] = "the package elsewhere"
+    part = {"method": method, "wrong": wrong}
+    base = {"model": "no/model", "train": {"task": "mnli"}, "evaluate": [{"task": "xnli"}]}
+    varied = {"adapter": [part, "lora"]} if where == "matrix" else {}
+    study = StudySpec.load({"name": "x", "base": {**base, "adapter": part}, "matrix": varied})
+    with pytest.raises(ProblemsError) as caught:
+        expand(study)
+    place = "matrix.adapter[0]" if where == "matrix" else "base.adapter"
+    named = f"the method {method!r} ({__name__}.{method.title()} of the package elsewhere)"
+    assert str(caught.value.problems[0]).startswith(f"{place}: {named} fails at {what}")

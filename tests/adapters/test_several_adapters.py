@@ -186,6 +186,15 @@ def test_a_batch_that_does_not_fit_the_rows(model: PreTrainedModel, ids: Tensor)
         model(ids)
 
 
+@pytest.mark.parametrize("none", [[], (), ""])
+def test_no_adapter_at_all_is_refused(model: PreTrainedModel, ids: Tensor, none: Any) -> None:
+    attach(model, PrefixTuning(tokens=2), name="a")
+    expected = model(ids).logits
+    with pytest.raises(TransfixError, match="adapter"), use(model, none):
+        model(ids)
+    assert torch.equal(model(ids).logits, expected)
+
+
 def test_what_stands_alone(build: Callable[[str], PreTrainedModel], ids: Tensor) -> None:
     model = build("llama")
     attach(model, PrefixTuning(tokens=2), name="a")

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner, Result
 
 from transfix import __version__
@@ -284,6 +285,23 @@ def test_evaluate(fake: Callable[..., list[Any]], run: Path) -> None:
     assert calls[1][1:] == (None, None, None, None)
     call("evaluate", run, "--languages", "all")
     assert calls[2][2] == ["all"]
+
+
+def test_evaluate_takes_no_region_for_another(fake: Callable[..., list[Any]], spec: Path) -> None:
+    labels = {"entailment": " yes", "neutral": " maybe", "contradiction": " no"}
+    task = {"name": "own", "kind": "choice", "fields": ["premise"], "label": "label", "prompt": "{{premise}}"}
+    task |= {"labels": labels, "languages": ["pt-BR"], "data": {"test": {"files": "test-{lang}.csv"}}}
+    Path("task.yaml").write_text(yaml.safe_dump(task))
+    calls = fake("transfix.runs.run", "evaluate", lambda run, *_: predicted(run.path))
+    own = RunStore("runs").open(RunSpec.load(spec, ["evaluate=[{task: task.yaml}]"])).path
+    result = call("evaluate", own, "--languages", "pt-PT")
+    assert (result.exit_code, calls) == (2, [])
+    assert "--languages: pt-PT is another region than that of the rows of own, pt-BR" in said(result)
+    result = call("task", "check", "task.yaml", "--languages", "pt-PT")
+    assert result.exit_code == 2
+    assert "--languages: pt-PT is another region than that of the rows of own, pt-BR" in said(result)
+    assert call("evaluate", own, "--languages", "pt-BR").exit_code == 0
+    assert calls[0][2] == ["por_Latn"]
 
 
 @pytest.mark.parametrize(

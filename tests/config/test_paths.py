@@ -43,10 +43,13 @@ def test_the_index_of_an_only_entry_may_be_left_out() -> None:
         ("b[2].c=1", "b[2].c: b has no entry 2: it has 2, counted from 0"),
         ("e.c=1", "e.c: e is empty"),
         ("t.x=1", "t.x: t is 'text', which has no keys"),
+        ("n.x=1", "n.x: n[0] is [[]], which has no keys"),
+        ("n.x.y=1", "n.x.y: n[0] is [[]], which has no keys"),
+        ("n.0.x.y=1", "n.0.x.y: n[0][0] is [], which has no keys"),
         ("a={x: 1, x: 2}", "line 1, column 8: the key 'x' is given a second time (first in line 1)"),
         ("a=.inf", "a: inf is not a finite number"),
     ],
 )
 def test_paths_that_lead_nowhere(setting: str, problem: str) -> None:
-    data: dict[str, Any] = {"a": {}, "b": [{"c": 1}, {"c": 2}], "e": [], "t": "text"}
+    data: dict[str, Any] = {"a": {}, "b": [{"c": 1}, {"c": 2}], "e": [], "t": "text", "n": [[[]]]}
     assert changed(data, setting)[1] == [problem]

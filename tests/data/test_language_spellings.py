@@ -8,9 +8,11 @@ from pathlib import Path
 import datasets
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from transfix import data, tasks
 from transfix.errors import TransfixError
+from transfix.runs.settings import Evaluation, Train
 
 
 def own(folder: Path, languages: Sequence[str], pattern: str = "test-{lang}.csv", **changes: object) -> tasks.Task:
@@ -175,3 +177,42 @@ def test_configurations_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     held.append("x-deu_Latn")
     texts(task, "de")
     assert asked[3:] == ["x-deu_Latn"]
+
+
+def asked(task: tasks.Task, *languages: str) -> tuple[str, ...]:
+    """The codes of an evaluation in those languages, which is what `--languages` and a specification come to."""
+    return Evaluation.model_validate({"task": task.origin, "languages": list(languages)}).codes
+
+
+def test_another_region_is_not_asked_for(tmp_path: Path) -> None:
+    task = own(tmp_path, ["pt-BR", "zh-TW", "de"])
+    for language in ("pt-BR", "pt", "por_Latn", "Portuguese"):
+        assert asked(task, language, "de-AT") == ("por_Latn", "deu_Latn")
+    why = "is another region than that of the rows of own, pt-BR: write por_Latn to have those rows, or name a task"
+    for language in ("pt-PT", "por_PT", "pt_ao"):
+        with pytest.raises(ValidationError, match=f"{language} {why}"):
+            asked(task, language)
+    with pytest.raises(ValidationError, match="zh-HK is another region than that of the rows of own, zh-TW"):
+        asked(task, "zh-HK")
+    with pytest.raises(
+        ValidationError, match="zh-SG is another region than that of the rows of ntrex_to_english, zho-CN"
+    ):
+        Evaluation.model_validate({"task": "ntrex_to_english", "languages": ["zh-SG"]})
+    training = {"task": task.origin, "split": "test", "languages": ["de"]}
+    with pytest.raises(ValidationError, match=f"pt-PT {why}"):
+        Train.model_validate({**training, "languages": ["pt-PT"]})
+    with pytest.raises(ValidationError, match=f"pt-PT {why}"):
+        Train.model_validate({**training, "exposure": {"rows": 1, "languages": "pt-PT"}})
+
+
+def test_a_file_of_another_region_is_not_asked_for(tmp_path: Path) -> None:
+    task = own(tmp_path, ["pt", "de"])
+    write(tmp_path, "test-pt-BR.csv")
+    assert asked(task, "pt-BR", "de-AT") == ("por_Latn", "deu_Latn")
+    with pytest.raises(
+        ValidationError, match=r"pt-PT is another region than that of .*test-pt-BR\.csv: write por_Latn"
+    ):
+        asked(task, "pt-PT")
+    write(tmp_path, "test-pt.csv")
+    (tmp_path / "test-pt-BR.csv").unlink()
+    assert asked(task, "pt-PT") == ("por_Latn",), "what says no region may be of any"

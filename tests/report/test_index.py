@@ -140,10 +140,12 @@ def test_torn_and_foreign_folders_are_noted_on_stderr(filled: Path) -> None:
     (filled / "leftover" / "predictions").mkdir(parents=True)
     for _ in range(2):  # computed, and remembered
         result = call(filled, "--json")
-        assert result.exit_code == 0
+        assert result.exit_code == 2, "as a report's"
+        assert f"{torn}: delete it, then run `transfix evaluate {torn.parents[2]}`" in result.stderr
         assert len(json.loads(result.stdout)) == 45
         for words in ("deu_Latn cannot be read", "spec.yaml cannot be read", "leftover is left out"):
             assert result.stderr.count(words) == 1
+    assert call(filled, "--csv").exit_code == call(filled).exit_code == 2
     broken = [row for row in json.loads(result.stdout) if row["run"].startswith("base")]
     assert {row["method"] for row in broken} == {None}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -95,3 +96,34 @@ def test_unknown_columns_name_the_near_ones() -> None:
 def test_text_and_numbers_have_no_order() -> None:
     with pytest.raises(TransfixError, match="compares text with numbers"):
         select(ROWS, "task > 3", COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("score > 20", "score is a share of 1, which no row has beyond 1: 20 % is 0.2, and is written so"),
+        ("not score < 41.5", "41.5 % is 0.415"),
+        ("task == 'xnli' and 55 == score", "55 % is 0.55"),
+        ("score in (0.41, 41)", "41 % is 0.41"),
+        ("0 < score <= 50", "50 % is 0.5"),
+        ("20 < low", "low is a share of 1"),
+        ("high != 20", "high is a share of 1"),
+        ("score > 1", "1 % is 0.01"),
+        ("score > 4000", "100 % is 1"),
+    ],
+)
+def test_shares_are_not_compared_with_per_cent(condition: str, says: str) -> None:
+    with pytest.raises(TransfixError, match=re.escape(says)):
+        select([{"low": 0.1, "high": 1.0, **row} for row in ROWS], condition, ["low", "high", *COLUMNS])
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"), [("score <= 1", "abc"), ("score >= 1", ""), ("train.rows > 20", "acd")]
+)
+def test_what_a_share_can_be_is_compared(condition: str, expected: str) -> None:
+    assert "".join(row["run"] for row in select(ROWS, condition, COLUMNS)) == expected
+
+
+def test_scores_that_go_beyond_one_are_compared() -> None:
+    rows = [*ROWS, {"run": "e", "score": 23.5}]
+    assert [row["run"] for row in select(rows, "score > 20", COLUMNS)] == ["e"]

@@ -79,8 +79,9 @@ def test_a_run_that_goes_on_with_other_threads_is_the_unbroken_one(
     spec: Spec, wide_model: Path, tmp_path: Path
 ) -> None:
     """Its training is interrupted, and its measurement, in the midst of a language."""
-    training = {"rows": 24, "epochs": 1, "checkpoint_every": 1, "batch_rows": 12}
-    wanted = spec({"method": "prefix", "tokens": 6}, training, model=str(wide_model))
+    training = {"rows": 24, "epochs": 1, "checkpoint_every": 1, "batch_rows": 12, "development_rows": 0}
+    german = [{"task": "xnli", "languages": ["de"]}]
+    wanted = spec({"method": "prefix", "tokens": 6}, training, model=str(wide_model), evaluate=german)
     one, two, broken = (tmp_path / name for name in ("one", "two", "broken"))
     for root, threads, limit in ((one, 1, 4), (one, 1, 8), (two, 2, 4)):
         work(wanted, root, threads, limit)

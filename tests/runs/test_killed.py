@@ -160,6 +160,10 @@ def test_killed_and_started_again(server: ForkServerContext, place: Callable[[st
     again = only_run(broken).read_json("training.json")
     assert again is not None
     assert again["resumed_at_step"] > 0, "training went on where it was"
+    its_own = {"seconds", "examples_per_second", "resumed_at_step"}
+    assert again.keys() == training.keys() > its_own
+    assert {key: again[key] for key in again.keys() - its_own} == {key: training[key] for key in again.keys() - its_own}
+    assert again["examples_per_second"] == pytest.approx(again["rows_seen"] / again["seconds"], rel=0.05)
 
     # the whole way again, at moments that nobody chose
     anywhere = place("anywhere")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from transfix.errors import ProblemsError, TransfixError
+from transfix.runs.specification import RunSpec
 from transfix.studies.expansion import StudyRun, expand, runs
 from transfix.studies.specification import StudySpec
 
@@ -102,6 +105,11 @@ def test_a_share_of_the_layers(study: Make) -> None:
     assert (
         problem == "matrix.adapter.layers[0]: {'share': 2} is not allowed (allowed: {share: 30/32}, above 0, at most 1)"
     )
+    began = time.monotonic()
+    for endless in ("1e-9999999", "1e9999999", "1e-9999999/2"):
+        (problem,) = problems(study(matrix={"adapter.layers": [{"share": endless}]}))
+        assert "(allowed: {share: 30/32}, above 0, at most 1)" in problem
+    assert time.monotonic() - began < 5
     (problem,) = problems(study(matrix={"adapter.layers": [{"share": 0.5}]}), "base.model=/no/such/model")
     assert "how many layers has /no/such/model?" in problem
 
@@ -185,6 +193,20 @@ def test_all_problems_at_once_where_they_stand(study: Make) -> None:
 def test_mistakes_of_the_study_itself(study: Make, changes: dict[str, Any], problem: str) -> None:
     found = problems(study(**changes))
     assert any(item.startswith(problem) for item in found), found
+
+
+def test_an_axis_into_a_base_of_another_shape(study: Make) -> None:
+    wrong = "evaluate[0] is [[]], which has no keys"
+    base = {**study()["base"], "evaluate": [[[]]]}
+    found = problems(study(base=base, matrix={"evaluate.limit": [1, 2]}))
+    assert {f"matrix.evaluate.limit[{index}]: {wrong}" for index in (0, 1)} <= set(found)
+    named = {"few": {"evaluate.limit": 1}}
+    assert f"matrix.size.few.evaluate.limit: {wrong}" in problems(study(base=base, matrix={"size": named}))
+    scaled = study(base=base, scales={"small": {"base": {"evaluate.limit": 1}}})
+    assert f"base.evaluate.limit: {wrong}" in problems(scaled)
+    assert f"base.evaluate.limit: {wrong}" in problems(study(base=base), "evaluate.limit=3")
+    with pytest.raises(ProblemsError, match=re.escape(f"evaluate.limit: {wrong}")):
+        RunSpec.load(base, ["evaluate.limit=3"])
 
 
 def test_nothing_left_and_other_files(study: Make, tmp_path: Path) -> None:

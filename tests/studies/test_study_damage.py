@@ -38,6 +38,48 @@ def kept(study: Callable[..., dict[str, Any]], tmp_path: Path) -> StudyDirectory
     return found
 
 
+def test_a_plan_that_is_gone_counts_no_other_runs(kept: StudyDirectory, study: Callable[..., dict[str, Any]]) -> None:
+    plan = kept.plan()
+    assert plan is not None
+    before = resolved(StudySpec.load(study(), ["train.rows=3"]))
+    other = next(run for run in before if run.name not in {own.name for own in plan})
+    kept.store.open(other.spec)
+
+    def report(*form: str) -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, ["report", str(kept.root), *form])
+        return result.exit_code, result.stdout, result.stderr
+
+    status, whole, said = report("--csv")
+    assert (status, "Left out, from before the study was changed: 1 run" in said) == (0, True)
+    (kept.root / "plan.json").unlink()
+    status, again, said = report("--csv")
+    assert (status, again) == (0, whole)
+    assert "plan.json is missing: the study's runs are those of resolved.yaml" in said
+    assert "Left out, from before the study was changed: 1 run" in said
+
+    resolved_yaml = (kept.root / "resolved.yaml").read_bytes()
+    (kept.root / "resolved.yaml").write_bytes(resolved_yaml.replace(b"rows: 6", b"rows: 5"))
+    for form in ((), ("--markdown",), ("--csv",), ("--latex",)):
+        status, shown, said = report(*form)
+        assert status == 2, (form, said)
+        assert "plan.json is missing, and cannot be made again from resolved.yaml" in said
+        assert "every run beside it is counted" in said
+        assert form != ("--markdown",) or "every run beside it is counted" in shown
+    (kept.root / "resolved.yaml").write_bytes(resolved_yaml)
+    kept.keep_plan(plan)
+    assert report("--csv")[0] == 0
+
+
+def test_no_run_of_a_study_has_begun(kept: StudyDirectory, study: Callable[..., dict[str, Any]]) -> None:
+    changed = study(matrix={})
+    changed["base"]["train"]["rows"] = 3
+    kept.keep_plan(resolved(StudySpec.load(changed)))
+    result = CliRunner().invoke(app, ["report", str(kept.root), "--csv"])
+    assert result.exit_code == 2
+    assert "no run of the study as it is now has begun; transfix report" in result.stderr
+    assert result.stdout == ""
+
+
 def test_a_damaged_plan_counts_no_other_runs(kept: StudyDirectory) -> None:
     plan, file = kept.plan(), kept.root / "plan.json"
     assert plan is not None

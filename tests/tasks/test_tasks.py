@@ -71,6 +71,23 @@ def test_unknown_task(tmp_path: Path) -> None:
         tasks.get(str(tmp_path / "task.yaml"))
 
 
+def test_a_directory_is_no_task_file(tmp_path: Path) -> None:
+    def said(name: Path) -> str:
+        with pytest.raises(tasks.UnknownTaskError) as caught:
+            tasks.get(str(name))
+        return str(caught.value)
+
+    folder = tmp_path / "complaints"
+    folder.mkdir()
+    assert said(folder) == f"{folder} is a directory, without a task file (task.yaml) in it"
+    (folder / "task.yaml").touch()
+    assert said(folder) == f"{folder} is a directory: name the task file in it, {folder / 'task.yaml'}"
+    (folder / "task.json").touch()
+    assert said(folder / "task.json") == f"{folder / 'task.json'} is no task file: those end in .yaml or .yml"
+    (folder / "other.yaml").mkdir()
+    assert "is a directory, without a task file" in said(folder / "other.yaml")
+
+
 def test_prompt() -> None:
     fields = {"premise": "It {rained}.", "hypothesis": "It was dry."}
     prompt = tasks.get("xnli").prompt(Example("x", "eng_Latn", fields, None))

@@ -66,6 +66,8 @@ def assert_same_end(first: AdapterTrainer, second: AdapterTrainer) -> None:
     assert [(e["step"], e["eval_accuracy"]) for e in measured[0]] == [
         (e["step"], e["eval_accuracy"]) for e in measured[1]
     ]
+    logged = [[(e["step"], e["loss"]) for e in made.state.log_history if "loss" in e] for made in (first, second)]
+    assert logged[0] == logged[1], "the mean of a log is over all steps since the one before, whoever made them"
 
 
 @pytest.mark.parametrize("every", [1, 3])
@@ -124,23 +126,41 @@ PLACES = [
 ]
 
 
+STOPPING = {"early_stopping": 4, "checkpoint_every": 2}
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, AdapterTrainer]:
+    """Trainings that several tests look at."""
+    return {}
+
+
+@pytest.fixture
+def unbroken(
+    start: Callable[..., AdapterTrainer], kept: dict[str, AdapterTrainer], tmp_path_factory: pytest.TempPathFactory
+) -> AdapterTrainer:
+    """One training with `STOPPING` that nothing interrupts."""
+    if not kept:
+        kept["unbroken"] = start(tmp_path_factory.mktemp("unbroken"), **STOPPING)
+        kept["unbroken"].run()
+    return kept["unbroken"]
+
+
 @pytest.mark.parametrize(("owner", "name", "number"), PLACES)
 def test_interrupted_while_writing(
     start: Callable[..., AdapterTrainer],
+    unbroken: AdapterTrainer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     owner: Any,
     name: str,
     number: int,
 ) -> None:
-    options = {"early_stopping": 4, "checkpoint_every": 2}
-    unbroken = start(tmp_path / "unbroken", **options)
-    unbroken.run()
     output = tmp_path / "broken"
-    assert interrupted(start(output, **options), owner, name, number, monkeypatch)
+    assert interrupted(start(output, **STOPPING), owner, name, number, monkeypatch)
     for path in output.glob("checkpoint-*"):
         assert {file.name for file in path.iterdir()} >= FILES, "a checkpoint is whole or absent"
-    again = start(output, **options)
+    again = start(output, **STOPPING)
     again.run()
     assert_same_end(unbroken, again)
     first, second = (made.best_dir / "adapter.safetensors" for made in (unbroken, again))
@@ -200,7 +220,7 @@ def test_the_time_of_every_process_counts(
 
 # ---- damage
 
-WRITTEN = [*sorted(FILES), "seconds.json", "digests.json"]
+WRITTEN = [*sorted(FILES), "seconds.json", "loss.json", "digests.json"]
 
 
 @pytest.fixture

@@ -246,9 +246,13 @@ def use(model: PreTrainedModel, adapters: str | Sequence[str | None] | None) -> 
             returned sequences follow their row.
 
     Raises:
-        TransfixError: if a name is not attached.
+        TransfixError: if a name is not attached, or the sequence is empty.
     """
     rows: Sequence[str | None] = [adapters] if adapters is None or isinstance(adapters, str) else adapters
+    if not rows:
+        raise TransfixError(
+            "use: no adapter is named: give a name or None for each row of the batch, or None for the base model in all."
+        )
     with Host.of(model).using(rows):
         yield
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from transfix.cli.failures import reported, say
-from transfix.cli.options import RunName, RunsDir, codes
+from transfix.cli.options import RunName, RunsDir, codes, names
 from transfix.cli.output import console
 
 
@@ -59,7 +59,9 @@ def evaluate(
 ) -> None:
     """Measure a run's adapter in every language and print the table. What is measured already is kept."""
     from transfix import tasks
+    from transfix.errors import TransfixError
     from transfix.runs.store import Run
+    from transfix.tasks.regions import other_region
 
     chosen = codes(languages)
     found = Run.find(run, runs)
@@ -67,6 +69,12 @@ def evaluate(
     for name in task or ():
         if name not in results:
             tasks.get(name)
+    for evaluation in found.spec.evaluate:
+        measured = not task or evaluation.task in task or evaluation.result in task
+        if measured and (
+            why := other_region(tasks.get(evaluation.task), names(languages), evaluation.data, evaluation.split)
+        ):
+            raise TransfixError(f"--languages: {why}.")
 
     from transfix.report import collect, terminal
     from transfix.runs import run as experiment

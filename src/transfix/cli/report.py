@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,9 +46,16 @@ def report(
     kind = next((kind for kind in reports.KINDS if kind == by), None)
     if by and not kind:
         raise TransfixError(f"--by {by}: languages are grouped by {', '.join(reports.KINDS)}.")
-    only, unfinished = None, None
+    only, unfinished, lost = None, None, None
     study = StudyDirectory(directory)
-    if plan := study.plan():
+    plan = study.plan()
+    if study.has_lost_its_plan:
+        try:
+            plan = running.made_again(study)
+            typer.echo(f"{directory / 'plan.json'} is missing: the study's runs are those of resolved.yaml.", err=True)
+        except TransfixError as error:
+            lost = str(error)
+    if plan:
         only, others = study.planned(plan)
         unfinished = running.unfinished(running.status(study, plan))
         if latex or csv:
@@ -56,7 +64,11 @@ def report(
         if others:
             where = f"transfix report {directory / 'runs'} has them"
             typer.echo(f"Left out, from before the study was changed: {number_of_runs(others)} ({where}).", err=True)
+        if others and not only:
+            raise TransfixError(f"{directory}: no run of the study as it is now has begun; {where}.")
     found = reports.collect(directory, _texts, only or None, unfinished)
+    if lost:
+        found = replace(found, notes=(lost, *found.notes), damage=(lost, *found.damage))
     if latex or csv:  # the other forms have them
         for line in found.notes:
             if line not in (unfinished or ()):
@@ -71,7 +83,8 @@ def report(
     typer.echo(f"Page: {target}", err=bool(wanted))
     if found.damage:
         damaged = "\n".join(f"  - {line}" for line in found.damage)
-        raise TransfixError(f"damaged files, whose content is in none of these numbers:\n{damaged}")
+        of_them = "" if lost else ", whose content is in none of these numbers"
+        raise TransfixError(f"damaged files{of_them}:\n{damaged}")
 
 
 def _texts(task: str, language: str, meta: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:

@@ -35,7 +35,10 @@ def runs(
     json: AsJson = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """List every run, task and language below a folder as one table, with every setting as a column."""
+    """List every run, task and language below a folder as one table, with every setting as a column.
+
+    Exits with 2 where a file is damaged: what it held is in no row.
+    """
     from transfix.errors import TransfixError, visible
     from transfix.report import where as conditions
     from transfix.report.index import index
@@ -66,6 +69,9 @@ def runs(
         out.print(_table(rows, named or SHOWN))
         others = "" if named else f"; columns for --where: {', '.join(found.columns)}"
         out.print(f"{len(rows):,} of {len(found.rows):,} rows{others}")
+    if found.damage:
+        damaged = "\n".join(f"  - {line}" for line in found.damage)
+        raise TransfixError(f"damaged files, whose content is in none of these rows:\n{damaged}")
 
 
 def _sorted(rows: Sequence[Mapping[str, Any]], name: str, down: bool) -> list[Mapping[str, Any]]:
@@ -94,11 +100,12 @@ def _table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
     from rich.text import Text
 
     from transfix.report import labels
+    from transfix.report.where import SHARES
 
     def written(name: str, value: Any) -> str:
         if value is None:
             return "–"
-        if name in ("score", "low", "high"):
+        if name in SHARES:
             return labels.percent(value)
         return labels.plain(labels.brief(value) if isinstance(value, bool | str) else labels.number(value))
 

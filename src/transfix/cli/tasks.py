@@ -54,9 +54,15 @@ def check(
 ) -> None:
     """Show what a task asks: three prompts a language, the balance of its labels, token counts, and what is wrong."""
     from transfix import languages as table
+    from transfix import tasks
+    from transfix.errors import TransfixError
     from transfix.tasks import check
+    from transfix.tasks.regions import other_region
 
-    codes = [table.get(name).code for name in names(languages)] or None
+    asking = names(languages)
+    codes = [table.get(name).code for name in asking] or None
+    if codes and (why := other_region(tasks.get(task), asking)):
+        raise TransfixError(f"--languages: {why}.")
     asked = None
     if model is not None:
         from transfix.models import text_side

@@ -53,6 +53,9 @@ def put(data: dict[str, Any], path: str, value: object, problems: list[Problem])
                     problems.append(Problem(path, what, choices or None))
                     return
                 here, walked = here[0], f"{walked}[0]"
+                if isinstance(here, list):  # a list in a list: which entry of which is not guessed
+                    problems.append(Problem(path, f"{walked} is {shortened(repr(here))}, which has no keys"))
+                    return
             elif len(key) > 9 or int(key) >= len(here):
                 what = f"{walked} has no entry {shortened(key)}: it has {len(here)}, counted from 0"
                 problems.append(Problem(path, what))

@@ -22,7 +22,7 @@ from transfix.statistics import bootstrap, one_run
 from transfix.storage import atomic, checksums
 
 CACHE = ".transfix-runs.json"
-FORMAT = 1
+FORMAT = 2
 """Counted up whenever what is computed or kept changes."""
 
 SETTLED = 2.0
@@ -46,11 +46,13 @@ class Index:
         rows: by column; a column that a row lacks does not apply to it.
         columns: all that occur, `FIRST` first.
         notes: what is unfinished, torn or foreign.
+        damage: of each damaged file what to do about it, in words.
     """
 
     rows: tuple[Mapping[str, Any], ...]
     columns: tuple[str, ...]
     notes: tuple[str, ...]
+    damage: tuple[str, ...] = ()
 
 
 def index(directory: Path) -> Index:
@@ -62,6 +64,7 @@ def index(directory: Path) -> Index:
     paths, notes = find(directory)
     remembered, kept = _remembered(directory / CACHE), {}
     rows: list[dict[str, Any]] = []
+    damage: list[str] = []
     started = time.time()
     for path in paths:
         name = path.relative_to(directory).as_posix()
@@ -69,7 +72,8 @@ def index(directory: Path) -> Index:
         facts = remembered.get(name)
         if facts is None or facts.get("files") != files:
             facts = {"files": files, **_facts(path)}
-        if newest < started - SETTLED:
+        damage += facts["damage"]
+        if newest < started - SETTLED and not facts["damage"]:  # which names files from where it is read
             kept[name] = facts
         run = RunRecord(path.name, path, facts["spec"], facts["environment"], facts["training"])
         state, _, lacking = progress(path.name, run.spec, run.training, facts["results"])
@@ -78,7 +82,7 @@ def index(directory: Path) -> Index:
     if kept != remembered:
         _remember(directory / CACHE, kept)
     columns = dict.fromkeys(FIRST) | dict.fromkeys(sorted({key for row in rows for key in row} - set(FIRST)))
-    return Index(tuple(rows), tuple(columns), tuple(notes))
+    return Index(tuple(rows), tuple(columns), tuple(notes), tuple(damage))
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -100,6 +104,7 @@ def _facts(path: Path) -> dict[str, Any]:
         "training": run.training,
         "results": results,
         "notes": list(run.notes),
+        "damage": list(run.damage),
     }
     plain: dict[str, Any] = json.loads(json.dumps(facts, default=str))  # what is remembered is what was computed
     return plain
@@ -183,7 +188,7 @@ def _remembered(file: Path) -> dict[str, Any]:
         content = checksums.opened(content)
     except (OSError, ValueError, RecursionError, TransfixError):
         return {}
-    wanted = {"files": list, "spec": dict, "environment": dict, "results": dict, "notes": list}
+    wanted = {"files": list, "spec": dict, "environment": dict, "results": dict, "notes": list, "damage": list}
     runs = content.get("runs")
     return {
         name: facts

@@ -29,6 +29,9 @@ QUOTED = 400
 LANGUAGE = "lang"
 """The column whose texts are languages: any of their names will do."""
 
+SHARES = ("score", "low", "high")
+"""The columns that are shares of 1, and are shown in per cent."""
+
 _ORDERS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -49,7 +52,8 @@ def select(rows: Sequence[Row], condition: str, columns: Collection[str]) -> lis
         columns: the names that may be used.
 
     Raises:
-        TransfixError: the condition cannot be read, names an unknown column, or orders text and numbers throughout.
+        TransfixError: the condition cannot be read, names an unknown column, orders text and numbers throughout, or compares
+            shares of 1 with what would be per cent.
     """
     try:
         parsed = ast.parse(condition.strip(), mode="eval")
@@ -58,7 +62,14 @@ def select(rows: Sequence[Row], condition: str, columns: Collection[str]) -> lis
         hint = " (= is written ==)" if re.search(r"(?<![=<>!])=(?!=)", condition) else ""
         raise TransfixError(f"{_said(condition)} cannot be read: {reason}{hint}. Allowed: {ALLOWED}.") from None
     orders: list[_Order] = []
-    holds = _Reader(condition, columns, orders).value(parsed.body)
+    reader = _Reader(condition, columns, orders)
+    holds = reader.value(parsed.body)
+    for column, number in reader.beyond:
+        if all(row.get(column) is None or row[column] <= 1 for row in rows):
+            share = f"{number} % is {number / 100:.12g}" if number <= 100 else "100 % is 1"
+            raise TransfixError(
+                f"{_said(condition)}: {column} is a share of 1, which no row has beyond 1: {share}, and is written so."
+            )
     found = [row for row in rows if holds(row)]
     for order in orders:
         if order.impossible and not order.possible:
@@ -114,6 +125,7 @@ class _Reader:
         self.condition = condition
         self.columns = columns
         self.orders = orders
+        self.beyond: list[tuple[str, float]] = []  # columns of shares, and numbers beside them that none can reach
 
     def value(self, node: ast.expr, depth: int = 0) -> Value:
         if depth > DEEPEST:
@@ -158,6 +170,8 @@ class _Reader:
         inside = named[-1] and isinstance(node.ops[-1], ast.In | ast.NotIn)  # a part of a code, in its text
         if any(named) and not inside:
             operands = [_spelt_out(side) for side in operands]
+        for left, op, right in zip(operands, node.ops, operands[1:], strict=False):
+            self.beyond += _beyond(left, op, right)
         sides = [self.value(side, depth + 1) for side in operands]
         tests = [self._test(op, node) for op in node.ops]
 
@@ -184,6 +198,21 @@ class _Reader:
     def _refused(self, node: ast.expr, why: str) -> TransfixError:
         part = ast.get_source_segment(self.condition.strip(), node) or "a part"
         return TransfixError(f"{_said(self.condition)}: {shortened(part)!r} {why}. Allowed: {ALLOWED}.")
+
+
+def _beyond(left: ast.expr, op: ast.cmpop, right: ast.expr) -> list[tuple[str, float]]:
+    """A column of shares with each number beside it that none of them can be, or be above."""
+    found = []
+    for side, other, above in ((left, right, ast.Gt), (right, left, ast.Lt)):
+        if isinstance(side, ast.Name) and side.id in SHARES:
+            entries = other.elts if isinstance(other, ast.Tuple | ast.List | ast.Set) else [other]
+            numbers = [entry.value for entry in entries if isinstance(entry, ast.Constant)]
+            found += [
+                (side.id, number)
+                for number in numbers
+                if isinstance(number, int | float) and (number > 1 or (number == 1 and isinstance(op, above)))
+            ]
+    return found
 
 
 def _spelt_out(node: ast.expr) -> ast.expr:

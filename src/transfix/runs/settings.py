@@ -6,7 +6,7 @@ Tasks and languages are looked up when a specification is read, not when this mo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -137,6 +137,14 @@ class OnTask(Frozen):
             raise FieldError(found)
         return words
 
+    @field_validator("languages", mode="before", check_fields=False)
+    @classmethod
+    def _regions_fit(cls, written: Any, info: ValidationInfo) -> Any:
+        task, split = _task_of(info), info.data.get("split")
+        if task is not None and split is None and cls.purpose == "train":
+            split = task.train_split
+        return _of_its_region(written, task, info.data.get("data"), split)
+
     @field_validator("languages", check_fields=False)
     @classmethod
     def _languages_fit(cls, codes: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
@@ -154,6 +162,16 @@ class OnTask(Frozen):
         return codes
 
 
+def _of_its_region(written: Any, task: Task | None, source: object, split: str | None) -> Any:
+    """Languages as they are written; refused where one is of another region than the task's rows."""
+    from transfix.tasks.regions import other_region
+
+    names = [written] if isinstance(written, str) else written if isinstance(written, list | tuple) else []
+    if task is not None and (why := other_region(task, names, source, split)):
+        raise ValueError(why)
+    return written
+
+
 def _repeated(codes: Sequence[str]) -> list[str]:
     return sorted(code for code, count in Counter(codes).items() if count > 1)
 
@@ -163,6 +181,15 @@ def _task_of(info: ValidationInfo) -> Task | None:
     from transfix import tasks
 
     return tasks.get(info.data["task"]) if "task" in info.data else None
+
+
+def _task_or_none(name: object) -> Task | None:
+    from transfix import tasks
+
+    try:
+        return tasks.get(name) if isinstance(name, str) else None
+    except TransfixError:  # which is reported where it stands
+        return None
 
 
 class Exemplars(Frozen):
@@ -253,6 +280,15 @@ class Train(OnTask):
     def _own_length(cls, tokens: Any, info: ValidationInfo) -> Any:
         task = _task_of(info)
         return (256 if task is None else task.max_tokens) if tokens is None else tokens
+
+    @field_validator("exposure", mode="before")
+    @classmethod
+    def _exposure_is_of_its_region(cls, exposure: Any, info: ValidationInfo) -> Any:
+        if isinstance(exposure, Mapping):
+            task = _task_of(info) if exposure.get("task") is None else _task_or_none(exposure["task"])
+            source = None if task is None else task.source("train")
+            _of_its_region(exposure.get("languages"), task, source, exposure.get("split"))
+        return exposure
 
     @model_validator(mode="after")
     def _rows_to_train_on(self) -> Self:

@@ -148,6 +148,12 @@ class StudyDirectory:
             raise self._damaged(path, str(error)) from error
         return tuple(found)
 
+    @property
+    def has_lost_its_plan(self) -> bool:
+        """Whether a study is here, and its runs are not written down any more."""
+        there = [places.kind(self.root / name) for name in ("resolved.yaml", "plan.json")]
+        return there == ["file", "missing"]
+
     def _damaged(self, path: Path, why: str) -> TransfixError:
         reason = (why or "it does not hold what it should").splitlines()[0].rstrip(".")
         return TransfixError(

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from transfix.adapters.methods import METHODS
-from transfix.adapters.methods.registry import titled
+from transfix.adapters.methods import METHODS, Part
+from transfix.adapters.methods.registry import asked, titled
 from transfix.config import limits, paths, suggestions, validation, yaml_dialect
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.specification import RunSpec, as_parts
@@ -196,7 +197,7 @@ def label_of(path: str, value: Any) -> str:
     """A value in few words: an adapter by its title, a mapping by its values."""
     if path == "adapter":
         try:
-            return " + ".join(titled(METHODS[part["method"]](**part)) for part in as_parts(value))  # type: ignore[attr-defined]
+            return " + ".join(titled(_made(part)) for part in as_parts(value))  # type: ignore[attr-defined]
         except (TransfixError, KeyError, TypeError):
             return validation.show(value)
     if path == "model" and isinstance(value, str):
@@ -206,6 +207,11 @@ def label_of(path: str, value: Any) -> str:
     if isinstance(value, list):
         return "+".join(label_of("", entry) for entry in value)
     return validation.show(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _made(part: Mapping[str, Any]) -> Part:
+    kind = METHODS[part["method"]]
+    return asked(kind, "its settings", lambda: kind(**part))
 
 
 def _matches(combination: Mapping[str, Any], varied: Mapping[str, _Value]) -> bool:
@@ -256,8 +262,11 @@ def _spec(settings: Sequence[Setting], depths: dict[str, int | TransfixError]) -
             part.pop("layers")
     try:
         spec = RunSpec.load(data)
+        _ = spec.title  # which tables show: of another package's method it may fail
     except ProblemsError as error:
         problems += error.problems
+    except TransfixError as error:
+        problems.append(Problem("adapter", str(error)))
     if problems:
         raise ProblemsError("this run cannot be", problems)
     return spec
@@ -276,7 +285,10 @@ def _shares(parts: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _layers(wanted: Mapping[str, Any], model: str, depths: dict[str, int | TransfixError]) -> int | str:
     """`{share: 30/32}` of a model's layers, counted from the top: `all`, or L."""
     try:
-        share = Fraction(str(wanted["share"]))
+        text = str(wanted["share"])
+        if not re.fullmatch(r"[^eE]{1,60}|[^eE]{1,60}[eE][+-]?[0-9]{1,3}", text):  # 1e-9999999: seconds for its digits
+            raise ValueError
+        share = Fraction(text)
         if len(wanted) != 1 or not 0 < share <= 1:
             raise ValueError
     except (KeyError, ValueError, ZeroDivisionError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from transfix.errors import Problem, ProblemsError
+from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.specification import RunSpec
 from transfix.storage.lock import LockedError, is_locked
 from transfix.studies.directory import Record, State, StudyDirectory, asked, counts, number_of_runs
@@ -304,6 +304,32 @@ class _Scheduler:
         )
         self.directory.write_record(run.name, record)
         return record
+
+
+def made_again(directory: StudyDirectory) -> tuple[StudyRun, ...]:
+    """The plan of a study that has lost it, from its `resolved.yaml`.
+
+    Raises:
+        TransfixError: it cannot be made here: rows or a model are elsewhere, or this machine would do other runs than those
+            that are there. The message says what becomes of a report, and what to do.
+    """
+    try:
+        planned = resolved(directory.study())
+        names, others = directory.planned(planned)
+        if others and not names:
+            raise TransfixError("this machine would do other runs")
+    except TransfixError as error:
+        raise TransfixError(
+            f"{directory.root / 'plan.json'} is missing, and cannot be made again from resolved.yaml "
+            f"({_first(str(error))}): every run beside it is counted, those from before the study was changed, too. "
+            f"Run the study's command again (transfix study STUDY.yaml --dir {directory.root}): what is finished is kept"
+        ) from error
+    return planned
+
+
+def _first(text: str) -> str:
+    """An error in one line."""
+    return "; ".join(line.strip(" -") for line in text.splitlines()[:2]).rstrip(".")
 
 
 def unfinished(found: Mapping[str, Any]) -> list[str]:

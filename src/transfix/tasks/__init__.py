@@ -64,14 +64,40 @@ def get(name: str) -> Task:
         if found == "missing":
             raise MissingTaskFileError(f"task file {name} does not exist (looked for in {places.here()})")
         if found != "file":
-            raise UnknownTaskError(f"task file {name} {places.missing(path)}")
+            raise UnknownTaskError(f"task file {name} {places.missing(path)}{_within(name, path)}")
         stat = path.stat()
         return _from_file(path, stat.st_mtime_ns, stat.st_size)
+    if there := _what_lies_there(name):
+        raise UnknownTaskError(f"{name} {there}")
     close = nearest(name, _builtin(), at_most=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise UnknownTaskError(
         f"unknown task {name!r}: {hint}(allowed: {', '.join(_builtin())}, or the path of a task file, task.yaml)"
     )
+
+
+def _what_lies_there(name: str) -> str | None:
+    """What is wrong with a path that does not end as a task file's does; None if nothing is there."""
+    try:
+        path = places.expanded(name)
+        kind = places.kind(path)
+    except places.UnusableFileError:
+        return None
+    if kind == "directory":
+        return f"is a directory{_within(name, path)}"
+    return "is no task file: those end in .yaml or .yml" if kind == "file" else None
+
+
+def _within(name: str, directory: Path) -> str:
+    """What to name instead of a directory: the task files in it."""
+    try:
+        files = sorted(path.name for path in directory.iterdir() if path.suffix in (".yaml", ".yml"))
+    except OSError:
+        return ""
+    if not files:
+        return ", without a task file (task.yaml) in it"
+    written = [str(Path(name) / file) for file in files[:5]]
+    return f": name the task file in it, {' or '.join(written)}" + (" ..." if len(files) > 5 else "")
 
 
 @cache

@@ -41,6 +41,8 @@ from transfix.training.kept import KeptLayers
 from transfix.training.objectives import Objective
 
 CLOCK = "seconds.json"
+LOSS = "loss.json"
+"""The sum of the losses since the last that was logged, and over how many steps: a mean in the log is of all its steps."""
 LOG_EVERY = 10
 FUSED_FROM = 1_000_000
 """Trainable parameters from which on the optimiser's update takes long enough to be fused."""
@@ -112,6 +114,7 @@ class AdapterTrainer(Trainer):
         self.develop = develop
         self.stopping = EarlyStopping(settings.early_stopping)
         self._earlier, self._began = 0.0, time.monotonic()
+        self._losses, self._unlogged = torch.zeros(()), 0
         super().__init__(
             model=adapter.model,
             args=_arguments(settings, len(steps), develop is not None, adapter.model),
@@ -136,6 +139,9 @@ class AdapterTrainer(Trainer):
         found = found or checkpoints.newest(self.settings.output)
         self._earlier = json.loads((found / CLOCK).read_text()) if found and (found / CLOCK).exists() else 0.0
         self._began = time.monotonic()
+        if found and (found / LOSS).exists():
+            since = json.loads((found / LOSS).read_text())
+            self._losses, self._unlogged = torch.tensor(since["sum"], device=self.args.device), since["steps"]
         state = TrainerState.load_from_json(str(found / TRAINER_STATE_NAME)) if found else None
         if state is not None and self.settings.early_stopping and _evaluations(state):
             self.best()  # before the rest of the training, not after it
@@ -187,11 +193,14 @@ class AdapterTrainer(Trainer):
             total += loss.detach()
         if total.device.type == "cpu":  # elsewhere looking at every loss would make the device wait: see `log`
             self._require_finite(float(total))
+        self._losses, self._unlogged = self._losses.to(total.device) + total, self._unlogged + 1
         return total
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Logs, and stops a training whose loss is no number."""
+        """Logs, and stops a training whose loss is no number. Trainer's own mean begins where the process did."""
         if "loss" in logs:
+            logs["loss"] = float(self._losses) / self._unlogged
+            self._losses, self._unlogged = torch.zeros_like(self._losses), 0
             self._require_finite(logs["loss"])
         super().log(logs, start_time)
 
@@ -251,6 +260,7 @@ class AdapterTrainer(Trainer):
                 file.rename(staging / file.name)
             (staging / name).rmdir()
             (staging / CLOCK).write_text(json.dumps(self.seconds))
+            (staging / LOSS).write_text(json.dumps({"sum": float(self._losses), "steps": self._unlogged}))
             checkpoints.seal(staging)
 
         atomic.write_directory(self.settings.output / name, write)

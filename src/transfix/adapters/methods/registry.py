@@ -134,19 +134,30 @@ def asked(part: Part | type[Part], what: str, answer: Callable[[], Answer]) -> A
         return answer()
     except (TransfixError, ValidationError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if kind.__module__.startswith("transfix."):
             raise
-        raise TransfixError(f"{_whole(kind)} fails at {what}: {_words(error)}") from error
+        raise _failing(kind, what, error) from error
+
+
+def _failing(kind: type[Part], what: str, error: BaseException) -> TransfixError:
+    return TransfixError(f"{_whole(kind)} fails at {what}: {_words(error)}")
 
 
 def titled(part: Part) -> str:
     """A part's title.
 
     Raises:
-        TransfixError: see `asked`.
+        TransfixError: see `asked`; a title refuses nothing, so that it is a fault of the method whatever it raises.
     """
-    return asked(part, "its title", lambda: str(part.title))
+
+    def title() -> str:
+        try:
+            return str(part.title)
+        except (TransfixError, ValidationError) as error:
+            raise _failing(type(part), "its title", error) from error
+
+    return asked(part, "its title", title)
 
 
 def unregistered(part: object) -> str:
