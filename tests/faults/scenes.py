@@ -8,12 +8,13 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import io
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,14 +116,16 @@ class _Inline:
 
     def __init__(self, task: dict[str, Any], log: Path, environment: Mapping[str, str]) -> None:
         from transfix.runs.specification import RunSpec
-        from transfix.studies import worker
+        from transfix.studies import processes, worker
 
         self.told: list[dict[str, Any]] = []
-        with log.open("a"):
-            pass
-        self.status = worker.work(
-            Path(task["root"]), RunSpec.load(task["spec"]), lambda told: self.told.append(dict(told))
-        )
+        output = io.TextIOWrapper(processes._appended(log))
+        with redirect_stderr(output):
+            self.status = worker.work(
+                Path(task["root"]), RunSpec.load(task["spec"]), lambda told: self.told.append(dict(told))
+            )
+        with suppress(OSError):
+            output.close()
 
     def poll(self) -> int | None:
         return self.status

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,8 @@ def work(root: Path, spec: RunSpec, tell: Tell) -> int:
         tell({"error": str(error)})
         return FAILED
     except Exception as error:
-        traceback.print_exc()
+        with suppress(OSError):  # a log that cannot be written hides no error
+            traceback.print_exc()
         tell({"error": _described(error)})
         return FAILED
     return 0
