@@ -53,13 +53,13 @@ def main() -> None:
 
 def measured(run: Run, metrics: dict[str, Any]) -> dict[str, Any]:
     """A row's numbers: trained parameters, loss and accuracy on English development rows, the 14 other languages."""
-    training = json.loads((run.path / "training.json").read_text())
-    last = training["development"][-1]
+    training = run.training or {}
+    last = training.get("development", [{}])[-1]
     xnli = metrics["results"]["xnli"]
     return {
-        "parameters": training["trainable_parameters"],
-        "development_loss": round(last["loss"], 4),
-        "development_accuracy": round(last["accuracy"], 4),
+        "parameters": training.get("trainable_parameters", 0),
+        "development_loss": last.get("loss"),
+        "development_accuracy": last.get("accuracy"),
         **{form: transfer(found) for form, found in {"raw": xnli, **xnli["calibrated"]}.items()},
     }
 
@@ -75,8 +75,9 @@ def line(row: str, found: dict[str, Any]) -> str:
     """A row of the table."""
     numbers = [found["raw"]["others"], found["unlabelled"]["others"], found["batch"]["others"]]
     scores = " | ".join(f"{100 * number:.1f}" for number in numbers)
-    accuracy = f"{100 * found['development_accuracy']:.1f}"
-    return f"| {row} | {found['parameters']:,} | {found['development_loss']:.3f} | {accuracy} | {scores} |"
+    loss, accuracy = found["development_loss"], found["development_accuracy"]
+    english = "– | –" if loss is None else f"{loss:.3f} | {100 * accuracy:.1f}"
+    return f"| {row} | {found['parameters']:,} | {english} | {scores} |"
 
 
 def markdown(table: dict[str, dict[str, Any]]) -> str:

@@ -174,6 +174,7 @@ class HeadBias(Part):
 
     label: ClassVar = "Head bias"
     implementation: ClassVar = f"{HERE}:HeadBiasMethod"
+    usual_rate: ClassVar = 0.1
     method: Literal["head_bias"] = "head_bias"
     layers: Layers = "all"
 
@@ -195,7 +196,7 @@ class HeadBiasLayer(AdapterLayer):
 
 
 class HeadBiasMethod(LayerMethod):
-    """`head_bias`: the learning rate is that of the layer's values."""
+    """`head_bias`."""
 
     def make(self, layer: Layer) -> HeadBiasLayer:
         """Nothing added."""

@@ -9,81 +9,75 @@ EXEMPLARS = (
 )
 """Rows that nothing is trained on, in the words of the task's prompt."""
 
-TEXT: dict[str, Any] = {"init": "text", "learning_rate_scale": "relative"}
-PREFIX: dict[str, Any] = {"method": "prefix", "tokens": 10, "norm": "layer", **TEXT}
-LLAMA: dict[str, Any] = {"tokens": 10, "norm": "layer", **TEXT, "gate_learning_rate": 0.01}
+STUDY: dict[str, Any] = {"norm": "none", "init": "normal", "learning_rate_scale": "absolute"}
+"""The study's form, and the defaults until now."""
 
 ROWS: dict[str, dict[str, Any]] = {
-    # the methods as they are
-    "prefix": {"adapter": PREFIX, "rate": 0.01},
-    "prefix, 21 tokens": {"adapter": {**PREFIX, "tokens": 21}, "rate": 0.01},
-    "prefix, normal start, absolute rate, no norm": {"adapter": {"method": "prefix", "tokens": 10}, "rate": 0.01},
-    "prefix, rate 0.003": {"adapter": PREFIX, "rate": 0.003},
-    "prefix, rate 0.02": {"adapter": PREFIX, "rate": 0.02},
-    "llama_adapter": {"adapter": {"method": "llama_adapter", **LLAMA}, "rate": 0.01},
-    "lora r=4": {"adapter": {"method": "lora", "rank": 4}, "rate": 0.002},
-    "lora r=4, rate 0.001": {"adapter": {"method": "lora", "rank": 4}, "rate": 0.001},
-    "lora r=4, rate 0.004": {"adapter": {"method": "lora", "rank": 4}, "rate": 0.004},
-    "lora r=2": {"adapter": {"method": "lora", "rank": 2}, "rate": 0.002},
-    # b: keys and values learn themselves, each relative to its size
-    "free keys and values, 26 tokens": {
-        "adapter": {"method": "prefix", "projection": "none", "tokens": 26, **TEXT},
+    # each method as it is where nothing is said
+    "base": {"adapter": "base"},
+    "soft prompt": {"adapter": "soft_prompt"},
+    "prefix": {"adapter": "prefix"},
+    "llama-adapter": {"adapter": "llama_adapter"},
+    "lora r=4": {"adapter": "lora"},
+    "full": {"adapter": "full"},
+    # what it was before
+    "soft prompt, study's form": {
+        "adapter": {"method": "soft_prompt", "init": "normal", "learning_rate_scale": "absolute"},
         "rate": 0.01,
     },
+    "prefix, study's form": {"adapter": {"method": "prefix", **STUDY}},
+    "llama-adapter, study's form": {"adapter": {"method": "llama_adapter", **STUDY}},
+    # three rates each
+    "prefix, rate 0.003": {"adapter": "prefix", "rate": 0.003},
+    "prefix, rate 0.03": {"adapter": "prefix", "rate": 0.03},
+    "lora r=4, rate 0.0006": {"adapter": "lora", "rate": 0.0006},
+    "lora r=4, rate 0.006": {"adapter": "lora", "rate": 0.006},
+    # size
+    "prefix, 21 tokens": {"adapter": {"method": "prefix", "tokens": 21}},
+    "lora r=2": {"adapter": {"method": "lora", "rank": 2}},
+    # b: keys and values learn themselves, each relative to its size
+    "free keys and values, 26 tokens": {"adapter": {"method": "prefix", "projection": "none", "tokens": 26}},
     "free keys and values, 26 tokens, rate 0.03": {
-        "adapter": {"method": "prefix", "projection": "none", "tokens": 26, **TEXT},
+        "adapter": {"method": "prefix", "projection": "none", "tokens": 26},
         "rate": 0.03,
     },
     # c: the start
-    "prefix, start on exemplars, 21 tokens": {
-        "adapter": {**PREFIX, "tokens": 21, "init_text": EXEMPLARS},
-        "rate": 0.01,
-    },
+    "prefix, 21 tokens, start on exemplars": {"adapter": {"method": "prefix", "tokens": 21, "init_text": EXEMPLARS}},
     # d: outside the softmax
-    "memory, 26 slots": {"adapter": {"method": "memory", "tokens": 26, "init": "text"}, "rate": 0.01},
-    "memory, 26 slots, rate 0.002": {"adapter": {"method": "memory", "tokens": 26, "init": "text"}, "rate": 0.002},
+    "memory, 26 slots": {"adapter": {"method": "memory", "tokens": 26}, "rate": 0.002},
+    "memory, 26 slots, rate 0.01": {"adapter": {"method": "memory", "tokens": 26}, "rate": 0.01},
     # e: the gate
-    "second softmax, gate from 0.1": {"adapter": {"method": "second_softmax", "start": 0.1, **LLAMA}, "rate": 0.01},
-    "second softmax, weight 1": {
-        "adapter": {"method": "second_softmax", "start": 1.0, "learned": False, **LLAMA},
-        "rate": 0.01,
-    },
+    "second softmax, gate from 0.1": {"adapter": {"method": "second_softmax", "start": 0.1}},
+    "second softmax, weight 1": {"adapter": {"method": "second_softmax", "start": 1.0, "learned": False}},
     # f: how much mass the prefix takes
-    "prefix, four times its mass": {"adapter": {**PREFIX, "method": "repeated", "times": 4}, "rate": 0.01},
+    "prefix, four times its mass": {"adapter": {"method": "repeated", "times": 4}},
     # g: hybrids and biases
     "prefix + lora r=2 on q, k": {
-        "adapter": [
-            {**PREFIX, "learning_rate": 0.01},
-            {"method": "lora", "rank": 2, "targets": ["q", "k"], "learning_rate": 0.002},
-        ],
-        "rate": 0.01,
+        "adapter": [{"method": "prefix"}, {"method": "lora", "rank": 2, "targets": ["q", "k"]}],
     },
     "prefix + memory, 13 slots": {
-        "adapter": [
-            {**PREFIX, "learning_rate": 0.01},
-            {"method": "memory", "tokens": 13, "init": "text", "learning_rate": 0.002},
-        ],
-        "rate": 0.01,
+        "adapter": [{"method": "prefix"}, {"method": "memory", "tokens": 13, "learning_rate": 0.002}],
     },
-    "head biases": {"adapter": {"method": "head_bias"}, "rate": 0.01},
+    "head biases": {"adapter": "head_bias"},
 }
 
 
 def specification(row: str, model: str, rows: int, limit: int, seed: int) -> dict[str, Any]:
     """A row's specification: trained on English MNLI once, measured on XNLI, calibrated on 64 unlabelled rows a language."""
     tried = ROWS[row]
+    train = {
+        "task": "mnli",
+        "rows": rows,
+        "development_rows": 600,
+        "epochs": 1,
+        "batch_rows": 9,
+        "batch_tokens": 2048,
+        **({"learning_rate": tried["rate"]} if "rate" in tried else {}),
+    }
     return {
         "model": model,
         "adapter": tried["adapter"],
         "seed": seed,
-        "train": {
-            "task": "mnli",
-            "rows": rows,
-            "development_rows": 600,
-            "epochs": 1,
-            "batch_rows": 9,
-            "batch_tokens": 2048,
-            "learning_rate": tried["rate"],
-        },
+        **({} if tried["adapter"] == "base" else {"train": train}),
         "evaluate": [{"task": "xnli", "limit": limit, "calibration": {"rows": 64}}],
     }
