@@ -1,4 +1,4 @@
-"""`transfix train`, `transfix evaluate`, `transfix calibrate`, `transfix predict`: one run, from its specification to its answers."""
+"""`transfix train`, `evaluate`, `calibrate`, `predict`: one run, from its specification to its answers."""
 
 from __future__ import annotations
 

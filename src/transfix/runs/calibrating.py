@@ -16,7 +16,7 @@ from transfix.data.by_language import OwnRow, RowsByLanguage, read_by_language
 from transfix.errors import TransfixError
 from transfix.runs.answering import Session
 from transfix.runs.continuing import as_begun
-from transfix.runs.own_calibration import FORM, differences, named
+from transfix.runs.own_calibration import FEWEST, FORM, differences, named
 from transfix.runs.own_rows import ask, example_of, optional_fields, own_asked_as, own_task
 from transfix.runs.progress import Display
 from transfix.runs.store.label_means import LabelMean, LabelMeans
@@ -26,9 +26,6 @@ from transfix.statistics.bootstrap import ENGLISH
 if TYPE_CHECKING:
     from transfix.runs.store import Run
     from transfix.tasks import Task
-
-FEWEST = 8
-"""Different rows a language below which a mean is refused."""
 
 FEW = 30
 """Rows below which it is said that there are few."""
@@ -71,8 +68,8 @@ def calibrate(
         All means that the run has now: log-probabilities (natural logarithm), centred over the classes.
 
     Raises:
-        TransfixError: the task is not a choice, rows are bad, a language has fewer than `FEWEST` different ones, there are none
-            of English or of one of `codes`, or what was kept is damaged. Nothing is kept then.
+        TransfixError: the task is not a choice, rows are bad, a language has fewer than `FEWEST` different ones, there are
+            none of English or of one of `codes`, or what was kept is damaged. Nothing is kept then.
     """
     display = display or Display()
     task = own_task(run)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from transfix.tasks import Task
 
 FORM = "unlabelled"
+FEWEST = 8
+"""Different rows a language below which there is no mean to calibrate on."""
+
 UNKNOWN = "und"
 """The language of a row that does not say it."""
 
@@ -148,16 +151,16 @@ def calibration_of(run: Run, task: Task, name: str | None) -> OwnCalibration | N
     else:
         found = _of_evaluation(run, task, name)
         again = (
-            f"Delete {label_means.path_of(run.path, name)} and measure them anew: `transfix evaluate {run.path} --task {name} "
-            "--calibration-rows 64`. Where the evaluation itself asks otherwise, that does not help: use `transfix calibrate`."
+            f"Delete {label_means.path_of(run.path, name)} and measure them anew: `transfix evaluate {run.path} --task "
+            f"{name} --calibration-rows 64`; where the evaluation itself asks otherwise, use `transfix calibrate`."
         )
     if found is None:
         return None
     run.require_trained()
     if what := differences(found, task, own_asked_as(run, task), run.adapter_digest):
         raise TransfixError(
-            f"The means of {name or 'unlabelled rows'} that {run.path} has do not hold for these rows: {what}. {again} Or have "
-            "all rows answered as the model says, uncalibrated: --raw."
+            f"The means of {name or 'unlabelled rows'} that {run.path} has do not hold for these rows: {what}. {again} Or "
+            "have all rows answered as the model says, uncalibrated: --raw."
         )
     return OwnCalibration(run, found.by_form[FORM], found.classes, name or "")
 
@@ -167,7 +170,7 @@ def _of_evaluation(run: Run, task: Task, name: str) -> LabelMeans:
         raise TransfixError(
             f"--calibration {name}: {run.path} answers {task.name} with texts, which are not calibrated."
         )
-    known = [evaluation.result for evaluation in run.spec.evaluate]
+    known = label_means.names(run.path)
     found = run.label_means(name) if name in known else None
     if found is None or ENGLISH not in found.by_form.get(FORM, {}):
         there = ", ".join(entry for entry in known if _has(run, entry)) or "none"
@@ -176,12 +179,17 @@ def _of_evaluation(run: Run, task: Task, name: str) -> LabelMeans:
             f"has those of: {there}. `transfix evaluate {run.path} --calibration-rows 64` measures them on the evaluations' "
             "own rows, `transfix calibrate` on yours."
         )
+    if few := [code for code, mean in found.by_form[FORM].items() if mean.rows < FEWEST]:
+        raise TransfixError(
+            f"--calibration {name}: the means of {named(few)} are of fewer than {FEWEST} rows. `transfix evaluate {run.path} "
+            f"--task {name} --calibration-rows 64` measures better ones."
+        )
     return found
 
 
 def hint(run: Run, task: Task) -> str:
     """What to say where answers are not calibrated and could be, by means that an evaluation has; empty if not."""
-    for name in dict.fromkeys(evaluation.result for evaluation in run.spec.evaluate):
+    for name in label_means.names(run.path):
         if not _has(run, name):
             continue
         found = run.label_means(name)

@@ -68,6 +68,16 @@ def path_of(run: Path, task: str) -> Path:
     return run / DIRECTORY / f"{task}.json"
 
 
+def names(run: Path) -> list[str]:
+    """The evaluations that have means, sorted."""
+    try:
+        return sorted(
+            path.stem for path in (run / DIRECTORY).iterdir() if path.suffix == ".json" and path.name[0] != "."
+        )
+    except OSError:
+        return []
+
+
 def own_path_of(run: Path) -> Path:
     """Where the means over rows of the user's are, or will be."""
     return run / OWN
