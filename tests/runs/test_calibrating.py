@@ -23,7 +23,7 @@ from transfix.runs import run as experiment
 from transfix.runs.answering import Answer, Session
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
-from transfix.storage import atomic, checksums
+from transfix.storage import checksums
 
 ENGLISH, GERMAN, SWAHILI = "eng_Latn", "deu_Latn", "swh_Latn"
 CLASSES = ("billing", "delivery", "quality")
@@ -412,7 +412,7 @@ def test_a_kill_leaves_the_means_that_were_there(run: Run, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(atomic.os, "replace", killed)
+        patched.setattr("transfix.storage.atomic.os.replace", killed)
         result = call("calibrate", run.path, "--input", PATTERN)
     assert result.exit_code == 130
     assert "no mean was kept" in result.stderr

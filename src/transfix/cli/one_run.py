@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -170,12 +170,10 @@ def predict(
     from transfix.runs import run as experiment
 
     try:
-        given = {
-            "calibration": calibration,
-            "raw": raw or None,
-            "on_bad_rows": "skip" if on_bad_rows == "skip" else None,
-        }
-        experiment.predict(found, input, output, **{name: value for name, value in given.items() if value is not None})
+        given: dict[str, Any] = {"on_bad_rows": "skip"} if on_bad_rows == "skip" else {}
+        given |= {} if calibration is None else {"calibration": calibration}
+        given |= {"raw": True} if raw else {}
+        experiment.predict(found, input, output, **given)
     except KeyboardInterrupt:
         say("Stopped", f"{output} was not written: the same command begins anew.")
         raise typer.Exit(130) from None

@@ -96,9 +96,8 @@ class OwnCalibration:
             return dict(answers)
         scores = np.array([answer.scores for answer in answers.values()], dtype=np.float64)
         own, english = (np.array(self.means[which].mean) for which in (code, ENGLISH))
-        offered = np.isfinite(scores).any(axis=0)
-        shifts = zip(self.classes, offered, np.isnan(english - own), strict=True)
-        if unmeasured := [name for name, there, is_unknown in shifts if there and is_unknown]:
+        lacking = np.atleast_1d(np.isfinite(scores).any(axis=0) & np.isnan(english - own))
+        if unmeasured := [name for name, lacks in zip(self.classes, lacking, strict=True) if lacks]:
             raise TransfixError(
                 f"{' and '.join(unmeasured)}: rows in {_language(code)} offer it, and none of those that the means of this "
                 "language and of English are of did. Measure them on rows that do "
