@@ -116,12 +116,13 @@ def calibrate(
     except KeyboardInterrupt:
         say("Stopped", "no mean was kept: the same command begins anew.")
         raise typer.Exit(130) from None
+    from transfix import languages as table
+    from transfix.errors import visible
+
     measured = means.by_form["unlabelled"]
     typer.echo(f"Means of {len(measured)} languages are in {found.path / 'label_means.json'}:")
-    from transfix import languages as table
-
     for code, mean in measured.items():
-        typer.echo(f"  {table.get(code).name} ({code}): {mean.rows} rows of {mean.source}")
+        typer.echo(visible(f"  {table.get(code).name} ({code}): {mean.rows} rows of {mean.source}"))
     typer.echo(f"Rows in these languages are now answered calibrated: transfix predict {found.path}")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from transfix import languages
 from transfix.data import Example, OnBadRows
 from transfix.data.by_language import OwnRow, RowsByLanguage, read_by_language
-from transfix.errors import TransfixError
+from transfix.errors import TransfixError, visible
 from transfix.runs.answering import Session
 from transfix.runs.continuing import as_begun
 from transfix.runs.own_calibration import FEWEST, FORM, differences, named
@@ -164,11 +164,11 @@ def _say(
     dropped: str,
 ) -> None:
     if dropped:
-        display.say(dropped)
+        display.say(visible(dropped))
     for path in found.no_language:
-        display.say(f"{path} was not read: its name has no language where {{lang}} stands.")
+        display.say(visible(f"{path} was not read: its name has no language where {{lang}} stands."))
     if left_out:
-        display.say(f"{len(left_out):,} bad rows were left out. The first: {left_out[0]}")
+        display.say(visible(f"{len(left_out):,} bad rows were left out. The first: {left_out[0]}"))
     if few := {code: means[code].rows for code in measured if means[code].rows < FEW}:
         said = ", ".join(f"{languages.get(code).name} {count}" for code, count in few.items())
         display.say(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transfix import languages
-from transfix.errors import TransfixError, shortened
+from transfix.errors import TransfixError, shortened, visible
 from transfix.runs.answering import Answer
 from transfix.runs.own_rows import own_asked_as
 from transfix.runs.store import label_means
@@ -121,14 +121,11 @@ class OwnCalibration:
         others = [code for code in dict.fromkeys(codes) if code != ENGLISH]
         if not others:
             return "All rows are in English, which calibration leaves as the model answers."
-        used = ", ".join(f"{_language(code)} ({self.means[code].rows} rows)" for code in others)
-        own = (
-            f"evaluation rows of {self.name}"
-            if self.name
-            else " and ".join(dict.fromkeys(self.means[code].source for code in (*others, ENGLISH)))
-        )
-        return (
-            f"Calibrated: {used}, to English's mean ({self.means[ENGLISH].rows} rows); unlabelled, of {own}. "
+        used = ", ".join(f"{languages.get(code).name} {self.means[code].rows}" for code in others)
+        sources = dict.fromkeys(self.means[code].source for code in (*others, ENGLISH))
+        own = f"the evaluation {self.name}" if self.name else " and ".join(sources)
+        return visible(
+            f"Calibrated on unlabelled rows of {own}: {used}, English {self.means[ENGLISH].rows} (not moved). "
             "--raw answers as the model says."
         )
 
