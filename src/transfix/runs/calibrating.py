@@ -77,7 +77,6 @@ def calibrate(
         raise TransfixError(
             f"{run.path} answers {task.name} with texts: only choices between labels are calibrated, and it has none."
         )
-    run.require_trained()
     with run.lock():
         asked, adapter = own_asked_as(run, task), run.adapter_digest
         kept, dropped = _kept(run, task, asked, adapter)
@@ -85,6 +84,7 @@ def calibrate(
         found = _read(task, source, codes, ENGLISH in means, on_bad_rows)
         chosen = {code: _chosen(task, code, own, rows) for code, own in found.rows.items()}
         _require_enough({code: len(own.examples) for code, own in chosen.items()}, source, ENGLISH in means, codes)
+        run.require_trained()
         session, left_out = Session(run), [f"{problem.where}: {problem.what}" for problem in found.problems]
         with as_begun(run, display):
             session.load()
