@@ -67,7 +67,7 @@ def test_a_file_without_one_is_of_the_language_that_is_named() -> None:
 
 
 def test_rows_that_are_bad_are_named_or_left_out() -> None:
-    rows = (
+    rows: tuple[dict[str, object], ...] = (
         {"text": "one", "language": "en"},
         {"text": "", "language": "en"},
         {"text": "two"},

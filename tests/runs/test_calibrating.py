@@ -482,7 +482,10 @@ def test_the_means_of_an_evaluation_serve_where_they_are_named(tiny_model: Path)
 
 
 def test_from_python(run: Run) -> None:
-    found = experiment.calibrate(run, PATTERN, ["deu_Latn"], 8)
+    found = experiment.calibrate(run, PATTERN, ["German"], 8)
+    assert found.by_form["unlabelled"].keys() == {ENGLISH, GERMAN}
+    with pytest.raises(TransfixError, match="rows is 7, and a mean is of 8"):
+        experiment.calibrate(run, PATTERN, rows=7)
     assert found == run.own_label_means()
     write("rows.jsonl", measured_rows())
     assert experiment.predict(run, Path("rows.jsonl"), Path("out.jsonl")) == 12

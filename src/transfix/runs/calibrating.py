@@ -59,7 +59,7 @@ def calibrate(
         run: trained, on a choice between labels (or `base`, measured on one).
         source: a path with `{lang}` for the language's code or name, or a file whose rows have a column `language`; jsonl,
             csv, tsv, parquet or Arrow with the task's fields. Labels in it are not looked at.
-        codes: FLORES-style; only these languages, and English if it was not measured yet. `None` is all that are there.
+        codes: codes or names; only these languages, and English if it was not measured yet. `None` is all that are there.
         rows: at most so many a language, in a mixed order that is the same in all: of parallel files parallel rows are taken.
         display: where progress is shown.
         on_bad_rows: `skip` leaves bad rows out and says so.
@@ -72,6 +72,9 @@ def calibrate(
             none of English or of one of `codes`, or what was kept is damaged. Nothing is kept then.
     """
     display = display or Display()
+    if rows < FEWEST:
+        raise TransfixError(f"rows is {rows}, and a mean is of {FEWEST} rows a language at least.")
+    codes = None if codes is None else [languages.get(code).code for code in codes]
     task = own_task(run)
     if task.kind != "choice":
         raise TransfixError(
