@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -204,10 +205,15 @@ def test_the_means_and_the_answers_are_those_of_the_formula(run: Run, spelt: str
 def test_languages_are_added_and_measured_anew(run: Run) -> None:
     calibrate(run, "--languages", "de")
     first = run.own_label_means()
+    assert first is not None
     write("unlabelled/de.jsonl", texts("de", 12, 3))
+    Path("unlabelled/en.jsonl").unlink()  # measured already
+    calibrate(run, "--languages", "sw")
+    added = run.own_label_means()
+    assert added is not None
+    assert {**first.by_form["unlabelled"], SWAHILI: added.by_form["unlabelled"][SWAHILI]} == added.by_form["unlabelled"]
     calibrate(run, "--languages", "de,sw", "--rows", "10")
     second = run.own_label_means()
-    assert first is not None
     assert second is not None
     before, after = first.by_form["unlabelled"], second.by_form["unlabelled"]
     assert list(before) == [ENGLISH, GERMAN] or list(before) == [GERMAN, ENGLISH]
@@ -430,8 +436,12 @@ def test_a_kill_leaves_the_means_that_were_there(run: Run, monkeypatch: pytest.M
     calibrate(run, "--languages", "de")
     before = (run.path / "label_means.json").read_bytes()
 
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
+    replace = os.replace
+
+    def killed(old: Path, new: Path) -> None:
+        if new.name == "label_means.json":
+            raise KeyboardInterrupt
+        replace(old, new)
 
     with monkeypatch.context() as patched:
         patched.setattr("transfix.storage.atomic.os.replace", killed)
@@ -473,6 +483,9 @@ def test_the_means_of_an_evaluation_serve_where_they_are_named(tiny_model: Path)
         assert said in said_of_it
         assert f"Delete {file} and measure them anew" in said_of_it
         done(*predict, "-o", f"{len(said)}.jsonl")
+    file.write_text(json.dumps(checksums.sealed({**content, "adapter": "0" * 64})))
+    experiment.evaluate(run)  # measures the means of another adapter anew
+    done(*predict, "-o", "anew.jsonl", "--calibration", "xnli")
     experiment.evaluate(run, limit=1, calibration_rows=4)
     file.unlink()
     experiment.evaluate(run, calibration_rows=4)
