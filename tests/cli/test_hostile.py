@@ -78,6 +78,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "train, task": ("train", "s.yaml", "--set", "train.task={}/x.yaml"),
     "evaluate": ("evaluate", "{}"),
     "evaluate --runs": ("evaluate", "x", "--runs", "{}"),
+    "calibrate --input": ("calibrate", "r", "-i", "{}"),
     "predict --input": ("predict", "r", "-i", "{}", "-o", "out"),
     "predict --output": ("predict", "r", "-i", "s.yaml", "-o", "{}/out"),
     "report": ("report", "{}"),
@@ -113,7 +114,8 @@ def test_a_link_to_itself(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "study", "predict --input", "report --html", "train, rows", "report", "runs"]
+    "command",
+    ["train", "study", "calibrate --input", "predict --input", "report --html", "train, rows", "report", "runs"],
 )
 def test_a_pipe_is_not_waited_for(command: str) -> None:
     assert "no ordinary file" in refused(*(part.format("pipe") for part in COMMANDS[command]))

@@ -110,6 +110,8 @@ def all_kept(made: Stage) -> Iterator[Kept]:
         "a measured run", report, ("runs/*/*", "runs/*/predictions/*/*", "runs/*/calibration/*"), (csv, measure, train)
     )
     yield Kept("its adapter", report, ("runs/*/adapter/*",), (train, measure), _unmeasured)
+    predict = made["predict, calibrated"]
+    yield Kept("means of the user's rows", predict, ("runs/*/label_means.json",), (scenes.PREDICT,))
     halfway = made["train, from a checkpoint"]
     yield Kept("a checkpoint", halfway, ("runs/*/checkpoints/*/*",), (train,))
     status = ("study", "status", "study", "--json")

@@ -9,7 +9,7 @@ from tests.faults import damage, disturbed, paths
 from tests.faults.disturbed import Fault
 from tests.faults.scenes import Stage
 
-DISTURBED = ("train", "evaluate", "report", "study", "report of a study", "runs", "study status")
+DISTURBED = ("train", "evaluate", "calibrate", "report", "study", "report of a study", "runs", "study status")
 
 
 def all_faults(made: Stage, home: Path) -> Iterator[Fault]:

@@ -87,6 +87,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "train --set train.task": ("train", "spec.yaml", "--set", "train.task=PATH"),
     "evaluate RUN": ("evaluate", "PATH"),
     "evaluate --runs": ("evaluate", "x", "--runs", "PATH"),
+    "calibrate RUN": ("calibrate", "PATH", "-i", "rows.jsonl"),
+    "calibrate --input": ("calibrate", "RUN", "-i", "PATH"),
     "predict RUN": ("predict", "PATH", "-i", "rows.jsonl", "-o", "answers.jsonl"),
     "predict --input": ("predict", "RUN", "-i", "PATH", "-o", "answers.jsonl"),
     "predict --output": ("predict", "RUN", "-i", "rows.jsonl", "-o", "PATH"),

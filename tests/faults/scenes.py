@@ -27,6 +27,7 @@ from tests.faults.operations import Operation, watch
 
 SPECIFICATION = "spec.yaml"
 STUDY = "study.yaml"
+UNLABELLED = "unlabelled.jsonl"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def kept(place: Path) -> dict[str, str]:
         if not path.is_file() or path.name.startswith(".") or "checkpoints" in parts:
             continue
         is_result = path.suffix == ".parquet" or "adapter" in parts or "calibration" in parts
-        if is_result or path.name in ("metrics.json", "spec.yaml", "plan.json", "resolved.yaml"):
+        if is_result or path.name in ("metrics.json", "spec.yaml", "plan.json", "resolved.yaml", "label_means.json"):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.name == "record.json":
             found[name] = str(json.loads(path.read_text())["state"])
@@ -204,6 +205,8 @@ class Stage:
                 place.mkdir()
                 kind = SPECIFICATION if name == "fresh" else STUDY
                 _write(place / kind, self._specification() if name == "fresh" else self._study())
+                if name == "fresh":
+                    (place / UNLABELLED).write_text(_unlabelled(), encoding="utf-8")
                 self._warm(place)
             elif name == "halfway":
                 _stopped(self.start("fresh"), place)
@@ -211,6 +214,7 @@ class Stage:
                 before, command = {
                     "trained": ("fresh", TRAIN),
                     "measured": ("trained", EVALUATE),
+                    "calibrated": ("trained", CALIBRATE),
                     "studied": ("study", RUN_STUDY),
                 }[name]
                 _after(self.start(before), place, command)
@@ -247,12 +251,16 @@ class Stage:
 
 TRAIN = ("train", SPECIFICATION)
 EVALUATE = ("evaluate", "RUN")
+CALIBRATE = ("calibrate", "RUN", "--input", UNLABELLED)
+PREDICT = ("predict", "RUN", "--input", UNLABELLED, "--output", "answers.parquet")
 REPORT = ("report", "RUN", "--csv")
 RUN_STUDY = ("study", STUDY, "--jobs", "1", "--dir", "study")
 _SCENES: Mapping[str, tuple[str, Sequence[Sequence[str]], Sequence[Sequence[str]] | None, bool]] = {
     "train": ("fresh", [TRAIN], None, False),
     "train, from a checkpoint": ("halfway", [TRAIN], None, False),
     "evaluate": ("trained", [EVALUATE], None, False),
+    "calibrate": ("trained", [CALIBRATE], None, False),
+    "predict, calibrated": ("calibrated", [PREDICT], None, False),
     "report": ("measured", [REPORT], None, True),
     "runs": ("measured", [("runs", "runs")], None, True),
     "study": ("study", [RUN_STUDY], [(*RUN_STUDY, "--retry-failed")], False),
@@ -260,6 +268,16 @@ _SCENES: Mapping[str, tuple[str, Sequence[Sequence[str]], Sequence[Sequence[str]
     "report of a study": ("studied", [("report", "study", "--csv")], None, True),
 }
 """Scene -> where it starts, what is called, what is called afterwards (None: the same), whether what it prints counts."""
+
+
+def _unlabelled() -> str:
+    """Eight rows in each of two languages."""
+    rows = [
+        {"premise": f"{word} {number}", "hypothesis": f"{number} {word}", "language": code}
+        for code, word in (("en", "number"), ("de", "Zahl"))
+        for number in range(8)
+    ]
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
 
 
 def _write(path: Path, content: object) -> None:

@@ -62,6 +62,15 @@ def test_damage_to_a_run(stage: Stage, tmp_path: Path) -> None:
     assert found.count("refused") >= 3
 
 
+def test_faults_of_a_calibration(stage: Stage, tmp_path: Path) -> None:
+    faults = list(disturbed.faults(stage["calibrate"], tmp_path / "place"))
+    chosen = [fault for kind in ("kill", "power loss", "full disk") for fault in some(faults, kind, 1)]
+    assert outcomes(chosen, tmp_path / "place") == ["recovered", "recovered", "refused"]
+    kept = next(kept for kept in damage.all_kept(stage) if "label_means" in kept.files[0])
+    found = [fault for fault in damage.faults(kept) if not fault.which.endswith("gone")]
+    assert set(outcomes(found[3 :: len(found) // 3], tmp_path / "place")) == {"refused"}
+
+
 def test_refused_paths(stage: Stage, tmp_path: Path) -> None:
     every = {(fault.where, fault.which): fault for fault in paths.faults(stage)}
     chosen = [

@@ -47,6 +47,9 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     }
     run = experiment.train(RunSpec.load(content), RunStore(tmp_path_factory.mktemp("finished") / "runs"))
     experiment.evaluate(run)
+    means = run.label_means("xnli")
+    assert means is not None
+    run.write_own_label_means(means)
     return run.path
 
 
@@ -87,6 +90,10 @@ def _label_means(path: Path) -> Any:
     return Run(path).label_means("xnli")
 
 
+def _own_label_means(path: Path) -> Any:
+    return Run(path).own_label_means()
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
     "spec.yaml": _spec,
     "environment.json": _of_json("environment.json"),
@@ -96,8 +103,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "adapter/adapter.safetensors": _adapter,
     "predictions/xnli/deu_Latn.parquet": _predictions,
     "calibration/xnli.json": _label_means,
+    "label_means.json": _own_label_means,
 }
-SEEN_BY_REPORTS = {name for name in READERS if not name.startswith(("adapter", "metrics"))}
+SEEN_BY_REPORTS = {name for name in READERS if not name.startswith(("adapter", "metrics", "label_means"))}
 
 
 def _facts(record: records.RunRecord) -> Any:

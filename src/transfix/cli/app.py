@@ -16,7 +16,7 @@ from transfix.cli import runs, studies, tasks
 from transfix.cli.inspection import inspect
 from transfix.cli.languages import languages
 from transfix.cli.methods import methods
-from transfix.cli.one_run import evaluate, predict, train
+from transfix.cli.one_run import calibrate, evaluate, predict, train
 from transfix.cli.quickstart import quickstart
 from transfix.cli.report import report
 from transfix.cli.schema import schema
@@ -55,6 +55,7 @@ for command in (
     quickstart,
     train,
     evaluate,
+    calibrate,
     predict,
     report,
     runs.runs,

@@ -1,9 +1,9 @@
-"""`transfix train`, `transfix evaluate`, `transfix predict`: one run, from its specification to its answers."""
+"""`transfix train`, `evaluate`, `calibrate`, `predict`: one run, from its specification to its answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -84,6 +84,57 @@ def evaluate(
 
 
 @reported
+def calibrate(
+    run: RunName,
+    input: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="ROWS",
+            help="Unlabelled rows with the task's fields: a file a language, unlabelled/{lang}.jsonl, or one with a column "
+            "`language`. English is needed too.",
+        ),
+    ],
+    languages: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODES", help="Only these languages: de,sw,zh-TW. Else all that are there."),
+    ] = None,
+    rows: Annotated[
+        int, typer.Option(min=8, metavar="N", help="At most so many rows a language, the same places in all.")
+    ] = 256,
+    on_bad_rows: Annotated[
+        Literal["error", "skip"],
+        typer.Option(help="error: all bad rows are named and none is asked. skip: the others are asked."),
+    ] = "error",
+    runs: RunsDir = Path("runs"),
+) -> None:
+    """Measure which label a run prefers in a language, on unlabelled rows, so that `predict` takes it out."""
+    from transfix.runs.store import Run
+
+    chosen = codes(languages)
+    found = Run.find(run, runs)
+    _ = found.spec
+
+    from transfix.runs import run as experiment
+
+    wanted = None if chosen == ["all"] else chosen
+    try:
+        means = experiment.calibrate(found, input, wanted, rows, on_bad_rows=on_bad_rows)
+    except KeyboardInterrupt:
+        say("Stopped", "no mean was kept: the same command begins anew.")
+        raise typer.Exit(130) from None
+    from transfix import languages as table
+    from transfix.errors import visible
+
+    measured = means.by_form["unlabelled"]
+    typer.echo(f"Means of {len(measured)} languages are in {found.path / 'label_means.json'}:")
+    for code, mean in measured.items():
+        typer.echo(visible(f"  {table.get(code).name} ({code}): {mean.rows} rows of {mean.source}"))
+    typer.echo(f"Rows in these languages are now answered calibrated: transfix predict {found.path}")
+
+
+@reported
 def predict(
     run: RunName,
     input: Annotated[
@@ -100,9 +151,19 @@ def predict(
         Literal["error", "skip"],
         typer.Option(help="error: all bad rows are named and none is asked. skip: the others are asked."),
     ] = "error",
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Calibrate by the means that the run's evaluation NAME has measured, not by those of `transfix calibrate`.",
+        ),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Answer as the model says, also where the run was calibrated.")
+    ] = False,
     runs: RunsDir = Path("runs"),
 ) -> None:
-    """Answer your own rows with a run's adapter."""
+    """Answer your own rows with a run's adapter; calibrated, if the run was."""
     from transfix.config import places
     from transfix.errors import TransfixError
     from transfix.runs.store import Run
@@ -118,10 +179,10 @@ def predict(
     from transfix.runs import run as experiment
 
     try:
-        if on_bad_rows == "error":
-            experiment.predict(found, input, output)
-        else:
-            experiment.predict(found, input, output, on_bad_rows="skip")
+        given: dict[str, Any] = {"on_bad_rows": "skip"} if on_bad_rows == "skip" else {}
+        given |= {} if calibration is None else {"calibration": calibration}
+        given |= {"raw": True} if raw else {}
+        experiment.predict(found, input, output, **given)
     except KeyboardInterrupt:
         say("Stopped", f"{output} was not written: the same command begins anew.")
         raise typer.Exit(130) from None

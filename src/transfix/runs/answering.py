@@ -92,11 +92,7 @@ class Session:
         """
         if self._loaded is None:
             spec = self.run.spec
-            if spec.trained and not self.run.has_adapter:
-                path = self.run.path
-                raise TransfixError(
-                    f"{path} is not trained yet: run `transfix train {path}/spec.yaml --runs {path.parent}`."
-                )
+            self.run.require_trained()
             loaded = load_model(spec)
             if spec.trained:
                 from transfix.adapters import load_adapter
@@ -171,10 +167,7 @@ def whole_adapter(run: Run) -> Iterator[None]:
     try:
         yield
     except DamagedAdapterError as error:
-        raise TransfixError(
-            f"{error.what} Delete {run.adapter_dir}, then train it anew: "
-            f"`transfix train {run.path}/spec.yaml --runs {run.path.parent}`."
-        ) from error
+        raise TransfixError(f"{error.what} {run.train_anew}") from error
 
 
 def load_model(spec: RunSpec) -> LoadedModel:

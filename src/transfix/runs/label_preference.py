@@ -19,6 +19,7 @@ from transfix.runs.few_shot import shots
 from transfix.runs.progress import Display
 from transfix.runs.rows import text_of
 from transfix.runs.settings import Evaluation
+from transfix.runs.specification import RunSpec
 from transfix.runs.store.label_means import LabelMean, LabelMeans
 from transfix.runs.training import task_of
 from transfix.statistics import calibration
@@ -47,10 +48,12 @@ def measure_preference(session: Session, evaluation: Evaluation, display: Displa
     if wanted is None or task.kind != "choice":
         return
     split = evaluation.split or task.default_split
-    asked = asked_as(session, evaluation, task, split)
+    asked = asked_as(run.spec, evaluation, task, split)
+    adapter = run.adapter_digest
     kept = run.label_means(evaluation.result)
-    if kept is None or kept.asked != asked or kept.classes != task.classes:
-        kept = LabelMeans(asked, task.classes)
+    is_of_another = kept is not None and None not in (adapter, kept.adapter) and kept.adapter != adapter
+    if kept is None or kept.asked != asked or kept.classes != task.classes or is_of_another:
+        kept = LabelMeans(asked, task.classes, adapter=adapter)
     codes = dict.fromkeys([ENGLISH, *evaluation.codes] if ENGLISH in task.languages else evaluation.codes)
     rows = {code: unasked(evaluation, task, code, split) for code in codes} if wanted.rows else {}
     source = json.dumps(evaluation.model_dump(mode="json")["data"])
@@ -79,9 +82,9 @@ def measure_preference(session: Session, evaluation: Evaluation, display: Displa
         run.write_label_means(evaluation.result, kept)
 
 
-def asked_as(session: Session, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
-    """What decides the scores of a row beside its text."""
-    described = describe(session.run.spec, evaluation, task, split)
+def asked_as(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
+    """What decides the scores of a row beside its text and the adapter."""
+    described = describe(spec, evaluation, task, split)
     return {name: described[name] for name in DESCRIBED if name in described}
 
 

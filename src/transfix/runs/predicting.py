@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfix import languages, tasks
+from transfix import languages
 from transfix.config.places import kind
-from transfix.data import Example, OnBadRows
+from transfix.data import OnBadRows
 from transfix.data.answered import columns_of, content_of, form_of
 from transfix.data.rows import is_empty
 from transfix.data.unlabelled import OwnRows, read_own_rows
 from transfix.errors import TransfixError
-from transfix.runs.answering import Answer, InferenceSettings, Session
-from transfix.runs.evaluation import inference_settings
-from transfix.runs.few_shot import shots
+from transfix.runs.answering import Answer, Session
+from transfix.runs.own_calibration import COLUMN, UNKNOWN, calibration_of, hint
+from transfix.runs.own_rows import ask, example_of, optional_fields, own_task
 from transfix.runs.progress import Display
-from transfix.runs.training import task_of
 from transfix.storage import atomic
-from transfix.tasks.reader import UnreadableTextError
 
 if TYPE_CHECKING:
     from transfix.runs.store import Run
@@ -34,12 +32,21 @@ def skipped_file(target: Path) -> Path:
 
 
 def predict(
-    run: Run, source: Path, target: Path, display: Display | None = None, on_bad_rows: OnBadRows = "error"
+    run: Run,
+    source: Path,
+    target: Path,
+    display: Display | None = None,
+    on_bad_rows: OnBadRows = "error",
+    calibration: str | None = None,
+    raw: bool = False,
 ) -> int:
     """Answers the rows of a file: each gets `answer`, and `probabilities` or the `generated_text`. Returns how many.
 
     Rows are asked as the specification's evaluation of the same kind of task asks (its exemplars, lengths, sampling). The
     output is jsonl, csv, tsv or parquet by its name, has all columns of the input in its order, and is whole if it exists.
+
+    Of a run that was calibrated (`calibrate`) answers and probabilities are the calibrated ones, and each row gets
+    `calibration`: the rows that its language's mean is of.
 
     Args:
         run: whose model is asked.
@@ -47,56 +54,63 @@ def predict(
         target: the file to write.
         display: where progress is shown.
         on_bad_rows: `skip` leaves bad rows out and names them in `skipped_file`.
+        calibration: the name of an evaluation of the run, whose means are taken in place of those of `calibrate`.
+        raw: rows are answered as the model says, whatever means the run has.
 
     Raises:
-        TransfixError: if rows are bad and not to be skipped, or `target` exists already.
+        TransfixError: if rows are bad and not to be skipped, `target` exists already, or answers are calibrated and a row's
+            language is not said or has no mean, or the means do not hold.
     """
     display = display or Display()
+    if raw and calibration is not None:
+        raise TransfixError(
+            f"--raw is without calibration, and --calibration {calibration} is with it: give one of them."
+        )
     _require_place(target)
     if on_bad_rows == "skip":
         _require_place(skipped_file(target))
-    on = run.spec.train or next(iter(run.spec.evaluate), None)
-    if on is None:
-        raise TransfixError(f"{run.path}: its specification names no task. Add `evaluate: {{task: xnli}}` to it.")
-    task = task_of(on)
-    optional = [name for name in task.benchmark.optional if name not in task.fields]
-    own = read_own_rows(source, task.fields, optional, lambda row: _problems(task, row), on_bad_rows)
-    added = columns_of(form_of(target), _added(task, Answer("", "", False, (0.0,) * len(task.classes), task.classes)))
+    task = own_task(run)
+    moved = None if raw else calibration_of(run, task, calibration)
+    own = read_own_rows(source, task.fields, optional_fields(task), lambda row: _problems(task, row), on_bad_rows)
+    nothing = _added(task, Answer("", "", False, (0.0,) * len(task.classes), task.classes), "" if moved else None)
+    added = columns_of(form_of(target), nothing)
     if taken := sorted({name for row in own.rows for name in added if name in row}):
         raise TransfixError(
             f"{source}: rows have {' and '.join(taken)} already, which would be overwritten: rename it."
         )
-    examples = [_example(task, index, row) for index, row in enumerate(own.rows)]
+    examples = [example_of(task, index, row, _language(row)) for index, row in enumerate(own.rows)]
+    if moved:
+        moved.require(source, examples, own.names)
+        display.say(moved.said(example.language for example in examples))
+    elif not raw and (line := hint(run, task)):
+        display.say(line)
+    names = dict(enumerate(own.names))
     session = Session(run)
     answers: dict[int, Answer] = {}
     unreadable: dict[int, str] = {}
     with display.bar(f"Answering {source.name}", len(own.rows)) as bar:
         for code in dict.fromkeys(example.language for example in examples):
-            places = [place for place, example in enumerate(examples) if example.language == code]
-            how = _asking(run, task, code, [examples[place] for place in places])
-            try:
-                found = session.answers(task, [examples[place] for place in places], bar.advance, how)
-            except UnreadableTextError as error:
-                said = session.unreadable(task, [examples[place] for place in places], how)
-                bad = {places[index]: what for index, what in said.items()}
-                if not bad:
-                    raise
-                if on_bad_rows == "error":
-                    place, what = next(iter(bad.items()))
-                    raise TransfixError(f"{own.names[place]}: {what}") from error
-                unreadable |= bad
-                places = [place for place in places if place not in bad]
-                found = session.answers(task, [examples[place] for place in places], bar.advance, how)
-            answers |= zip(places, found, strict=True)
-    _write(task, own, answers, unreadable, source, target)
+            spoken = {place: example for place, example in enumerate(examples) if example.language == code}
+            found, bad = ask(session, task, code, spoken, names, bar.advance, on_bad_rows)
+            answers |= moved.moved(code, found) if moved else found
+            unreadable |= bad
+    added_to = {
+        place: _added(task, answer, moved.column(examples[place].language) if moved else None)
+        for place, answer in answers.items()
+    }
+    _write(own, added_to, unreadable, source, target)
     return len(answers)
 
 
 def _write(
-    task: Task, own: OwnRows, answers: Mapping[int, Answer], unreadable: Mapping[int, str], source: Path, target: Path
+    own: OwnRows,
+    added: Mapping[int, Mapping[str, Any]],
+    unreadable: Mapping[int, str],
+    source: Path,
+    target: Path,
 ) -> None:
     """The answers, and before them what was left out: an output that exists lacks no row that is not named."""
-    kept = sorted(answers)
+    kept = sorted(added)
     skipped = [(problem.where, problem.what) for problem in own.problems]
     skipped += [(own.names[place], what) for place, what in sorted(unreadable.items())]
     if not kept:
@@ -104,7 +118,7 @@ def _write(
     content = content_of(
         target,
         [own.rows[place] for place in kept],
-        [_added(task, answers[place]) for place in kept],
+        [added[place] for place in kept],
         source,
         [own.places[place] for place in kept],
     )
@@ -114,16 +128,12 @@ def _write(
     atomic.write_file(target, content)
 
 
-def _added(task: Task, answer: Answer) -> dict[str, Any]:
-    """What a row gets."""
-    if task.kind == "choice":
-        return {"answer": answer.answer, "probabilities": answer.probabilities}
-    return {"answer": answer.answer, "generated_text": answer.text}
-
-
-def _asking(run: Run, task: Task, code: str, examples: Sequence[Example]) -> InferenceSettings | None:
-    asking = next((entry for entry in run.spec.evaluate if tasks.get(entry.task).family == task.family), None)
-    return inference_settings(asking, shots(asking, task, code, examples)) if asking else None
+def _added(task: Task, answer: Answer, calibrated_on: str | None) -> dict[str, Any]:
+    """What a row gets; `calibrated_on` is None where answers are not calibrated."""
+    if task.kind != "choice":
+        return {"answer": answer.answer, "generated_text": answer.text}
+    found = {"answer": answer.answer, "probabilities": answer.probabilities}
+    return found if calibrated_on is None else {**found, COLUMN: calibrated_on}
 
 
 def _require_place(target: Path) -> None:
@@ -158,9 +168,7 @@ def _problems(task: Task, row: Mapping[str, object]) -> list[str]:
     ]
 
 
-def _example(task: Task, index: int, row: Mapping[str, object]) -> Example:
-    """A user's row as an example, in the language it says it is in."""
+def _language(row: Mapping[str, object]) -> str:
+    """The code of the language that a row says it is in."""
     said = row.get("language")
-    code = "und" if is_empty(said) else languages.get(str(said)).code
-    there = [name for name in task.benchmark.optional if isinstance(row.get(name), str) and str(row[name]).strip()]
-    return Example(str(index), code, {name: str(row[name]) for name in (*task.fields, *there)}, None)
+    return UNKNOWN if is_empty(said) else languages.get(str(said)).code

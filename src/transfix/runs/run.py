@@ -1,4 +1,4 @@
-"""One run from its specification to its metrics: `train`, `evaluate`, `predict`. Read this first.
+"""One run from its specification to its metrics: `train`, `evaluate`, `calibrate`, `predict`. Read this first.
 
     specification ─▶ model + adapter ─▶ English rows ─▶ steps ─▶ adapter/
                                        rows of every language ─▶ predictions/TASK/LANGUAGE.parquet ─▶ metrics.json
@@ -20,6 +20,7 @@ from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.answering import Session, whole_adapter
+from transfix.runs.calibrating import calibrate as calibrate
 from transfix.runs.continuing import as_begun
 from transfix.runs.evaluation import measure
 from transfix.runs.few_shot import shots

@@ -2,7 +2,7 @@
 
     runs/llama_adapter-gemma-3-270m-0123456789ab/
         spec.yaml  environment.json  training.json  metrics.json
-        adapter/  checkpoints/  logs/  predictions/TASK/LANGUAGE.parquet
+        adapter/  checkpoints/  logs/  predictions/TASK/LANGUAGE.parquet  calibration/TASK.json  label_means.json
 
 A step whose file is there is finished and never redone. Writing takes the run's lock (see `storage.lock`), so two
 processes may be given the same work: the second waits, then finds it done.

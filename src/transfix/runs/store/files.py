@@ -20,6 +20,8 @@ ADAPTER = "adapter"
 ADAPTER_RECORD = "adapter.json"
 """In the adapter's directory; written last, so that an adapter that has it is whole."""
 
+ADAPTER_TENSORS = "adapter.safetensors"
+
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 PREDICTIONS = "predictions"

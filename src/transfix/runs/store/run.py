@@ -150,6 +150,39 @@ class Run:
         except UnreadableError as error:
             raise _damaged(error, _AGAIN.get(name, "run the same command again")) from error
 
+    @property
+    def adapter_digest(self) -> str | None:
+        """The digest of the trained adapter's numbers; empty for a run that trains none, None before it is trained.
+
+        Raises:
+            TransfixError: `adapter.json` is damaged.
+        """
+        if not self.spec.trained:
+            return ""
+        try:
+            record = files.read_adapter(self.path)
+        except UnreadableError as error:
+            raise TransfixError(f"{error.path} is damaged: {error.reason}. {self.train_anew}") from error
+        if record is None:
+            return None
+        digest = record.get("digest")  # adapters of before had none
+        return str(digest) if digest else checksums.of_file(self.adapter_dir / files.ADAPTER_TENSORS)
+
+    @property
+    def train_anew(self) -> str:
+        """What to do about an adapter that is damaged."""
+        return (
+            f"Delete {self.adapter_dir}, then train it anew: "
+            f"`transfix train {self.path}/spec.yaml --runs {self.path.parent}`."
+        )
+
+    def require_trained(self) -> None:
+        """Raises TransfixError if the run has yet to be trained."""
+        if self.spec.trained and not self.has_adapter:
+            raise TransfixError(
+                f"{self.path} is not trained yet: run `transfix train {self.path}/spec.yaml --runs {self.path.parent}`."
+            )
+
     def write_adapter(self, save: Callable[[Path], object]) -> None:
         """Writes `adapter/` as a whole: `save` is given an empty directory to write into."""
         with self.lock():
@@ -174,9 +207,29 @@ class Run:
         except UnreadableError as error:
             raise _damaged(error, f"run `transfix evaluate {self.path}` again") from error
 
+    def own_label_means(self) -> LabelMeans | None:
+        """The run's preference for labels on rows of the user's; None where it was not measured.
+
+        Raises:
+            TransfixError: the file is damaged.
+        """
+        try:
+            return label_means.read_file(label_means.own_path_of(self.path))
+        except UnreadableError as error:
+            again = (
+                f"run `transfix calibrate {self.path} --input ...` again, with rows of English and of every language"
+            )
+            raise _damaged(error, again) from error
+
+    def write_own_label_means(self, means: LabelMeans) -> None:
+        """Writes `label_means.json`."""
+        self._write_label_means(label_means.own_path_of(self.path), means)
+
     def write_label_means(self, task: str, means: LabelMeans) -> None:
         """Writes `calibration/TASK.json`."""
-        path = label_means.path_of(self.path, task)
+        self._write_label_means(label_means.path_of(self.path, task), means)
+
+    def _write_label_means(self, path: Path, means: LabelMeans) -> None:
         with self.lock():
             atomic.make_directory(path.parent)
             content = checksums.sealed(means.content())
