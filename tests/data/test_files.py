@@ -140,6 +140,14 @@ def test_a_text_inside_parquet_that_is_not_utf8(tmp_path: Path) -> None:
         data.read("mnli", {"files": str(tmp_path / "x.parquet")}, "en", "train")
 
 
+def test_a_column_inside_parquet_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"premise": ["a"], "hypothesis": ["c"], "label": ["neutral"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"premise", b"pr\xe1mise"))
+    with pytest.raises(data.DataError, match=r"x\.parquet: a column's name is not UTF-8"):
+        data.read("mnli", {"files": str(path)}, "en", "train")
+
+
 def test_class_names_inside_parquet(tmp_path: Path) -> None:
     """`datasets` writes a label column's class names into the file: they count, not the usual order."""
     names = ["contradiction", "entailment", "neutral"]

@@ -36,9 +36,12 @@ def open_columnar(path: Path) -> Table:
             is_parquet = file.read(4) == PARQUET_MAGIC or path.suffix == ".parquet"
         form = "parquet" if is_parquet else "arrow"
         schema, batches = _parquet(path) if is_parquet else _arrow(path)
+        names = schema.names
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: a column's name is not UTF-8 ({error.reason}): the file is damaged") from error
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: not a readable {form} file (truncated?): {error}") from error
-    check_header(str(path), schema.names)
+    check_header(str(path), names)
 
     def records() -> Iterator[Record]:
         number = 0
@@ -52,7 +55,7 @@ def open_columnar(path: Path) -> Table:
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be read beyond row {number}: {error}") from error
 
-    return Table(form, tuple(schema.names), records(), names=names_in(schema.metadata), is_typed=True)
+    return Table(form, tuple(names), records(), names=names_in(schema.metadata), is_typed=True)
 
 
 def read_columns(path: Path) -> Any:
