@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -214,6 +215,28 @@ def test_another_question_is_asked_anew(spec: Spec, store: RunStore, asked: list
     assert now is not None
     assert list(now["id"]) == list(before["id"])
     assert not set(now["prompt_hash"]) & set(before["prompt_hash"])
+
+
+def test_answers_of_another_adapter_are_asked_anew(spec: Spec, store: RunStore, asked: list[str]) -> None:
+    """A run that was trained anew, on another machine say, does not mix its answers with those of before."""
+    run, other = (experiment.train(spec("lora", seed=seed), store) for seed in (0, 1))
+    experiment.evaluate(run)
+    before = run.predictions("xnli", "deu_Latn")
+    shutil.rmtree(run.adapter_dir)
+    shutil.copytree(other.adapter_dir, run.adapter_dir)
+    asked.clear()
+    experiment.evaluate(run)
+    assert len(asked) == 12
+    frame, meta = run.predictions("xnli", "deu_Latn"), run.predictions_meta("xnli", "deu_Latn")
+    assert frame is not None
+    assert meta is not None
+    assert before is not None
+    assert list(map(list, frame["option_scores"])) != list(map(list, before["option_scores"]))
+    assert meta.pop("adapter") == other.adapter_digest
+    run.write_predictions("xnli", "deu_Latn", frame, meta)  # as earlier versions did
+    experiment.evaluate(run)
+    assert len(asked) == 12
+    assert "adapter" not in (run.predictions_meta("xnli", "deu_Latn") or {})
 
 
 def test_rows_of_a_file_that_changed_are_asked_anew(

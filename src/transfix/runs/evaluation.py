@@ -16,7 +16,6 @@ from transfix.runs.few_shot import shots
 from transfix.runs.progress import Bar, Display
 from transfix.runs.settings import Evaluation
 from transfix.runs.specification import RunSpec
-from transfix.runs.store import Run
 from transfix.runs.training import task_of
 from transfix.statistics.one_run import METRIC
 from transfix.tasks import Task
@@ -38,8 +37,13 @@ def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
     read = {code: _read(task, evaluation, code, split) for code in codes}
     wanted = {code: rows.examples for code, rows in read.items()}
     before = {code: shots(evaluation, task, code, rows) for code, rows in wanted.items()}
-    metas = {code: describe(run.spec, evaluation, task, split) | _of_rows(task, rows) for code, rows in read.items()}
-    stored = {code: _stored(run, name, code, metas[code]) for code in codes}
+    asked = describe(run.spec, evaluation, task, split)
+    own = {"adapter": digest} if (digest := run.adapter_digest) else {}
+    metas = {code: asked | _of_rows(task, rows) | own for code, rows in read.items()}
+    before_that = {code: run.predictions_meta(name, code) for code in codes}
+    alike = {code: was for code, was in before_that.items() if was is not None and _alike(was, metas[code])}
+    metas |= alike
+    stored = {code: run.predictions(name, code) if code in alike else None for code in codes}
     kept = {code: _kept(stored[code], evaluation, task, code, wanted[code], before[code]) for code in codes}
     missing = {code: rows for code in codes if (rows := _unanswered(wanted[code], kept[code]))}
     for code in codes:  # rows that are gone from their file no longer count
@@ -164,9 +168,14 @@ def _frame(task: Task, rows: Sequence[Example], answers: Sequence[Answer], befor
     return new if before is None else pd.concat([before, new], ignore_index=True)
 
 
-def _stored(run: Run, name: str, code: str, meta: Mapping[str, Any]) -> pd.DataFrame | None:
-    """The predictions there are, if they were asked in the same way."""
-    return run.predictions(name, code) if run.predictions_meta(name, code) == meta else None
+def _alike(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether predictions were asked in the same way, of the same adapter.
+
+    Those of an earlier version do not say of which; and where the adapter is gone, nobody can tell.
+    """
+    if "adapter" in was and "adapter" in now:
+        return was == now
+    return {**was, "adapter": ""} == {**now, "adapter": ""}
 
 
 def _kept(
