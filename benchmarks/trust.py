@@ -30,6 +30,7 @@ from transfix.statistics.tests import rank_correlation
 from transfix.statistics.trust import ERRORS, LINES, Form, Kind, Known, Line, estimates, features
 
 SLICE = 100
+FORMS: tuple[Form, ...] = ("calibrated", "raw")
 NOTHING = dict.fromkeys(ERRORS, 0.0)
 
 
@@ -108,12 +109,12 @@ def read(folders: Iterable[Path], task: str) -> Rows:
     return Rows(scores, golds[ENGLISH], {name: own[ENGLISH] for name, own in scores.items()}, golds[ENGLISH])
 
 
-def slices(rows: Rows) -> list[Rows]:
+def slices(rows: Rows, size: int = SLICE) -> list[Rows]:
     """The same in slices, each with the English rows outside it as its anchor."""
     count = len(rows.golds)
     found = []
-    for start in range(0, count - SLICE + 1, SLICE):
-        own = np.arange(start, start + SLICE)
+    for start in range(0, count - size + 1, size):
+        own = np.arange(start, start + size)
         rest = np.setdiff1d(np.arange(count), own)
         scores = {name: {code: one[own] for code, one in by.items()} for name, by in rows.scores.items()}
         anchor = {name: one[rest] for name, one in rows.anchor.items()}
@@ -285,11 +286,30 @@ def spreads(rows: Rows) -> list[dict[str, Any]]:
     return found
 
 
+def elsewhere(whole: Rows, kinds: Mapping[Kind, bool]) -> dict[str, Any]:
+    """The estimates as they ship, on a task that nothing was fitted to, and what their intervals hold."""
+    found: dict[str, Any] = {}
+    for title, parts in {"all rows": [whole], f"slices of {SLICE // 2}": slices(whole, SLICE // 2)}.items():
+        for kind, beside in kinds.items():
+            if beside and len(whole.scores) < 2:
+                continue
+            everything = ours(cases(parts, beside), kind, lambda _, own=kind: LINES[own])  # type: ignore[misc]
+            for form in FORMS:
+                own = [one for one in everything if one.form == form]
+                reaches = [1.959964 * np.sqrt(ERRORS[kind, form] ** 2 + one.variance) for one in own]
+                held = np.mean([abs(one.error) <= reach for one, reach in zip(own, reaches, strict=True)])
+                facts = judged(own) | {"coverage": round(float(held), 3)}
+                facts["half_width"] = round(100 * float(np.mean(reaches)), 1)
+                found[f"{kind}: {title}, {form}"] = facts
+    return found
+
+
 def main() -> None:
     """Runs the comparison."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs: at least three")
     parser.add_argument("--task", default="xnli")
+    parser.add_argument("--also", help="a task that nothing is fitted to, measured by runs[0] or more of them")
     parser.add_argument("--only", default="", help="results are not written")
     given = parser.parse_args()
     whole = read(given.runs, given.task)
@@ -313,7 +333,7 @@ def main() -> None:
                 return fit(fitted_to[own], case)
 
             everything = ours(listed, kind, line)
-            for form in ("calibrated", "raw"):
+            for form in FORMS:
                 own = [one for one in everything if one.form == form]
                 facts = judged(own) | coverage(own) | {"error": round(spread_of(own), 4)}
                 content["estimators"].setdefault(f"{kind} (the default)", {})[f"{title}, {form}"] = facts
@@ -321,7 +341,7 @@ def main() -> None:
                 content["errors"][name] = max(content["errors"].get(name, 0.0), facts["error"])
         simple: dict[tuple[str, str], list[Found]] = {}
         for case in [*cases(parts, beside=False), *cases(parts, beside=True)]:
-            for form in ("calibrated", "raw"):
+            for form in FORMS:
                 for name, value in others(case, form).items():  # type: ignore[arg-type]
                     if len(case.names) == 1 or not name.startswith(
                         ("English", "average", "DoC", "ATC", "translations")
@@ -336,6 +356,11 @@ def main() -> None:
     ]
     content["standard_error_of_the_truth"] = round(float(np.mean(scatter)), 1)
     content["spreads"] = spreads(whole)
+    if given.also:
+        measured = [folder for folder in given.runs if given.also in records.read(folder).predictions]
+        content[given.also] = {"runs": [folder.name for folder in measured]} | elsewhere(
+            read(measured, given.also), kinds
+        )
     content["fitted_to"] = {
         kind: [
             [*case.names, case.language, *np.round([*values, share], 4).tolist()]
@@ -343,6 +368,9 @@ def main() -> None:
         ]
         for kind in LINES
     }
+    for setting, facts in content.get(given.also, {}).items():
+        if setting != "runs":
+            shown.append((f"{given.also}: {setting.partition(': ')[0]}", setting.partition(": ")[2], *facts.values()))
     for name, by in content["estimators"].items():
         for setting, facts in by.items():
             cells = [

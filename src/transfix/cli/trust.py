@@ -126,10 +126,11 @@ def _warnings(known: Trust) -> Iterator[str]:
 def _fallen(known: Trust, one: Estimate) -> str:
     before, after = one.raw_spread, one.calibrated_spread
     label, word = known.classes[before.label], "collapse" if before.spread == "collapsed" else "are shifted"
-    said = f"answers {word}: {before.share:.0%} are {label!r} (in English {before.english:.0%})"
+    said = f"answers {word}: {100 * before.share:.0f} % are {label!r} (in English {100 * before.english:.0f} %)"
     if after.spread == "as in English":
-        return f"{said}. Calibrated they are spread as in English: `transfix calibrate`."
-    return f"{said}. Calibrated they still are: {after.share:.0%} {known.classes[after.label]!r}. Do not use them."
+        return f"{said}. Calibrated they are spread as in English: see `transfix calibrate`."
+    label = known.classes[after.label]
+    return f"{said}. So they are calibrated: {100 * after.share:.0f} % are {label!r}. Do not rely on them."
 
 
 def _table(known: Trust) -> Table:
@@ -158,7 +159,7 @@ def _table(known: Trust) -> Table:
         spread = one.raw_spread
         answers = spread.spread
         if answers != "as in English":
-            answers += f" ({spread.share:.0%} {known.classes[spread.label]})"
+            answers += f" ({100 * spread.share:.0f} % {known.classes[spread.label]})"
         table.add_row(
             Text(languages.get(code).name),
             f"{one.rows:,}",

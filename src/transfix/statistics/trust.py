@@ -221,8 +221,7 @@ class _Language:
 
 
 def features(weight: Weights, moved: Sequence[Floats], english: Sequence[Floats]) -> tuple[float, float]:
-    """What the share kept is a line of: agreement of two adapters, or the confidence of one, kept above chance; and
-    distance.
+    """What the share kept is a line of: the agreement, or the confidence, kept above chance; and the distance.
 
     Args:
         weight: of the adapter's scores, fitted to labels of English.
