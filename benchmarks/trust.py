@@ -1,6 +1,9 @@
 """How far estimates of accuracy without labels are off, in languages and of adapters that nothing was fitted to.
 
-python -m benchmarks.trust RUN RUN RUN RUN      # runs measured on the same rows: `transfix evaluate RUN --limit 300`
+python -m benchmarks.trust RUN RUN RUN RUN --also afrixnli
+
+All runs are measured on the same rows, `transfix evaluate RUN --limit 300`, and some of them on another task besides,
+`transfix evaluate RUN --task afrixnli --languages all --limit 150`.
 
 Reads what `transfix evaluate` has written: the log-probabilities of the labels, row by row, and the labels, which are
 only used in English and to see how far an estimate was off. A line that is fitted (`statistics.trust.LINES`) is
@@ -31,6 +34,15 @@ from transfix.statistics.trust import ERRORS, LINES, Form, Kind, Known, Line, es
 
 SLICE = 100
 FORMS: tuple[Form, ...] = ("calibrated", "raw")
+KINDS: dict[Kind, bool] = {
+    "rows alone": False,
+    "another adapter": True,
+    "translations": False,
+    "translations and another adapter": True,
+}
+"""Whether each needs another adapter."""
+
+OF_TWO = ("GDE (agreement)", "agreement's fall", "agreement on the line")
 NOTHING = dict.fromkeys(ERRORS, 0.0)
 
 
@@ -109,12 +121,12 @@ def read(folders: Iterable[Path], task: str) -> Rows:
     return Rows(scores, golds[ENGLISH], {name: own[ENGLISH] for name, own in scores.items()}, golds[ENGLISH])
 
 
-def slices(rows: Rows, size: int = SLICE) -> list[Rows]:
+def slices(rows: Rows) -> list[Rows]:
     """The same in slices, each with the English rows outside it as its anchor."""
     count = len(rows.golds)
     found = []
-    for start in range(0, count - size + 1, size):
-        own = np.arange(start, start + size)
+    for start in range(0, count - SLICE + 1, SLICE):
+        own = np.arange(start, start + SLICE)
         rest = np.setdiff1d(np.arange(count), own)
         scores = {name: {code: one[own] for code, one in by.items()} for name, by in rows.scores.items()}
         anchor = {name: one[rest] for name, one in rows.anchor.items()}
@@ -135,7 +147,11 @@ def cases(parts: Sequence[Rows], beside: bool) -> list[Case]:
     ]
 
 
-def fit(found: Sequence[tuple[Case, tuple[float, float], float]], without: Case | None = None) -> Line:
+Seen = Sequence[tuple[Case, tuple[float, float], float]]
+"""Cases with what a line is through: its two features, and the share kept."""
+
+
+def fit(found: Seen, without: Case | None = None) -> Line:
     """The line through the shares kept, by least squares, of the other adapters in the other languages."""
     used = [
         (values, share)
@@ -186,9 +202,10 @@ def ours(listed: Sequence[Case], kind: Kind, lines: Callable[[Case], Line]) -> l
         pairs = {case.language: (places, places)} if kind.startswith("translations") else None
         own = {kind: lines(case)} if kind in LINES else {}
         estimate = estimates(case.rows.known(case.names), asked, pairs, 0.6826894921370859, own, NOTHING)[case.language]
-        for form, part in (("raw", estimate.raw), ("calibrated", estimate.calibrated)):
+        for form in FORMS:
+            part = estimate.raw if form == "raw" else estimate.calibrated
             reach = max(part.high - part.value, part.value - part.low)  # one standard error
-            found.append(Found(case, form, part.value, case.truth(form), reach**2))  # type: ignore[arg-type]
+            found.append(Found(case, form, part.value, case.truth(form), reach**2))
     return found
 
 
@@ -249,8 +266,13 @@ def spread_of(found: Sequence[Found]) -> float:
     return float(np.sqrt(max(np.mean([one.error**2 - one.variance for one in found]), 0.0)))
 
 
-def coverage(found: Sequence[Found]) -> dict[str, float]:
-    """The share of 95 % intervals that hold the truth, with the spread of the other adapters in the other languages."""
+def coverage(found: Sequence[Found], spread: float | None = None) -> dict[str, float]:
+    """The share of 95 % intervals that hold the truth, and how far they reach to each side (points).
+
+    Args:
+        found: estimates and truths.
+        spread: the error beside what is known of it; None is that of the other adapters in the other languages.
+    """
     held, reaches = [], []
     for one in found:
         rest = [
@@ -258,7 +280,7 @@ def coverage(found: Sequence[Found]) -> dict[str, float]:
             for other in found
             if other.case.language != one.case.language and one.case.names[0] not in other.case.names
         ]
-        reach = 1.959964 * np.sqrt(spread_of(rest) ** 2 + one.variance)
+        reach = 1.959964 * np.sqrt((spread_of(rest) if spread is None else spread) ** 2 + one.variance)
         held.append(abs(one.error) <= reach)
         reaches.append(100 * reach)
     return {"coverage": round(float(np.mean(held)), 3), "half_width": round(float(np.mean(reaches)), 1)}
@@ -286,22 +308,47 @@ def spreads(rows: Rows) -> list[dict[str, Any]]:
     return found
 
 
-def elsewhere(whole: Rows, kinds: Mapping[Kind, bool]) -> dict[str, Any]:
-    """The estimates as they ship, on a task that nothing was fitted to, and what their intervals hold."""
+def defaults(
+    parts: Sequence[Rows],
+    fitted_to: Mapping[Kind, Seen],
+    errors: dict[str, float],
+    spreads_known: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """The estimates of `statistics.trust` judged on some rows, lines fitted to the other adapters in the other languages.
+
+    Args:
+        parts: the rows.
+        fitted_to: what lines are fitted to.
+        errors: gets the largest spread that each kind of estimate had.
+        spreads_known: that of other rows, for the intervals; None takes that of the other adapters in the other languages.
+    """
     found: dict[str, Any] = {}
-    for title, parts in {"all rows": [whole], f"slices of {SLICE // 2}": slices(whole, SLICE // 2)}.items():
-        for kind, beside in kinds.items():
-            if beside and len(whole.scores) < 2:
-                continue
-            everything = ours(cases(parts, beside), kind, lambda _, own=kind: LINES[own])  # type: ignore[misc]
-            for form in FORMS:
-                own = [one for one in everything if one.form == form]
-                reaches = [1.959964 * np.sqrt(ERRORS[kind, form] ** 2 + one.variance) for one in own]
-                held = np.mean([abs(one.error) <= reach for one, reach in zip(own, reaches, strict=True)])
-                facts = judged(own) | {"coverage": round(float(held), 3)}
-                facts["half_width"] = round(100 * float(np.mean(reaches)), 1)
-                found[f"{kind}: {title}, {form}"] = facts
+    for kind, beside in KINDS.items():
+        everything = ours(cases(parts, beside), kind, lambda case, own=kind: fit(fitted_to[own], case))  # type: ignore[misc]
+        for form in FORMS:
+            own = [one for one in everything if one.form == form]
+            name = f"{kind}, {form}"
+            held = coverage(own, None if spreads_known is None else spreads_known[name])
+            found[f"{kind} (the default), {form}"] = judged(own) | held
+            errors[name] = max(errors.get(name, 0.0), round(spread_of(own), 4))
     return found
+
+
+def simple(parts: Sequence[Rows]) -> dict[str, Any]:
+    """The published estimates judged on some rows."""
+    found: dict[str, list[Found]] = {}
+    for case in [*cases(parts, beside=False), *cases(parts, beside=True)]:
+        for form in FORMS:
+            for name, value in others(case, form).items():
+                if (name in OF_TWO) == (len(case.names) > 1):
+                    found.setdefault(f"{name}, {form}", []).append(Found(case, form, value, case.truth(form)))
+    return {name: judged(own) for name, own in found.items()}
+
+
+def standard_error(parts: Sequence[Rows]) -> float:
+    """Of an accuracy that labels of so many rows would show, in points."""
+    truths = [(case.truth("calibrated"), len(case.rows.golds)) for case in cases(parts, beside=False)]
+    return round(float(np.mean([100 * np.sqrt(truth * (1 - truth) / rows) for truth, rows in truths])), 1)
 
 
 def main() -> None:
@@ -309,77 +356,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs: at least three")
     parser.add_argument("--task", default="xnli")
-    parser.add_argument("--also", help="a task that nothing is fitted to, measured by runs[0] or more of them")
+    parser.add_argument("--also", required=True, help="another task that at least two of them are measured on")
     parser.add_argument("--only", default="", help="results are not written")
     given = parser.parse_args()
     whole = read(given.runs, given.task)
-    settings = {"all rows": [whole], f"slices of {SLICE}": slices(whole)}
-    shown: list[tuple[object, ...]] = []
-    content: dict[str, Any] = {"rows": len(whole.golds), "estimators": {}, "lines": {}, "errors": {}}
-    kinds: dict[Kind, bool] = {
-        "rows alone": False,
-        "another adapter": True,
-        "translations": False,
-        "translations and another adapter": True,
+    also = read([folder for folder in given.runs if given.also in records.read(folder).predictions], given.also)
+    first = {kind: [seen(case) for case in cases([whole], beside)] for kind, beside in KINDS.items()}
+    both = {kind: [*first[kind], *map(seen, cases([also], beside))] for kind, beside in KINDS.items()}
+    settings = {
+        f"{given.task}, {len(whole.golds)} rows": [whole],
+        f"{given.task}, {SLICE} rows, anchor of others": slices(whole),
+        f"{given.also}, {len(also.golds)} rows": [also],
     }
-    fitted_to = {kind: [seen(case) for case in cases([whole], beside)] for kind, beside in kinds.items()}
-    for kind in LINES:
-        content["lines"][kind] = [round(number, 3) for number in fit(fitted_to[kind])]
+    errors: dict[str, float] = {}
+    judgements: dict[str, dict[str, Any]] = {}
     for title, parts in settings.items():
-        for kind, beside in kinds.items():
-            listed = cases(parts, beside)
-
-            def line(case: Case, own: Kind = kind) -> Line:
-                return fit(fitted_to[own], case)
-
-            everything = ours(listed, kind, line)
-            for form in FORMS:
-                own = [one for one in everything if one.form == form]
-                facts = judged(own) | coverage(own) | {"error": round(spread_of(own), 4)}
-                content["estimators"].setdefault(f"{kind} (the default)", {})[f"{title}, {form}"] = facts
-                name = f"{kind}, {form}"
-                content["errors"][name] = max(content["errors"].get(name, 0.0), facts["error"])
-        simple: dict[tuple[str, str], list[Found]] = {}
-        for case in [*cases(parts, beside=False), *cases(parts, beside=True)]:
-            for form in FORMS:
-                for name, value in others(case, form).items():  # type: ignore[arg-type]
-                    if len(case.names) == 1 or not name.startswith(
-                        ("English", "average", "DoC", "ATC", "translations")
-                    ):
-                        one = Found(case, form, value, case.truth(form))  # type: ignore[arg-type]
-                        simple.setdefault((name, form), []).append(one)
-        for (name, form), found in simple.items():
-            content["estimators"].setdefault(name, {})[f"{title}, {form}"] = judged(found)
-    scatter = [
-        100 * np.sqrt(case.truth("calibrated") * (1 - case.truth("calibrated")) / len(case.rows.golds))
-        for case in cases(settings[f"slices of {SLICE}"], beside=False)
-    ]
-    content["standard_error_of_the_truth"] = round(float(np.mean(scatter)), 1)
-    content["spreads"] = spreads(whole)
-    if given.also:
-        measured = [folder for folder in given.runs if given.also in records.read(folder).predictions]
-        content[given.also] = {"runs": [folder.name for folder in measured]} | elsewhere(
-            read(measured, given.also), kinds
-        )
-    content["fitted_to"] = {
-        kind: [
-            [*case.names, case.language, *np.round([*values, share], 4).tolist()]
-            for case, values, share in fitted_to[kind]
-        ]
-        for kind in LINES
-    }
-    for setting, facts in content.get(given.also, {}).items():
-        if setting != "runs":
-            shown.append((f"{given.also}: {setting.partition(': ')[0]}", setting.partition(": ")[2], *facts.values()))
-    for name, by in content["estimators"].items():
-        for setting, facts in by.items():
-            cells = [
-                facts.get(key, "")
-                for key in ("mean_absolute_error", "bias", "rank_correlation", "coverage", "half_width")
+        before = dict(errors) if parts[0].golds is also.golds else None  # intervals as the first task has them
+        judgements[title] = defaults(parts, both, errors, before) | simple(parts)
+        if before is not None:
+            judgements[f"{title}, lines of {given.task} alone"] = defaults(parts, first, {}, before)
+    content = {
+        "lines": {kind: [round(number, 3) for number in fit(both[kind])] for kind in LINES},
+        "errors": errors,
+        "standard_errors_of_the_truth": {title: standard_error(parts) for title, parts in settings.items()},
+        "judgements": judgements,
+        "spreads": [*spreads(whole), *spreads(also)],
+        "fitted_to": {
+            kind: [
+                [*case.names, case.language, *np.round([*values, share], 4).tolist()]
+                for case, values, share in both[kind]
             ]
-            shown.append((name, setting, *cells))
-    print(table(("estimate", "rows, answers", "mean error", "bias", "rank", "95 % holds", "half width"), shown))
-    print(content["lines"], content["errors"], content["standard_error_of_the_truth"])
+            for kind in LINES
+        },
+    }
+    columns = ("mean_absolute_error", "bias", "rank_correlation", "coverage", "half_width")
+    for title, facts in judgements.items():
+        lines = [(name, *(own.get(column, "") for column in columns)) for name, own in facts.items()]
+        print(f"\n{title}\n\n{table(('estimate', *columns), lines)}")
+    print(content["lines"], content["errors"], content["standard_errors_of_the_truth"], sep="\n")
     write("trust", given, content)
 
 

@@ -1,4 +1,4 @@
-"""Probabilities of labels, fitted to known labels: against a grid, against draws of labels, and where there is little to fit."""
+"""Probabilities of labels: against a grid, against labels drawn anew, and where there is little to fit them to."""
 
 from __future__ import annotations
 

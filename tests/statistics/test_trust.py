@@ -1,4 +1,4 @@
-"""Estimates without labels, on scores of languages whose accuracy is known; and what their lines and errors were fitted to."""
+"""Estimates without labels, on scores whose accuracy is known; and what their lines and errors were fitted to."""
 
 from __future__ import annotations
 
@@ -88,9 +88,7 @@ def test_as_many_intervals_hold_the_truth_as_they_say(adapters: int) -> None:
 
 def test_an_interval_is_wider_by_what_the_estimate_is_off() -> None:
     world = World(120, 0)
-    without, with_it = (
-        world.estimates(errors=dict.fromkeys(ERRORS, error))[GOOD].raw for error in (0.0, 0.1)
-    )
+    without, with_it = (world.estimates(errors=dict.fromkeys(ERRORS, error))[GOOD].raw for error in (0.0, 0.1))
     assert without.value == with_it.value
     one, other = (found.high - found.value for found in (without, with_it))
     assert other**2 - one**2 == pytest.approx((1.959964 * 0.1) ** 2, rel=1e-3)

@@ -46,9 +46,7 @@ def test_negative_entropy() -> None:
 def test_agreement_of_answers_drawn_from_right_probabilities_is_their_accuracy() -> None:
     generator = np.random.default_rng(2)
     chances, golds = drawn(40_000, 1.5, 3)
-    one, two = (
-        (np.log(chances) + generator.gumbel(size=chances.shape)).argmax(axis=1) for _ in range(2)
-    )
+    one, two = ((np.log(chances) + generator.gumbel(size=chances.shape)).argmax(axis=1) for _ in range(2))
     assert published.agreement(one, two) == pytest.approx(float((one == golds).mean()), abs=0.01)
 
 
