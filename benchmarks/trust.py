@@ -227,7 +227,9 @@ def others(case: Case, form: Form) -> dict[str, float]:
         "average confidence, temperature of English": published.average_confidence(scaled),
         "DoC": published.difference_of_confidences(plain, english, accuracy),
         "ATC, confidence": published.above_threshold(plain.max(axis=1), anchor.max(axis=1), accuracy),
-        "ATC, entropy": published.above_threshold(*map(published.negative_entropy, (plain, anchor)), accuracy),
+        "ATC, entropy": published.above_threshold(
+            published.negative_entropy(plain), published.negative_entropy(anchor), accuracy
+        ),
         "translations: agreement": agrees,
         "translations: agreement, English's errors apart": agrees * accuracy + (1 - agrees) * wrong,
     }
@@ -263,7 +265,7 @@ def judged(found: Sequence[Found]) -> dict[str, Any]:
 
 def spread_of(found: Sequence[Found]) -> float:
     """The standard deviation of the error beside what is known of it; 0 where that explains all."""
-    return float(np.sqrt(max(np.mean([one.error**2 - one.variance for one in found]), 0.0)))
+    return max(float(np.mean([one.error**2 - one.variance for one in found])), 0.0) ** 0.5
 
 
 def coverage(found: Sequence[Found], spread: float | None = None) -> dict[str, float]:
@@ -345,6 +347,25 @@ def simple(parts: Sequence[Rows]) -> dict[str, Any]:
     return {name: judged(own) for name, own in found.items()}
 
 
+def beside_labels(whole: Rows) -> dict[str, Any]:
+    """What translations say of rows that were not looked at, beside what labels of the same rows would have said.
+
+    Of three slices one has the rows, the second the English labels, and the third the truth, in every order.
+    """
+    parts = slices(whole)
+    found: dict[str, list[Found]] = {}
+    for own, anchor, rest in itertools.permutations(parts, 3):
+        english = {name: by[ENGLISH] for name, by in anchor.scores.items()}
+        rows = Rows(own.scores, own.golds, english, anchor.golds)
+        for case in cases([rows], beside=False):
+            there = Case(rest, case.names, case.language)
+            for one in ours([case], "translations", lambda _: (0.0, 0.0, 0.0)):
+                truth = there.truth(one.form)
+                found.setdefault(f"translations, {one.form}", []).append(Found(case, one.form, one.value, truth))
+                found.setdefault(f"labels, {one.form}", []).append(Found(case, one.form, one.truth, truth))
+    return {name: judged(own) for name, own in found.items()}
+
+
 def standard_error(parts: Sequence[Rows]) -> float:
     """Of an accuracy that labels of so many rows would show, in points."""
     truths = [(case.truth("calibrated"), len(case.rows.golds)) for case in cases(parts, beside=False)]
@@ -380,6 +401,7 @@ def main() -> None:
         "errors": errors,
         "standard_errors_of_the_truth": {title: standard_error(parts) for title, parts in settings.items()},
         "judgements": judgements,
+        "beside_labels": beside_labels(whole),
         "spreads": [*spreads(whole), *spreads(also)],
         "fitted_to": {
             kind: [
@@ -393,7 +415,9 @@ def main() -> None:
     for title, facts in judgements.items():
         lines = [(name, *(own.get(column, "") for column in columns)) for name, own in facts.items()]
         print(f"\n{title}\n\n{table(('estimate', *columns), lines)}")
-    print(content["lines"], content["errors"], content["standard_errors_of_the_truth"], sep="\n")
+    print(
+        content["lines"], content["errors"], content["beside_labels"], content["standard_errors_of_the_truth"], sep="\n"
+    )
     write("trust", given, content)
 
 

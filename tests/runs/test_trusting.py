@@ -86,7 +86,8 @@ def test_the_estimate_is_that_of_the_scores_and_of_the_labels_in_english(run: Ru
     assert found.languages[GERMAN].kind == want.kind == kind
     assert found.languages[GERMAN].raw.value == pytest.approx(want.raw.value, abs=1e-4)
     assert found.languages[GERMAN].calibrated.low == pytest.approx(want.calibrated.low, abs=1e-3)
-    assert (found.english_rows, found.english.value) == (40, pytest.approx((anchor.argmax(axis=1) == golds).mean()))
+    assert found.english_rows == 40
+    assert found.english.value == pytest.approx((anchor.argmax(axis=1) == golds).mean())
     assert not (run.path / "label_means.json").exists()
 
 

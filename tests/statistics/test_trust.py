@@ -102,6 +102,7 @@ def test_without_translations_a_language_that_is_not_understood_is_seen(adapters
     found = world.estimates(adapters, translated=False)
     assert {one.kind for one in found.values()} == {("rows alone", "another adapter")[adapters - 1]}
     assert found[GOOD].calibrated.value > found[BAD].calibrated.value + 0.03
+    assert (found[GOOD].is_guessing, found[LOST].is_guessing) == (False, True)
     for code, one in found.items():
         assert 0.333 < one.calibrated.value <= world.right(ENGLISH) + 0.05, code
     assert found[SHIFTED].raw.value < found[SHIFTED].calibrated.value - 0.05
@@ -157,7 +158,8 @@ def test_a_model_that_has_learned_nothing_is_at_chance() -> None:
     places = np.arange(200)
     for pairs in (None, {GOOD: (places, places)}):
         found = estimates(Known((scores[0],), golds), {ENGLISH: [scores[1]], GOOD: [scores[2]]}, pairs)[GOOD]
-        assert found.calibrated.value == pytest.approx(1 / 3, abs=0.05)
+        assert found.calibrated.value == pytest.approx(found.chance, abs=0.05)
+        assert found.is_guessing
 
 
 def test_too_few_rows_are_refused() -> None:

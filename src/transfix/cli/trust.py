@@ -114,6 +114,8 @@ def _warnings(known: Trust) -> Iterator[str]:
         name = languages.get(code).name
         if one.raw_spread.spread != "as in English":
             yield f"{name}: {_fallen(known, one)}"
+        if one.is_guessing:
+            yield f"{name}: even calibrated, answers may be no better than guesses ({100 * one.chance:.0f} %)."
         if one.by_chance:
             yield (
                 f"{name}: answers are those to the English rows of the same id no more often than by chance. Either "
@@ -128,7 +130,8 @@ def _fallen(known: Trust, one: Estimate) -> str:
     label, word = known.classes[before.label], "collapse" if before.spread == "collapsed" else "are shifted"
     said = f"answers {word}: {100 * before.share:.0f} % are {label!r} (in English {100 * before.english:.0f} %)"
     if after.spread == "as in English":
-        return f"{said}. Calibrated they are spread as in English: see `transfix calibrate`."
+        right = f"about {100 * one.calibrated.value:.0f} % right"
+        return f"{said}. Calibrated (`transfix calibrate`) they are spread as in English, and {right}."
     label = known.classes[after.label]
     return f"{said}. So they are calibrated: {100 * after.share:.0f} % are {label!r}. Do not rely on them."
 
@@ -157,7 +160,7 @@ def _table(known: Trust) -> Table:
     table.add_row("English", f"{known.english_rows:,}", "", english, english, "labels")
     for code, one in sorted(known.languages.items(), key=lambda item: -item[1].calibrated.value):
         spread = one.raw_spread
-        answers = spread.spread
+        answers: str = spread.spread
         if answers != "as in English":
             answers += f" ({100 * spread.share:.0f} % {known.classes[spread.label]})"
         table.add_row(

@@ -64,9 +64,10 @@ def trust(
 
     See `statistics.trust` for the estimates and docs/trust.md for how far they were off.
 
-    Args: run: whose answers they are: trained on a choice between labels, and measured in English. source: a path
-        with `{lang}` for the language's code or name, or a file whose rows have a column `language`; jsonl,
-            csv, tsv, parquet or Arrow with the task's fields. Labels in it are not looked at.
+    Args:
+        run: whose answers they are: trained on a choice between labels, and measured in English.
+        source: a path with `{lang}` for the language's code or name, or a file whose rows have a column `language`;
+            jsonl, csv, tsv, parquet or Arrow with the task's fields. Labels in it are not looked at.
         beside: another adapter, trained on the same task and measured on the same English rows.
         translations: a row with the `id` of an English one is its translation.
         display: where progress is shown.
@@ -75,8 +76,8 @@ def trust(
     Returns:
         Estimates from 0 to 1, with 95 % intervals.
 
-    Raises: TransfixError: the task is not a choice, no English accuracy is known, no language has
-        `statistics.trust.FEWEST`
+    Raises:
+        TransfixError: the task is not a choice, no English accuracy is known, no language has `statistics.trust.FEWEST`
             rows, the other run cannot stand beside this one, or rows are bad.
     """
     display = display or Display()

@@ -90,8 +90,9 @@ def expected(answers: Places, scores: Sequence[Floats], weights: Weights) -> tup
         scores: what the probabilities are of, (n, k) a model.
         weights: of `fitted`.
 
-    Returns: The share; the standard error with which these rows' labels scatter around it; and that which comes from
-        the weights.
+    Returns:
+        The share; the standard error with which these rows' labels scatter around it; and that which comes from the
+        weights.
     """
     rows = np.arange(len(answers))
     chances = probabilities(scores, weights.values)

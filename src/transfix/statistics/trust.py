@@ -102,11 +102,16 @@ class Accuracy:
 class Estimate:
     """What is known of the answers in one language.
 
-    Attributes: rows: how many the estimate is over. kind: what it rests on. raw: of the answers as the model gives
-        them. calibrated: of the answers after calibration on the same rows (`calibration.batch`). raw_spread: how
-        they are spread over the labels, beside English's. calibrated_spread: the same after calibration. by_chance:
-        whether calibrated answers are those to the English rows of which theirs are translations no more often than
-            by chance: then they are no translations, or the model understands nothing of them.
+    Attributes:
+        rows: how many the estimate is over.
+        kind: what it rests on.
+        raw: of the answers as the model gives them.
+        calibrated: of the answers after calibration on the same rows (`calibration.batch`).
+        raw_spread: how they are spread over the labels, beside English's.
+        calibrated_spread: the same after calibration.
+        chance: the share that guessing has right.
+        by_chance: whether calibrated answers are those to the English rows of which theirs are translations no more
+            often than by chance: then they are no translations, or the model understands nothing of them.
     """
 
     rows: int
@@ -115,7 +120,13 @@ class Estimate:
     calibrated: Accuracy
     raw_spread: Shares
     calibrated_spread: Shares
+    chance: float
     by_chance: bool = False
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether the answers, calibrated too, may be no better than guesses: chance is in the interval."""
+        return self.calibrated.low <= self.chance
 
 
 def estimates(
@@ -218,7 +229,7 @@ class _Language:
         english, classes = self.english[0].argmax(axis=1), self.raw.shape[1]
         spreads = {form: compared(answers, english, classes) for form, answers in self.answers.items()}
         raw, moved = spreads["raw"], spreads["calibrated"]
-        return Estimate(rows, kind, found["raw"], found["calibrated"], raw, moved, by_chance)
+        return Estimate(rows, kind, found["raw"], found["calibrated"], raw, moved, _chance(self.raw), by_chance)
 
 
 def features(weight: Weights, moved: Sequence[Floats], english: Sequence[Floats]) -> tuple[float, float]:

@@ -35,8 +35,10 @@ def above_threshold(confidences: Floats, english: Floats, accuracy: float) -> fl
 
     ATC (Garg et al. 2022, arXiv:2201.04234, equations 1 and 2).
 
-    Args: confidences: of each row (n,): the likeliest label's probability, or the negative entropy, see
-        `negative_entropy`. english: the same of the English rows whose accuracy is known (m,). accuracy: theirs.
+    Args:
+        confidences: of each row (n,): the likeliest label's probability, or the negative entropy (`negative_entropy`).
+        english: the same of the English rows whose accuracy is known (m,).
+        accuracy: theirs.
     """
     _require(min(len(confidences), len(english)), "rows")
     threshold = np.quantile(english, 1 - accuracy)
