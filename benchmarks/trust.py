@@ -265,7 +265,7 @@ def judged(found: Sequence[Found]) -> dict[str, Any]:
 
 def spread_of(found: Sequence[Found]) -> float:
     """The standard deviation of the error beside what is known of it; 0 where that explains all."""
-    return max(float(np.mean([one.error**2 - one.variance for one in found])), 0.0) ** 0.5
+    return float(np.sqrt(max(float(np.mean([one.error**2 - one.variance for one in found])), 0.0)))
 
 
 def coverage(found: Sequence[Found], spread: float | None = None) -> dict[str, float]:

@@ -99,6 +99,21 @@ def test_labels_are_not_looked_at(run: Run) -> None:
     assert experiment.trust(run, path) == before
 
 
+def test_translations_are_found_by_their_ids_in_any_order(run: Run) -> None:
+    path = rows(ENGLISH, GERMAN)
+    before = experiment.trust(run, path).languages[GERMAN]
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:31:-1], *lines[:32]]))
+    after = experiment.trust(run, path).languages[GERMAN]
+    assert after.raw.value == pytest.approx(before.raw.value, abs=1e-4)
+    own, english = lines[32:], lines[:32]
+    named = [json.dumps({**json.loads(line), "id": n}) for n, line in enumerate([*english, *own[1:], own[0]])]
+    path.write_text(
+        "\n".join([*named[:32], *(json.dumps({**json.loads(line), "id": n % 32}) for n, line in enumerate(named[32:]))])
+    )
+    assert experiment.trust(run, path).languages[GERMAN].raw.value != pytest.approx(before.raw.value, abs=1e-6)
+
+
 def test_another_adapter_beside(spec: Spec, store: RunStore, run: Run) -> None:
     other = store.open(experiment.resolve(spec("base", None, seed=5, evaluate=[{"task": "xnli", "languages": ["en"]}])))
     experiment.evaluate(other, limit=40)

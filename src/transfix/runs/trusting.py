@@ -85,12 +85,13 @@ def trust(
     runs = [run] if beside is None else [run, beside]
     for one in runs:
         _require_labels(one, task)
-        one.require_trained()
-    known, rows_known = _anchor(runs, task)
     found = read_by_language(source, task.benchmark, task.fields, optional_fields(task), None, on_bad_rows)
     counts = {code: len(own) for code, own in found.rows.items() if code != ENGLISH}
     if not counts or max(counts.values()) < FEWEST:
         raise TransfixError(_too_few(source, counts))
+    for one in runs:
+        one.require_trained()
+    known, rows_known = _anchor(runs, task)
     asked = {code: own for code, own in found.rows.items() if len(own) >= FEWEST or code == ENGLISH}
     asked, scores, left_out = _ask_all(runs, task, asked, display, on_bad_rows)
     few = {code: count for code, count in counts.items() if code not in asked}

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from transfix.statistics.bootstrap import Floats
-
-Places = npt.NDArray[np.int64]
+from transfix.statistics.label_probabilities import Places
 
 Spread = Literal["as in English", "shifted", "collapsed"]
 
