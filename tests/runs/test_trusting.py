@@ -106,11 +106,9 @@ def test_translations_are_found_by_their_ids_in_any_order(run: Run) -> None:
     path.write_text("\n".join([*lines[:31:-1], *lines[:32]]))
     after = experiment.trust(run, path).languages[GERMAN]
     assert after.raw.value == pytest.approx(before.raw.value, abs=1e-4)
-    own, english = lines[32:], lines[:32]
-    named = [json.dumps({**json.loads(line), "id": n}) for n, line in enumerate([*english, *own[1:], own[0]])]
-    path.write_text(
-        "\n".join([*named[:32], *(json.dumps({**json.loads(line), "id": n % 32}) for n, line in enumerate(named[32:]))])
-    )
+    others = [{**json.loads(line), "id": n} for n, line in enumerate(lines[:32])]
+    others += [{**json.loads(line), "id": (n + 1) % 32} for n, line in enumerate(lines[32:])]
+    path.write_text("\n".join(map(json.dumps, others)))
     assert experiment.trust(run, path).languages[GERMAN].raw.value != pytest.approx(before.raw.value, abs=1e-6)
 
 

@@ -254,9 +254,9 @@ def _pairs(source: str | Path, code: str, rows: Mapping[str, Sequence[OwnRow]]) 
                 f"({places}), and it has to say which row is a translation of which. Give rows ids of their own; or, "
                 "where equal ids do not mean translations, say --no-translations."
             )
-    return np.array([own[name][0] for name in both], dtype=int), np.array(
-        [english[name][0] for name in both], dtype=int
-    )
+    pairs = [(own[name][0], english[name][0]) for name in both]
+    places = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return places[:, 0], places[:, 1]
 
 
 def _ids(rows: Sequence[OwnRow]) -> dict[str, list[int]]:
