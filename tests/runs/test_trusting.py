@@ -88,12 +88,13 @@ def test_the_estimate_is_that_of_the_scores_and_of_the_labels_in_english(run: Ru
     assert found.languages[GERMAN].calibrated.low == pytest.approx(want.calibrated.low, abs=1e-3)
     assert found.english_rows == 40
     assert found.english.value == pytest.approx((anchor.argmax(axis=1) == golds).mean())
-    assert not (run.path / "label_means.json").exists()
 
 
-def test_labels_are_not_looked_at(run: Run) -> None:
+def test_labels_are_not_looked_at_and_the_run_stays_as_it_is(run: Run) -> None:
     path = rows(ENGLISH, GERMAN)
+    files = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
     before = experiment.trust(run, path)
+    assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == files
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("\n".join(json.dumps({**line, "label": CLASSES[n % 3]}) for n, line in enumerate(lines)))
     assert experiment.trust(run, path) == before
@@ -130,6 +131,22 @@ def test_a_file_a_language(run: Run) -> None:
         lines = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
     one = experiment.trust(run, "rows.jsonl")
     assert experiment.trust(run, "rows.{lang}.jsonl").languages == one.languages
+
+
+def test_languages_that_are_named(run: Run) -> None:
+    whole = experiment.trust(run, rows(ENGLISH, GERMAN, SWAHILI))
+    shown = call(run.path, "--input", "rows.jsonl", "--languages", "de", "--json")
+    listed = {row["lang"]: row for row in json.loads(shown.stdout)["languages"]}
+    assert listed.keys() == {ENGLISH, GERMAN}
+    assert listed[GERMAN]["raw"] == pytest.approx(whole.languages[GERMAN].raw.value, abs=1e-3)
+    assert listed[GERMAN]["rests_on"] == "translations"
+    told = said(call(run.path, "--input", "rows.jsonl", "--languages", "th"))
+    assert "has no rows of Thai; it has rows of English" in told
+    lines = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()[32:64]]
+    Path("one.jsonl").write_text("\n".join(json.dumps({**line, "language": None}) for line in lines))
+    assert "--languages" in said(call(run.path, "--input", "one.jsonl"))
+    shown = call(run.path, "--input", "one.jsonl", "--languages", "de", "--json")
+    assert [row["rests_on"] for row in json.loads(shown.stdout)["languages"]] == ["labels", "rows alone"]
 
 
 def test_the_command(run: Run) -> None:

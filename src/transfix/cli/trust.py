@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from transfix.cli.failures import reported
-from transfix.cli.options import AsJson, RunName, RunsDir
+from transfix.cli.options import AsJson, RunName, RunsDir, codes
 from transfix.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ def trust(
     translations: Annotated[
         bool, typer.Option("--translations/--no-translations", help="Whether equal ids mean translations.")
     ] = True,
+    languages: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODES", help="Only these languages, and the English rows: de,sw,zh-TW."),
+    ] = None,
     json: AsJson = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     on_bad_rows: Annotated[
@@ -53,13 +57,16 @@ def trust(
 
     if json and csv:
         raise TransfixError("--json and --csv: only one of them can be printed; leave one out.")
+    chosen = codes(languages)
+    if chosen == ["all"]:
+        chosen = None
     found, other = Run.find(run, runs), None if beside is None else Run.find(beside, runs)
     if other is not None and other.path.resolve() == found.path.resolve():
         raise TransfixError(f"--beside {beside} is the run itself, which agrees with itself always: name another one.")
 
     from transfix.runs import run as experiment
 
-    known = experiment.trust(found, input, other, translations, on_bad_rows=on_bad_rows)
+    known = experiment.trust(found, input, other, translations, chosen, on_bad_rows=on_bad_rows)
     rows = list(_rows(known))
     if json:
         print_json({"classes": list(known.classes), "languages": rows, "notes": [*_warnings(known), *known.notes]})

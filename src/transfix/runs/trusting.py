@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transfix import languages
-from transfix.data import OnBadRows
-from transfix.data.by_language import OwnRow, read_by_language
+from transfix.data import DataError, OnBadRows
+from transfix.data.by_language import OwnRow, RowsByLanguage, read_by_language
+from transfix.data.language_files import LANG
 from transfix.errors import TransfixError, shortened
 from transfix.runs import records
 from transfix.runs.answering import Session
-from transfix.runs.continuing import as_begun
 from transfix.runs.own_rows import ask, example_of, optional_fields, own_asked_as, own_task
 from transfix.runs.progress import Display
 from transfix.statistics.bootstrap import ENGLISH, Floats
@@ -57,6 +57,7 @@ def trust(
     source: str | Path,
     beside: Run | None = None,
     translations: bool = True,
+    codes: Collection[str] | None = None,
     display: Display | None = None,
     on_bad_rows: OnBadRows = "error",
 ) -> Trust:
@@ -70,6 +71,7 @@ def trust(
             jsonl, csv, tsv, parquet or Arrow with the task's fields. Labels in it are not looked at.
         beside: another adapter, trained on the same task and measured on the same English rows.
         translations: a row with the `id` of an English one is its translation.
+        codes: only these languages, by any code or name, and the English rows. `None` is all that are there.
         display: where progress is shown.
         on_bad_rows: `skip` leaves bad rows out and says so.
 
@@ -85,7 +87,7 @@ def trust(
     runs = [run] if beside is None else [run, beside]
     for one in runs:
         _require_labels(one, task)
-    found = read_by_language(source, task.benchmark, task.fields, optional_fields(task), None, on_bad_rows)
+    found = _read(source, task, codes, on_bad_rows)
     counts = {code: len(own) for code, own in found.rows.items() if code != ENGLISH}
     if not counts or max(counts.values()) < FEWEST:
         raise TransfixError(_too_few(source, counts))
@@ -106,6 +108,25 @@ def trust(
     if skipped:
         notes.append(f"{len(skipped):,} bad rows were left out; the first: {skipped[0]}")
     return Trust(task.classes, known.interval(), rows_known, estimated, few, tuple(notes))
+
+
+def _read(source: str | Path, task: Task, codes: Collection[str] | None, on_bad_rows: OnBadRows) -> RowsByLanguage:
+    codes = None if codes is None else list(dict.fromkeys(languages.get(code).code for code in codes))
+
+    def read(wanted: Collection[str] | None) -> RowsByLanguage:
+        return read_by_language(source, task.benchmark, task.fields, optional_fields(task), wanted, on_bad_rows)
+
+    try:
+        found = read(None if codes is None else list(dict.fromkeys([*codes, ENGLISH])))
+    except DataError:
+        if codes is None or len(codes) != 1 or LANG in str(source):
+            raise
+        found = read(codes)  # a file that does not say its one language
+    if absent := [code for code in codes or () if code not in found.rows]:
+        said = ", ".join(languages.get(code).name for code in absent)
+        there = ", ".join(languages.get(code).name for code in found.rows)
+        raise TransfixError(f"--input {source} has no rows of {said}{f'; it has rows of {there}' if there else ''}.")
+    return found
 
 
 def _require_labels(run: Run, task: Task) -> None:
@@ -222,15 +243,14 @@ def _ask_all(
     for run in runs:
         session, own, total = Session(run), own_task(run), sum(map(len, rows.values()))
         answered.append({})
-        with as_begun(run, display):
-            session.load()
-            with display.bar(f"Asking {run.spec.title}", total) as bar:
-                for code, spoken in rows.items():
-                    examples = {place: example_of(own, place, row.values, code) for place, row in enumerate(spoken)}
-                    names = {place: row.name for place, row in enumerate(spoken)}
-                    found, unread = ask(session, own, code, examples, names, bar.advance, on_bad_rows)
-                    bad |= {names[place]: what for place, what in unread.items()}
-                    answered[-1][code] = {place: np.array(answer.scores) for place, answer in found.items()}
+        session.load()
+        with display.bar(f"Asking {run.spec.title}", total) as bar:
+            for code, spoken in rows.items():
+                examples = {place: example_of(own, place, row.values, code) for place, row in enumerate(spoken)}
+                names = {place: row.name for place, row in enumerate(spoken)}
+                found, unread = ask(session, own, code, examples, names, bar.advance, on_bad_rows)
+                bad |= {names[place]: what for place, what in unread.items()}
+                answered[-1][code] = {place: np.array(answer.scores) for place, answer in found.items()}
         del session
     kept: dict[str, list[OwnRow]] = {}
     scores: dict[str, list[Floats]] = {}
@@ -254,9 +274,9 @@ def _pairs(source: str | Path, code: str, rows: Mapping[str, Sequence[OwnRow]]) 
                 f"({places}), and it has to say which row is a translation of which. Give rows ids of their own; or, "
                 "where equal ids do not mean translations, say --no-translations."
             )
-    pairs = [(own[name][0], english[name][0]) for name in both]
-    places = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    return places[:, 0], places[:, 1]
+    found = [(own[name][0], english[name][0]) for name in both]
+    pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
 def _ids(rows: Sequence[OwnRow]) -> dict[str, list[int]]:
