@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from transfix import data, tasks
 from transfix.cli.app import app
 from transfix.errors import TransfixError
+from transfix.runs import answering
 from transfix.runs import run as experiment
 from transfix.runs.answering import Session
 from transfix.runs.specification import RunSpec
@@ -201,12 +202,14 @@ def test_rows_that_are_too_few(run: Run) -> None:
     assert "German has 29" in told
 
 
-def test_ids_that_say_two_things(run: Run) -> None:
+def test_ids_that_say_two_things(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     path = rows(ENGLISH, GERMAN)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[33]["id"] = lines[32]["id"]
     path.write_text("\n".join(map(json.dumps, lines)))
-    told = said(call(run.path, "--input", path))
+    with monkeypatch.context() as patched:
+        patched.setattr(answering, "load_model", lambda _: pytest.fail("a model is loaded"))
+        told = said(call(run.path, "--input", path))
     assert f"the id {lines[32]['id']!r} is that of two German rows (rows.jsonl:33 and rows.jsonl:34)" in told
     assert call(run.path, "--input", path, "--no-translations").exit_code == 0
 

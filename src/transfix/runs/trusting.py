@@ -95,6 +95,8 @@ def trust(
         one.require_trained()
     known, rows_known = _anchor(runs, task)
     asked = {code: own for code, own in found.rows.items() if len(own) >= FEWEST or code == ENGLISH}
+    for code in set(asked) - {ENGLISH} if translations else ():  # before minutes of work
+        _pairs(source, code, asked)
     asked, scores, left_out = _ask_all(runs, task, asked, display, on_bad_rows)
     few = {code: count for code, count in counts.items() if code not in asked}
     few |= {code: len(own) for code, own in asked.items() if code != ENGLISH and len(own) < FEWEST}
