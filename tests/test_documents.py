@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "transfix"
@@ -45,6 +48,22 @@ def test_a_method_is_as_long_as_the_readme_says() -> None:
     files = (ROOT / "tests" / "added_method" / "package" / "kv_scaling").glob("*.py")
     assert said is not None
     assert int(said[1]) == sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+
+
+def test_the_page_of_trust_says_what_was_measured() -> None:
+    page = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "benchmarks" / "results" / "trust.json").read_text(encoding="utf-8"))["judgements"]
+    whole, few, _, elsewhere = found
+    tables = [(whole, "calibrated"), (whole, "raw"), (few, "calibrated"), (elsewhere, "calibrated")]
+    seen = re.findall(r"^\| \*\*(.+?)\*\* \| (.+) \|$", page, re.MULTILINE)
+    assert len(seen) == 4 * len(tables)
+    for place, (kind, cells) in enumerate(seen):
+        setting, form = tables[place // 4]
+        facts = found[setting][f"{kind} (the default), {form}"]
+        said = [float(cell.replace("−", "-").rstrip(" %")) for cell in cells.split(" | ")]
+        measured = [facts[key] for key in ("mean_absolute_error", "bias", "rank_correlation")]
+        assert said[:3] == pytest.approx(measured, abs=0.051), (kind, setting)
+        assert said[3:] == pytest.approx([100 * facts["coverage"], facts["half_width"]], abs=0.51), (kind, setting)
 
 
 def test_the_tree_of_the_readme_is_the_tree() -> None:

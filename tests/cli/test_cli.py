@@ -134,7 +134,7 @@ def test_version() -> None:
     assert call("--version").stdout.strip() == f"transfix {__version__}"
 
 
-COMMANDS = ("quickstart", "train", "evaluate", "calibrate", "predict", "report", "runs")
+COMMANDS = ("quickstart", "train", "evaluate", "calibrate", "predict", "trust", "report", "runs")
 COMMANDS += ("reproduce", "methods", "languages", "inspect", "study", "task")
 
 

@@ -79,6 +79,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate", "{}"),
     "evaluate --runs": ("evaluate", "x", "--runs", "{}"),
     "calibrate --input": ("calibrate", "r", "-i", "{}"),
+    "trust --input": ("trust", "r", "-i", "{}"),
     "predict --input": ("predict", "r", "-i", "{}", "-o", "out"),
     "predict --output": ("predict", "r", "-i", "s.yaml", "-o", "{}/out"),
     "report": ("report", "{}"),
@@ -115,7 +116,17 @@ def test_a_link_to_itself(command: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "study", "calibrate --input", "predict --input", "report --html", "train, rows", "report", "runs"],
+    [
+        "train",
+        "study",
+        "calibrate --input",
+        "trust --input",
+        "predict --input",
+        "report --html",
+        "train, rows",
+        "report",
+        "runs",
+    ],
 )
 def test_a_pipe_is_not_waited_for(command: str) -> None:
     assert "no ordinary file" in refused(*(part.format("pipe") for part in COMMANDS[command]))

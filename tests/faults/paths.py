@@ -89,6 +89,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "evaluate --runs": ("evaluate", "x", "--runs", "PATH"),
     "calibrate RUN": ("calibrate", "PATH", "-i", "rows.jsonl"),
     "calibrate --input": ("calibrate", "RUN", "-i", "PATH"),
+    "trust RUN": ("trust", "PATH", "-i", "rows.jsonl"),
+    "trust --input": ("trust", "RUN", "-i", "PATH"),
     "predict RUN": ("predict", "PATH", "-i", "rows.jsonl", "-o", "answers.jsonl"),
     "predict --input": ("predict", "RUN", "-i", "PATH", "-o", "answers.jsonl"),
     "predict --output": ("predict", "RUN", "-i", "rows.jsonl", "-o", "PATH"),

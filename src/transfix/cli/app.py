@@ -20,6 +20,7 @@ from transfix.cli.one_run import calibrate, evaluate, predict, train
 from transfix.cli.quickstart import quickstart
 from transfix.cli.report import report
 from transfix.cli.schema import schema
+from transfix.cli.trust import trust
 from transfix.runs import process
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ for command in (
     evaluate,
     calibrate,
     predict,
+    trust,
     report,
     runs.runs,
     studies.reproduce,

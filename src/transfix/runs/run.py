@@ -1,4 +1,4 @@
-"""One run from its specification to its metrics: `train`, `evaluate`, `calibrate`, `predict`. Read this first.
+"""One run from its specification to its metrics: `train`, `evaluate`, `calibrate`, `predict`, `trust`. Read this first.
 
     specification ─▶ model + adapter ─▶ English rows ─▶ steps ─▶ adapter/
                                        rows of every language ─▶ predictions/TASK/LANGUAGE.parquet ─▶ metrics.json
@@ -32,6 +32,7 @@ from transfix.runs.settings import Calibration, Evaluation, Train
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
 from transfix.runs.training import task_of, train_adapter
+from transfix.runs.trusting import trust as trust
 from transfix.tasks import Task
 
 
