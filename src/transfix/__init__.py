@@ -1,6 +1,6 @@
 """transfix: adapt a language model on English labels, measure it in every language.
 
-adapter = transfix.attach(model, transfix.PrefixTuning(tokens=10, layers=30))
+adapter = transfix.attach(model, transfix.PrefixTuning(tokens=10, layers=30), tokenizer=tokenizer)
 """
 
 import lazy_loader

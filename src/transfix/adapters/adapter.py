@@ -1,7 +1,7 @@
 """Putting an adapter on a model: `attach`, `load_adapter`, `use`, and the `Adapter` that comes back.
 
 model = AutoModelForCausalLM.from_pretrained(...)
-adapter = attach(model, PrefixTuning(tokens=10, layers=30))
+adapter = attach(model, PrefixTuning(tokens=10, layers=30), tokenizer=tokenizer)
 ... train adapter.parameters() any way you like; generate, Trainer and pipelines work as before ...
 adapter.save("my-adapter")
 """
