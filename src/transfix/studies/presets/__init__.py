@@ -26,6 +26,7 @@ ORDER = (
     "translation",
     "summarisation",
     "low-resource-maths",
+    "learning-curves",
 )
 """The paper's tables and figures first, then its open questions."""
 
