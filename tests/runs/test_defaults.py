@@ -1,4 +1,4 @@
-"""What a run learns that says nothing but its model, its method and its task: `pytest -m slow tests/runs/test_defaults.py`."""
+"""What a run learns that says nothing but its model, its method and its task (`pytest -m slow`)."""
 
 from __future__ import annotations
 
