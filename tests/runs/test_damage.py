@@ -154,6 +154,24 @@ def test_a_flipped_bit_in_predictions_is_never_other_data(run: Run) -> None:
     assert run.predictions("xnli", "deu_Latn") is not None
 
 
+def test_a_specification_that_broke_off_is_never_taken_for_a_whole_one(run: Run) -> None:
+    """What breaks off before its last line has lost its checksum too, as a file has that an earlier version wrote."""
+    file = run.path / "spec.yaml"
+    whole = file.read_bytes()
+    end = whole.index(b"# checksum: ")
+    lines = [place + 1 for place in range(end - 2) if whole[place : place + 1] == b"\n"]
+    for place in sorted({*lines[::3], *lines[-40:], *range(7, end - 2, 97)}):
+        file.write_bytes(whole[:place])
+        with pytest.raises(TransfixError):
+            _spec(run.path)
+        assert any(str(file) in line for line in records.read(run.path).damage), whole[:place][-60:]
+    file.write_bytes(whole[:end])
+    assert records.read(run.path).damage == ()
+    file.write_bytes(whole[:end].replace(b"  limit: 6\n", b"  limit: 5\n"))  # may be edited
+    assert Run(run.path).spec.evaluate[0].limit == 5
+    assert records.read(run.path).damage == ()
+
+
 def test_damaged_counts_are_counted_again(tmp_path: Path) -> None:
     values = np.array([[1.0, 2.0], [3.0, 4.0]])
     counted = kept(tmp_path / "deu_Latn.parquet", "corpus_bleu", 1, lambda: Counted(values, "v1"))

@@ -5,6 +5,7 @@ Files are read with the functions of `runs.store`; what those raise becomes a no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,10 @@ import numpy as np
 from transfix.adapters.methods.registry import METHODS
 from transfix.config import places
 from transfix.errors import TransfixError
+from transfix.runs.specification import RunSpec
 from transfix.runs.store import files, label_means, predictions
 from transfix.runs.store.label_means import LabelMeans
+from transfix.runs.store.run import other_than_begun, torn
 from transfix.statistics import calibration, one_run
 from transfix.statistics.bootstrap import Floats, Scored
 from transfix.statistics.metrics import METRICS
@@ -30,6 +33,9 @@ _AGAIN = {
     files.ENVIRONMENT: "{}: delete it, then start the run again: it is written anew",
     files.TRAINING: "{}: delete it; to have it anew, delete the run's adapter too and start the run again, which trains it",
 }
+
+_NAMED = re.compile(r"-[0-9a-f]{12}\Z")
+"""The end of a run's name: the hash of its specification."""
 
 State = Literal["training", "evaluating", "complete"]
 
@@ -150,8 +156,8 @@ def find(directory: Path) -> tuple[list[Path], list[str]]:
 def read(path: Path) -> RunRecord:
     """Read one run directory. Whatever cannot be read is named in `notes` and left out."""
     notes: list[str] = []
-    spec = _spec(path, notes)
     environment = _json(path / files.ENVIRONMENT, path.name, notes)
+    spec = _spec(path, environment or {}, notes)
     training = _json(path / files.TRAINING, path.name, notes)
     there = zip((files.SPEC, files.ENVIRONMENT, files.TRAINING), (spec or None, environment, training), strict=True)
     damage = [_AGAIN[name].format(path / name) for name, read in there if read is None and (path / name).exists()]
@@ -241,7 +247,7 @@ def progress(
     return state, missing, notes
 
 
-def _spec(path: Path, notes: list[str]) -> dict[str, Any]:
+def _spec(path: Path, environment: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     try:
         spec = files.read_spec(path)
     except files.UnreadableError as error:
@@ -250,7 +256,20 @@ def _spec(path: Path, notes: list[str]) -> dict[str, Any]:
     if not isinstance(spec, dict) or "model" not in spec:  # which every version has written
         notes.append(f"run {path.name}: {files.SPEC} is not a specification")
         return {}
+    if why := _another(path, spec, environment):
+        notes.append(f"run {path.name}: {files.SPEC} is not what the run was made with ({why})")
+        return {}
     return spec
+
+
+def _another(path: Path, spec: Mapping[str, Any], environment: Mapping[str, Any]) -> str | None:
+    """Why a specification that has no checksum (any more) is not the run's; None if it is, or nothing tells."""
+    if not _NAMED.search(path.name) or files.has_checksum(path):
+        return None
+    try:
+        return other_than_begun(path.name, RunSpec.load(path / files.SPEC), environment)
+    except TransfixError:  # a task's file may be gone, a method not installed: only what is not there can tell
+        return None if isinstance(spec.get("seed"), int) else torn(environment)
 
 
 def _json(file: Path, run: str, notes: list[str]) -> dict[str, Any] | None:

@@ -109,6 +109,14 @@ def require_spec_as_written(run: Path) -> None:
     _as_written(run / SPEC)
 
 
+def has_checksum(run: Path) -> bool:
+    """Whether a run's `spec.yaml` has a checksum, and is what was written by it."""
+    try:
+        return _as_written(run / SPEC) != places.read_bytes(run / SPEC, limits.SETTINGS_BYTES).decode()
+    except (OSError, ValueError, UnreadableError):
+        return False
+
+
 def _as_written(path: Path) -> str:
     """The text of a file without its checksum. Raises UnreadableError if it is not what was written, or cannot be read."""
     try:

@@ -31,6 +31,31 @@ _AGAIN = {
 """What to do when a damaged JSON file is deleted, where there is more to say than that the same command makes it again."""
 
 
+def other_than_begun(name: str, spec: RunSpec, environment: Mapping[str, Any]) -> str | None:
+    """How a specification is another one than a run was begun with, in words; None if it is that one.
+
+    Another version may know more settings and so come to another hash; the same version must come to the same.
+
+    Args:
+        name: of the run's directory.
+        spec: what its `spec.yaml` says.
+        environment: what its `environment.json` says.
+    """
+    if _same_version(environment) and not name.endswith(spec.identity()):
+        return f"it comes to {spec.name}"
+    return None if "seed" in spec.model_fields_set else torn(environment)
+
+
+def torn(environment: Mapping[str, Any]) -> str | None:
+    """What a specification without a seed is: broken off, where this version wrote it, with every default, the seed last."""
+    return "its end, with the seed, is missing" if _same_version(environment) else None
+
+
+def _same_version(environment: Mapping[str, Any]) -> bool:
+    versions = environment.get("versions")
+    return isinstance(versions, dict) and versions.get("transfix") == version("transfix")
+
+
 class Run:
     """One run directory.
 
@@ -297,11 +322,9 @@ class Run:
             else:
                 what = _SPEC_AGAIN
             raise TransfixError(f"{error}\n{what}") from error
-        # another version may know more settings and so come to another hash; the same version must come to the same
-        same_version = self.environment.get("versions", {}).get("transfix") == version("transfix")
-        if same_version and not self.name.endswith(spec.identity()):
+        if why := other_than_begun(self.name, spec, self.environment):
             raise TransfixError(
-                f"{path} is not what its run was made with: it comes to {spec.name}. A run's specification cannot be "
+                f"{path} is not what its run was made with: {why}. A run's specification cannot be "
                 "edited: write the change into your own file and start a new run (evaluate, device and offload may change). "
                 f"If nobody has edited it, it is damaged. {_SPEC_AGAIN}"
             )
