@@ -112,6 +112,15 @@ def test_each_mistake_in_words(given: dict[str, Any], line: str) -> None:
     assert found.startswith(line)
 
 
+def test_what_may_be_written_can_be_seen() -> None:
+    class Dialect(BaseModel):
+        delimiter: Literal["\t", ","] | None = None
+
+    problems: list[Problem] = []
+    assert checked(Dialect, {"delimiter": "ab"}, problems) is None
+    assert [problem.allowed for problem in problems] == [r'"\t" or , or null']
+
+
 def test_everything_at_once_and_every_value_once() -> None:
     given = {"titel": "x", "words": [], "shapes": [{"kind": "square", "side": 0, "layers": "top"}, {"kind": "line"}]}
     found = [line.partition(": ")[0] for line in lines(given)]

@@ -100,5 +100,9 @@ def test_forms() -> None:
         "a": "jsonl",
     }
     assert {name: form_of(Path(name)) for name in names} == names
+    assert form_of(Path("answers.txt")) == "jsonl"
+    for name in ("a.xlsx", "a.ARROW", "a.parquet.gz", "a.csv.zip"):
+        with pytest.raises(data.DataError, match=rf"{name}: no .+ is written: name a file .jsonl, .csv"):
+            form_of(Path(name))
     assert columns_of("csv", ADDED[0]) == ["answer", "probability_x", "probability_y"]
     assert columns_of("parquet", ADDED[0]) == ["answer", "probabilities"]

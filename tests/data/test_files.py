@@ -207,6 +207,11 @@ def test_one_file_cannot_be_several_languages(tmp_path: Path, rows: Triples) -> 
         data.check("xnli", {"files": str(tmp_path / "plain.tsv")}, ["de", "zh"], "test")
 
 
+def test_a_directory_is_no_file_of_rows(tmp_path: Path) -> None:
+    with pytest.raises(data.DataError, match=r"is a directory .+ name the one in it that holds the rows"):
+        data.load("xnli", {"files": str(tmp_path)}, "de", "test")
+
+
 def test_check_reports_all_languages_at_once(tmp_path: Path) -> None:
     with pytest.raises(data.DataError) as error:
         data.check("xnli", {"files": str(tmp_path / "{lang}.tsv")}, ["de", "zh", "klingon"], "test")

@@ -129,6 +129,9 @@ def test_damage_to_what_a_study_keeps_besides(kept: StudyDirectory, caplog: pyte
         TransfixError, match=r"resolved\.yaml is damaged: .+Delete it, then run the study's command again"
     ):
         kept.study()
+    file.write_bytes(whole[: whole.index(b"\n") + 1])
+    with pytest.raises(TransfixError, match=r"resolved\.yaml is damaged: .+Delete it, then run the study's command"):
+        kept.study()
     file.unlink()
     kept.open(study)
     assert file.read_bytes() == whole

@@ -97,7 +97,7 @@ def _print(found: Findings, model: str | None) -> None:
     for problem in found.problems:
         shown.print(Text(f"✗ {problem}", style="red"))
     if found.problems:
-        shown.print(Text(f"{len(found.problems)} problems", style="bold red"))
+        shown.print(Text(f"{len(found.problems)} problem{'s' * (len(found.problems) > 1)}", style="bold red"))
     else:
         shown.print(Text("No problems found.", style="green"))
 

@@ -7,6 +7,7 @@ a call in Python was given, in Python's.
 
 from __future__ import annotations
 
+import json
 import types
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -200,7 +201,7 @@ def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if origin is Annotated:
         return describe(arguments[0], [*arguments[1:], *metadata])
     if origin is Literal:
-        return _either(str(choice) for choice in arguments)
+        return _either(str(choice) if str(choice).isprintable() else json.dumps(choice) for choice in arguments)
     if origin in (Union, types.UnionType):
         return _either(describe(member, metadata) for member in arguments)
     if annotation is type(None):

@@ -23,10 +23,27 @@ Form = Literal["jsonl", "csv", "tsv", "parquet"]
 _FORMS: Mapping[str, Form] = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet"}
 
 
+_TABLES = ".xlsx", ".xls", ".xlsm", ".ods", ".arrow", ".feather", ".ipc", ".orc", ".avro", ".pkl", ".sqlite", ".db"
+_TEXTS = ".yaml", ".yml", ".xml", ".html"
+_ARCHIVES = ".zip", ".tar", ".tgz", ".7z", ".bz2", ".xz", ".zst", ".lz4"
+_OTHERS = frozenset((*_TABLES, *_TEXTS, *_ARCHIVES))
+"""Endings of forms that are not written: a file of another form under such a name would open nowhere."""
+
+
 def form_of(path: Path) -> Form:
-    """What a file shall be by its name; jsonl if that does not say it."""
-    name = path.with_suffix("") if path.suffix == ".gz" else path
-    return _FORMS.get(name.suffix.lower(), "jsonl")
+    """What a file shall be by its name; jsonl if that does not say it.
+
+    Raises:
+        DataError: its name says a form that is not written.
+    """
+    packed = path.suffix.lower() == ".gz"
+    ending = (path.with_suffix("") if packed else path).suffix.lower()
+    if ending in _OTHERS or (packed and ending == ".parquet"):
+        said = f"{ending}.gz" if packed else ending
+        raise DataError(
+            f"{path}: no {said} is written: name a file .jsonl, .csv, .tsv (with .gz behind it to compress it) or .parquet"
+        )
+    return _FORMS.get(ending, "jsonl")
 
 
 def columns_of(form: Form, added: Mapping[str, object]) -> list[str]:
@@ -58,7 +75,7 @@ def content_of(
         return _parquet(rows, added, source, places)
     text = _jsonl(rows, added) if form == "jsonl" else _separated(rows, added, "," if form == "csv" else "\t")
     content = text.encode()
-    return gzip.compress(content, mtime=0) if target.suffix == ".gz" else content
+    return gzip.compress(content, mtime=0) if target.suffix.lower() == ".gz" else content
 
 
 def _jsonl(rows: Sequence[Mapping[str, object]], added: Sequence[Mapping[str, object]]) -> str:

@@ -66,7 +66,8 @@ def find(source: FilesSource, benchmark: Benchmark, language: str, split: str) -
     except places.UnusableFileError as error:
         raise DataError(str(error).rstrip(".")) from error
     if len(paths) == 1:
-        raise DataError(f"{paths[0]}: {kind} (looked for in {places.here()})")
+        file = ", where a file is needed: name the one in it that holds the rows" * (kind == "is a directory")
+        raise DataError(f"{paths[0]}: {kind} (looked for in {places.here()}){file}")
     tried = ", ".join(paths[:20]) + (f" and {len(paths) - 20} more" if len(paths) > 20 else "")
     raise DataError(f"no file for {language} ({split}) matches {source.files!r}; tried, in {places.here()}: {tried}")
 

@@ -76,7 +76,8 @@ def predict(
     added = columns_of(form_of(target), nothing)
     if taken := sorted({name for row in own.rows for name in added if name in row}):
         raise TransfixError(
-            f"{source}: rows have {' and '.join(taken)} already, which would be overwritten: rename it."
+            f"{source}: rows have {' and '.join(taken)} already, which would be overwritten: rename "
+            f"{'it' if len(taken) == 1 else 'them'}."
         )
     examples = [example_of(task, index, row, _language(row)) for index, row in enumerate(own.rows)]
     if moved:

@@ -51,7 +51,10 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
         display.say(f"{settings.task}: there are {len(rows)} rows to train on, train.rows allows {settings.rows}.")
     rows, skipped = rows + exposed, skipped + more_skipped
     if not rows:
-        raise TransfixError(f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development.")
+        raise TransfixError(
+            f"{settings.task}: no rows are left to train on; {len(kept)} are kept for development. Set "
+            f"train.development_rows (now {settings.development_rows}) lower, or to 0."
+        )
     if len(rows) * settings.epochs > limits.ROWS_SEEN:
         raise TransfixError(
             f"train.epochs: {settings.epochs:,} epochs of {len(rows):,} rows are {len(rows) * settings.epochs:,} rows; a "

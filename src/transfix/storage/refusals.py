@@ -25,7 +25,7 @@ _ADVICE = {
     errno.ELOOP: "it is a link to itself: name the file itself",
     errno.ENOTDIR: "a part of this path is a file, not a directory",
     errno.EISDIR: "name a file",
-    errno.ENOENT: "is its name right?",
+    errno.ENOENT: "look whether its name is right",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine",
     errno.EIO: "the disk may be failing",

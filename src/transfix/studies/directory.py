@@ -104,7 +104,12 @@ class StudyDirectory:
             checksums.opened_text(places.read_bytes(path, limits.SETTINGS_BYTES).decode())
         except (OSError, ValueError, TransfixError) as error:
             raise self._damaged(path, str(error)) from error
-        return StudySpec.load(path)
+        try:
+            return StudySpec.load(path)
+        except ProblemsError:
+            raise
+        except TransfixError as error:
+            raise self._damaged(path, str(error)) from error
 
     def keep_plan(self, planned: Sequence[StudyRun]) -> None:
         """Writes down the runs of the study as it is now."""
