@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,31 @@ def test_a_pad_token_without_an_embedding(padded: Path) -> None:
     assert "pad_token '<pad>' is token" in " ".join(shown.output.split())
 
 
+def test_a_directory_without_a_vocabulary(tiny_model: Path, tmp_path: Path) -> None:
+    """transformers makes a tokenizer of special tokens alone, and every text would be the same."""
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_model, bare, ignore=shutil.ignore_patterns("tokenizer*"))
+    for read in (text_side.load, lambda name: models.load(name, dtype="float32", device="cpu")):
+        with pytest.raises(TransfixError, match=r"'.+bare' knows no words, .+tokenizer\.save_pretrained\(directory\)"):
+            read(bare)
+    assert inspect(bare).texts == "REFUSED by train and evaluate: no file of a tokenizer is in it"
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(bare)
+    assert models.load(bare, dtype="float32", device="cpu").tokenizer("a b")["input_ids"]
+    assert "REFUSED" not in inspect(bare).texts
+
+
+def test_inspect_says_that_weights_are_damaged(tiny_model: Path, tmp_path: Path) -> None:
+    torn = tmp_path / "torn"
+    shutil.copytree(tiny_model, torn)
+    assert inspect(torn).weights == ""
+    (torn / "model.safetensors").write_bytes((tiny_model / "model.safetensors").read_bytes()[:9_000])
+    said = " ".join(CliRunner().invoke(app, ["inspect", str(torn)]).output.split())
+    assert "weights REFUSED by train and evaluate" in said
+    assert "is truncated" in inspect(torn).weights
+    (torn / "model.safetensors").unlink()
+    assert inspect(torn).weights == "", "none are needed"
+
+
 def test_what_the_message_advises_works(padded: Path, tmp_path: Path) -> None:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(padded), AutoTokenizer.from_pretrained(padded)
     model.resize_token_embeddings(len(tokenizer))
@@ -71,7 +97,8 @@ def test_inspect_says_what_texts_get(tiny_model: Path, tiny_llama: Path) -> None
     assert "its tokenizer cannot be read here" in inspect(tiny_llama).texts
     for path in tiny_llama.glob("*token*"):
         path.unlink()
-    assert inspect(tiny_llama).texts == ""
+    (tiny_llama / "model.safetensors").unlink()
+    assert inspect(tiny_llama).texts == "", "a configuration alone can be inspected"
 
 
 def test_inspect_says_where_positions_are_turned_otherwise(tmp_path: Path, tiny_llama: Path) -> None:

@@ -100,6 +100,15 @@ def test_a_loss_that_is_not_a_number(prepared: Prepared, monkeypatch: pytest.Mon
     assert found.name == "checkpoint-2"
 
 
+def test_a_model_that_gives_no_numbers(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No learning rate has had a say before the first step: none is advised."""
+    whole = objectives.word_logits
+    monkeypatch.setattr(objectives, "word_logits", lambda *args: whole(*args) * float("nan"))
+    made = prepared()
+    with pytest.raises(TransfixError, match="is nan before the first step: the weights of the model are damaged"):
+        made.run()
+
+
 @pytest.mark.parametrize("rate", [1e30, 1e39])
 def test_a_learning_rate_that_is_far_too_high(prepared: Prepared, rate: float) -> None:
     made = prepared(FullFineTuning(), learning_rate=rate, schedule="constant")

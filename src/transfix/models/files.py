@@ -152,6 +152,11 @@ def check_weights(directory: Path) -> None:
     _check_all(directory, "weight files are damaged or missing", [(check, path) for path in paths])
 
 
+def has_weights(directory: Path) -> bool:
+    """Whether there is a file of weights, or an index of some."""
+    return any((directory / name).is_file() for name in _WEIGHTS)
+
+
 def has_tokenizer(directory: Path) -> bool:
     """Whether there are files of a tokenizer."""
     return any((directory / name).is_file() for name in _TOKENIZERS)

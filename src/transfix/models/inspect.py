@@ -102,6 +102,7 @@ class Inspection:
         texts: what its tokenizer puts around texts, and what is wrong with it; empty if there is none here to look at.
         reach: how many tokens it reads and generates, where that is not one number; empty if it is.
         forward: what memory is estimated for.
+        weights: what is wrong with the files of its weights; empty if nothing is, or there are none here.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Inspection:
     forward: Forward
     texts: str = ""
     reach: str = ""
+    weights: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -196,6 +198,7 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
         forward=forward,
         texts=_texts(name, model.get_input_embeddings()),
         reach=_reach(config),
+        weights=_weights(name),
     )
 
 
@@ -260,13 +263,25 @@ def _skeleton(name: str, config: PretrainedConfig) -> PreTrainedModel:
 def _texts(name: str | Path, embeddings: Any) -> str:
     """What the model's tokenizer does to texts. A packaged model's does what it was made for."""
     found = hub.resolve(name)
-    if isinstance(found, registry.PackagedModel) or (isinstance(found, Path) and not files.has_tokenizer(found)):
+    if isinstance(found, registry.PackagedModel):
         return ""
+    if isinstance(found, Path) and not files.has_tokenizer(found):
+        return "REFUSED by train and evaluate: no file of a tokenizer is in it" if files.has_weights(found) else ""
     try:
         tokenizer = text_side.load(name, check=False).tokenizer
     except TransfixError as error:
         return f"its tokenizer cannot be read here: {str(error).splitlines()[0]}"
     return vocabulary.described(tokenizer, int(embeddings.weight.shape[0]))
+
+
+def _weights(name: str | Path) -> str:
+    found = hub.resolve(name)
+    try:
+        if isinstance(found, Path) and files.has_weights(found):
+            files.check_weights(found)
+    except TransfixError as error:
+        return f"REFUSED by train and evaluate: {' '.join(str(error).split())}"
+    return ""
 
 
 def _reach(config: PretrainedConfig) -> str:

@@ -34,6 +34,7 @@ def table(found: Inspection) -> RenderableType:
         "keys, values": found.support.key_value,
         "supported": "yes" if found.support.supported else f"not fully: {escape(found.support.reason)}",
         "works": escape(found.works),
+        **({"weights": escape(found.weights)} if found.weights else {}),
         **({"reach": escape(found.reach)} if found.reach else {}),
         **({"texts": escape(found.texts)} if found.texts else {}),
     }

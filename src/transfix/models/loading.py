@@ -146,6 +146,7 @@ def load(
         smaller = {"device_map": {"": at}}
     with quiet(), explained(str(name), revision, "tokenizer", directory):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    vocabulary.require_words(str(name), tokenizer)
     with quiet(), explained(str(name), revision, "weights", directory):
         if offload != "none":
             options["device_map"] = device_map(str(name), config, offload, at)

@@ -47,6 +47,7 @@ def load(name: str | Path, revision: str | None = None, check: bool = True) -> T
     options = source_options(source, revision)
     with quiet(), explained(str(name), revision, "tokenizer", directory):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, **options)
+    vocabulary.require_words(str(name), tokenizer)
     if directory is not None and not (directory / files.CONFIG).is_file():
         return TextSide(tokenizer)
     config = read_config(str(name), source, options)

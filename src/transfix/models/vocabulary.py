@@ -23,6 +23,25 @@ def without_embedding(tokenizer: Any, size: int) -> list[str]:
     return [f"{name} is token {number:,}" for number, name in sorted(found.items())]
 
 
+def require_words(name: str, tokenizer: Any) -> None:
+    """Refuse a tokenizer without a vocabulary: transformers makes one where a model's files hold none.
+
+    Args:
+        name: of the model, as it was asked for.
+        tokenizer: what transformers made of its files.
+
+    Raises:
+        TransfixError: it knows nothing but special tokens, so that every text would be the same to the model.
+    """
+    special = len(getattr(tokenizer, "added_tokens_decoder", {}))
+    if len(tokenizer) <= special + 1:  # T5's has the space besides
+        raise TransfixError(
+            f"the tokenizer of model {name!r} knows no words, only special tokens: the files of its vocabulary are missing. "
+            "Copy the tokenizer's files of the base model into the directory, or write them there with "
+            "tokenizer.save_pretrained(directory)."
+        )
+
+
 def require_embeddings(name: str, tokenizer: Any, size: int) -> None:
     """Refuse a tokenizer that puts tokens into texts that the model has no embeddings for.
 

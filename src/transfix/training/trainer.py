@@ -274,7 +274,13 @@ class AdapterTrainer(Trainer):
 
     def _require_finite(self, value: float, what: str = "the loss") -> None:
         if not math.isfinite(value):
-            wider = "" if self.adapter.model.dtype == torch.float32 else ", or use dtype float32"
+            wide = self.adapter.model.dtype == torch.float32
+            if not self.state.global_step and what == "the loss":  # no step was taken: no learning rate has had a say
+                tried = (
+                    "the weights of the model are damaged" if wide else "use dtype float32, which holds larger numbers"
+                )
+                raise TransfixError(f"{what} is {value} before the first step: {tried}.")
+            wider = "" if wide else ", or use dtype float32"
             raise TransfixError(
                 f"training stopped after {self.state.global_step} steps: {what} is {value}. "
                 f"Lower the learning rate ({self.settings.learning_rate:g} now){wider}; start the run again after that."
