@@ -266,10 +266,14 @@ def _another(path: Path, spec: Mapping[str, Any], environment: Mapping[str, Any]
     """Why a specification that has no checksum (any more) is not the run's; None if it is, or nothing tells."""
     if not _NAMED.search(path.name) or files.has_checksum(path):
         return None
+    if not isinstance(spec.get("seed"), int):
+        return torn(environment)
+    if files.has_whole_lines(path):
+        return None
     try:
         return other_than_begun(path.name, RunSpec.load(path / files.SPEC), environment)
-    except TransfixError:  # a task's file may be gone, a method not installed: only what is not there can tell
-        return None if isinstance(spec.get("seed"), int) else torn(environment)
+    except TransfixError:  # a task's file may be gone, a method not installed
+        return None
 
 
 def _json(file: Path, run: str, notes: list[str]) -> dict[str, Any] | None:

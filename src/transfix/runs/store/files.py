@@ -117,6 +117,11 @@ def has_checksum(run: Path) -> bool:
         return False
 
 
+def has_whole_lines(run: Path) -> bool:
+    """Whether the last line of a run's `spec.yaml` ends, so that no digits of it can be missing."""
+    return places.read_bytes(run / SPEC, limits.SETTINGS_BYTES).endswith(b"\n")
+
+
 def _as_written(path: Path) -> str:
     """The text of a file without its checksum. Raises UnreadableError if it is not what was written, or cannot be read."""
     try:
