@@ -199,7 +199,8 @@ class AdapterTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Logs, and stops a training whose loss is no number. Trainer's own mean begins where the process did."""
         if "loss" in logs:
-            logs["loss"] = float(self._losses) / self._unlogged
+            if self._unlogged:
+                logs["loss"] = float(self._losses) / self._unlogged
             self._losses, self._unlogged = torch.zeros_like(self._losses), 0
             self._require_finite(logs["loss"])
         super().log(logs, start_time)
