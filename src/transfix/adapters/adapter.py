@@ -18,10 +18,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from transfix.adapters import architecture, files, guests
+from transfix.adapters import architecture, encoders, files, guests
 from transfix.adapters.files import AdapterFileError
 from transfix.adapters.host import Host, HostSite, require_base_weights, set_trained
 from transfix.adapters.methods.base import Group, Method
+from transfix.adapters.methods.head.config import Head
 from transfix.adapters.methods.part import Part
 from transfix.adapters.methods.registry import METHODS, implementation, unregistered
 from transfix.adapters.pretrained import tensors_of
@@ -147,8 +148,8 @@ def attach(
     Raises:
         TransfixError: if `model` is no model or carries another tool's adapter, the name is taken, the parts do not go
             together or ask for more layers than there are; if another thread is running the model.
-        UnsupportedModelError: if the architecture cannot take a part; the message says which methods still work. If the
-            model has a classification head, which no adapter trains.
+        UnsupportedModelError: if the architecture cannot take a part; the message says which methods still work. If a
+            decoder has a classification head, which no adapter trains; an encoder's is part of the adapter.
     """
     model = guests.unwrapped(model)
     with Host.changing(model, "attach", create=True):
@@ -167,6 +168,7 @@ def _put(
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
         _check(host, parts, name)
+        parts = _with_head(model, parts)
         parts = tuple(part.settled(lambda: _normed(model), tokenizer is not None) for part in parts)
         site = HostSite(host, name)
         for part in parts:
@@ -186,6 +188,13 @@ def _put(
     for tensor in (tensor for attached in host.adapters.values() for m in attached for tensor in m.tensors.values()):
         set_trained(tensor, True)
     return adapter
+
+
+def _with_head(model: PreTrainedModel, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts, and the head of an encoder where something is learned that its answers go through."""
+    learns = any(part.learns and not part.trains_base for part in parts)
+    named = any(part.method == Head.named() for part in parts)
+    return (*parts, Head()) if learns and not named and encoders.head_modules(model) else parts
 
 
 def _normed(model: PreTrainedModel) -> bool:

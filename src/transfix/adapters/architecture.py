@@ -18,15 +18,24 @@ from transformers.pytorch_utils import Conv1D
 from transfix.errors import TransfixError
 
 # How each architecture names its separate key and value projections, and the norms on top of them.
-_SEPARATE = (("k_proj", "v_proj"), ("key", "value"), ("k", "v"))
+_SEPARATE = (("k_proj", "v_proj"), ("key", "value"), ("k", "v"), ("key_proj", "value_proj"))
+_FUSED = ("c_attn", "query_key_value", "Wqkv")
 _KEY_NORMS = ("k_norm", "k_layernorm", "key_norm", "key_layernorm")
 _VALUE_NORMS = ("v_norm", "value_norm")
-_INPUT_NORMS = ("input_layernorm", "ln_1", "layernorm_before", "attention_norm", "norm1", "self_attn_layer_norm")
+_INPUT_NORMS = (
+    "input_layernorm",
+    "ln_1",
+    "layernorm_before",
+    "attention_norm",
+    "norm1",
+    "self_attn_layer_norm",
+    "attn_norm",
+)
 _ROLES = {
-    "q": ("q_proj", "query", "q", "qkv_proj", "query_key_value", "c_attn"),
-    "k": ("k_proj", "key", "k", "qkv_proj", "query_key_value", "c_attn"),
-    "v": ("v_proj", "value", "v", "qkv_proj", "query_key_value", "c_attn"),
-    "o": ("o_proj", "out_proj", "dense", "c_proj", "o"),
+    "q": ("q_proj", "query", "q", "query_proj", "qkv_proj", *_FUSED),
+    "k": ("k_proj", "key", "k", "key_proj", "qkv_proj", *_FUSED),
+    "v": ("v_proj", "value", "v", "value_proj", "qkv_proj", *_FUSED),
+    "o": ("o_proj", "out_proj", "dense", "c_proj", "o", "Wo"),
 }
 _FURTHER_HEADS = ("multiple_choice_head", "qa_outputs")  # beside a language-model head (GPT-2), on a body itself (T5)
 _LAYER_LISTS = ("layers", "h", "blocks", "layer", "block")
@@ -111,7 +120,7 @@ class Layer:
     @property
     def query_heads(self) -> int:
         """H."""
-        config: Any = self.attention.config
+        config: Any = getattr(self.attention, "config", self.attention)
         return int(config.num_attention_heads)
 
     @property
@@ -186,7 +195,10 @@ def stack(model: PreTrainedModel) -> nn.ModuleList:
         UnsupportedModelError: if no list of layers is found.
     """
     inner = body(model)
-    lists = (found for name in _LAYER_LISTS if isinstance(found := getattr(inner, name, None), nn.ModuleList))
+    places = (inner, getattr(inner, "encoder", None))  # BERT and its kin keep their layers one module deeper
+    lists = (
+        found for at in places for name in _LAYER_LISTS if isinstance(found := getattr(at, name, None), nn.ModuleList)
+    )
     if (first := next(lists, None)) is None:
         raise UnsupportedModelError(
             f"{type(model).__name__}: no list of layers was found under {' or '.join(_LAYER_LISTS)}. "
@@ -205,7 +217,7 @@ def layers(model: PreTrainedModel) -> tuple[Layer, ...]:
     paths = {id(module): path for path, module in model.named_modules()}
     found = []
     for index, block in enumerate(blocks):
-        attention = next(_attentions(block), None)
+        attention = _with_projections([*_attentions(block)])
         if attention is None:  # a layer without attention (state space, convolution)
             continue
         norm = next((getattr(block, n) for n in _INPUT_NORMS if isinstance(getattr(block, n, None), nn.Module)), None)
@@ -279,12 +291,22 @@ def _attentions(block: nn.Module) -> Iterator[nn.Module]:
     """The self-attention modules of a layer: children whose class is an attention with its own key projection."""
     for module in block.modules():
         crosses = getattr(module, "is_cross_attention", False) or "Cross" in type(module).__name__
-        if "Attention" in type(module).__name__ and not crosses and hasattr(module, "config"):
+        own = hasattr(module, "config") or any(_has(module, key) for key, _ in _SEPARATE)  # DeBERTa's has no config
+        if "Attention" in type(module).__name__ and not crosses and own:
             yield module
 
 
+def _with_projections(attentions: list[nn.Module]) -> nn.Module | None:
+    """The outermost attention; of DeBERTa, whose outer one has nothing but another attention, that one."""
+    keys = [name for names in (_ROLES["k"], _ROLES["q"]) for name in names]
+    first = next(iter(attentions), None)
+    inner = (found for found in attentions if any(_has(found, name) for name in keys))
+    return next(inner, first)
+
+
 def _source(attention: nn.Module) -> KeyValueSource | None:
-    head_size = getattr(attention, "head_dim", None) or getattr(attention, "head_size", None)
+    sizes = (getattr(attention, name, None) for name in ("head_dim", "head_size", "attention_head_size"))
+    head_size = next((size for size in sizes if size), None)
     if not isinstance(head_size, int):
         return None
     for key_name, value_name in _SEPARATE:
@@ -294,7 +316,7 @@ def _source(attention: nn.Module) -> KeyValueSource | None:
     config: Any = attention.config
     if _has(attention, "qkv_proj"):
         return KeyValueSource(attention, "qkv_proj", config.num_key_value_heads, head_size)
-    for fused in ("c_attn", "query_key_value"):
+    for fused in _FUSED:
         if _has(attention, fused) and _width(_unwrapped(getattr(attention, fused))) == 3 * config.hidden_size:
             return KeyValueSource(attention, fused, config.num_attention_heads, head_size)
     return None

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 
+from transfix.adapters import encoders
 from transfix.adapters.architecture import KeysValues, UnsupportedModelError, body, support
 from transfix.adapters.kernels import Columns, flash_can, joined, prefixed_flash, torch_attention
 from transfix.adapters.methods.base import AdapterLayer, SharedState
@@ -330,12 +331,15 @@ class AdaptedAttention:
         batch, length = tokens.shape[:2]
         positions, mask = kwargs.get("position_ids"), kwargs.get("attention_mask")
         shift = self.shift(batch, tokens.device)
+        first, own = encoders.first_position(self.body), encoders.positions_from_tokens(self.body)
+        if own and shift is None and not tokens.is_floating_point():
+            return kwargs  # they count from the first real token already
         if positions is None and isinstance(mask, Tensor) and mask.ndim == 2:
-            positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
+            positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:] + first
         if positions is None and shift is not None:
             cache = kwargs.get("past_key_values")
             past = cache.get_seq_length() if cache is not None else 0
-            positions = (torch.arange(length, device=tokens.device) + past)[None].expand(batch, -1)
+            positions = (torch.arange(length, device=tokens.device) + past + first)[None].expand(batch, -1)
         if positions is None:
             return kwargs
         return {**kwargs, "position_ids": positions if shift is None else positions + shift}

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from transfix.adapters.architecture import UnsupportedModelError, own_head
+from transfix.adapters.encoders import head_modules
 from transfix.errors import TransfixError
 
 _WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
@@ -79,12 +80,12 @@ def require_bare(model: PreTrainedModel, ours: Callable[[nn.Module], bool]) -> N
 
 
 def require_no_head(model: PreTrainedModel) -> None:
-    """Refuses a model whose answers come from a head of its own: an adapter would neither train nor save it.
+    """Refuses a decoder whose answers come from a head of its own: an adapter would neither train nor save it.
 
     Raises:
         UnsupportedModelError: if it has one.
     """
-    if heads := own_head(model):
+    if (heads := own_head(model)) and not head_modules(model):
         raise UnsupportedModelError(
             f"attach: {type(model).__name__} has a head of its own ({', '.join(heads)}), usually a random one, that an "
             "adapter would leave as it is and not save. Use the model with its language-model head (AutoModelForCausalLM), "

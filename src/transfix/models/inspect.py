@@ -27,6 +27,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transfix.adapters import Support, attach, support
 from transfix.adapters.architecture import UnsupportedModelError, body, stack
 from transfix.adapters.attention import BACKENDS
+from transfix.adapters.encoders import is_encoder
 from transfix.adapters.methods.part import LayerShape, Part
 from transfix.adapters.methods.registry import METHODS, asked
 from transfix.errors import TransfixError
@@ -250,7 +251,7 @@ def _skeleton(name: str, config: PretrainedConfig) -> PreTrainedModel:
     auto: Any = AutoModel
     if config.is_encoder_decoder:
         auto = AutoModelForSeq2SeqLM
-    elif loading.is_encoder(config):
+    elif is_encoder(config):
         auto = AutoModelForMaskedLM
     elif config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         auto = AutoModelForCausalLM
@@ -297,7 +298,7 @@ def _reach(config: PretrainedConfig) -> str:
 def _kind(config: PretrainedConfig) -> str:
     if config.is_encoder_decoder:
         return "encoder-decoder"
-    return "encoder" if loading.is_encoder(config) else "decoder"
+    return "encoder" if is_encoder(config) else "decoder"
 
 
 def _layer_shape(model: PreTrainedModel, text: Any, heads: int, kv_heads: int, head_size: int) -> LayerShape:

@@ -21,8 +21,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from transfix.adapters.encoders import is_encoder
 from transfix.errors import TransfixError
 from transfix.models import files, hub, quantised, registry, vocabulary
 from transfix.models.offload import Offload, device_map
@@ -257,15 +258,6 @@ def _give_back_memory() -> None:
     """Hands what reading left free on the heap back to the system: 0.3 GB after a tokenizer of 262,144 tokens."""
     with suppress(OSError, AttributeError):  # only the GNU C library has it
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def is_encoder(config: PreTrainedConfig) -> bool:
-    """Whether this is BERT or its kin. They have a causal class too, with which their weights make no sense."""
-    architectures = config.architectures or []
-    causal = any("CausalLM" in name or "LMHead" in name for name in architectures) or getattr(
-        config, "is_decoder", False
-    )
-    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not causal
 
 
 @contextmanager

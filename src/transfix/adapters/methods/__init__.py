@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transfix.adapters.methods.base_model.config import Base as Base
 from transfix.adapters.methods.full.config import FullFineTuning as FullFineTuning
+from transfix.adapters.methods.head.config import Head as Head
 from transfix.adapters.methods.llama_adapter.config import LlamaAdapter as LlamaAdapter
 from transfix.adapters.methods.lora.config import LoRA as LoRA
 from transfix.adapters.methods.part import INIT_TEXT as INIT_TEXT

@@ -26,6 +26,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from transfix.adapters.methods.base_model.config import Base
 from transfix.adapters.methods.full.config import FullFineTuning
+from transfix.adapters.methods.head.config import Head
 from transfix.adapters.methods.llama_adapter.config import LlamaAdapter
 from transfix.adapters.methods.lora.config import LoRA
 from transfix.adapters.methods.part import Part
@@ -257,7 +258,7 @@ def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".rstrip(": .")
 
 
-for _part in (Base, SoftPrompt, PrefixTuning, LlamaAdapter, LoRA, FullFineTuning):
+for _part in (Base, SoftPrompt, PrefixTuning, LlamaAdapter, LoRA, Head, FullFineTuning):
     register(_part)
 
 

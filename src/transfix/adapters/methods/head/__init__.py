@@ -1,0 +1,1 @@
+"""The head that gives an encoder's answers."""
