@@ -29,7 +29,7 @@ from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_
 
 from transfix import Adapter, LlamaAdapter, LoRA, PrefixTuning, SoftPrompt, TransfixError, attach, load_adapter, use
 from transfix.adapters import UnsupportedModelError, architecture, support
-from transfix.adapters.methods import Head, Part
+from transfix.adapters.methods import Part, TaskHead
 
 Close = Callable[..., None]
 Pad = Callable[[Sequence[Tensor], str], tuple[Tensor, Tensor]]
@@ -202,7 +202,7 @@ def test_adapters_row_by_row_have_their_own_heads(
     prefix = METHODS["prefix" if name in ON_REGISTRY else "lora"]
     randomise(attach(model, *prefix, name="one"), 1)
     randomise(attach(model, *METHODS["lora"], name="two"), 2)
-    randomise(attach(model, Head(), name="probe"), 3)
+    randomise(attach(model, TaskHead(), name="probe"), 3)
     inputs = padded(name, pad, [rows[0], rows[1], rows[1], rows[2], rows[1]], "right")
     chosen = ["two", None, "one", "one", "probe"]
     with use(model, chosen):
@@ -219,7 +219,7 @@ def test_the_head_is_learned_counted_and_the_base_keeps_its_own(name: str, ids: 
     model = build(name)
     own = {path: value.clone() for path, value in model.state_dict().items()}
     adapter = attach(model, LoRA(rank=2))
-    head = {key: value for key, value in adapter.tensors().items() if key.startswith("head.")}
+    head = {key: value for key, value in adapter.tensors().items() if key.startswith("task_head.")}
     beside = sum(
         p.numel() for path, p in model.named_parameters() if "transfix" not in path and ".classifier" in f".{path}"
     )
@@ -244,23 +244,22 @@ def test_the_head_is_learned_counted_and_the_base_keeps_its_own(name: str, ids: 
 
 
 def test_a_pooler_without_weights_of_its_own_is_part_of_the_head() -> None:
-    adapter = attach(build("bert"), Head())
-    assert set(adapter.tensors()) == {
-        "head.pooler.dense.weight", "head.pooler.dense.bias", "head.classifier.weight", "head.classifier.bias",
-    }  # fmt: skip
+    adapter = attach(build("bert"), TaskHead())
+    names = {f"task_head.{module}.{kind}" for module in ("pooler.dense", "classifier") for kind in ("weight", "bias")}
+    assert set(adapter.tensors()) == names
     assert [type(part).__name__ for part in attach(build("bert", "body"), PrefixTuning(tokens=2)).parts] == [
         "PrefixTuning"
     ]
     assert [type(part).__name__ for part in attach(build("bert"), PrefixTuning(tokens=2)).parts] == [
         "PrefixTuning",
-        "Head",
+        "TaskHead",
     ]
 
 
 def test_spans_have_a_head_too(ids: Tensor, randomise: Randomise) -> None:
     model = AutoModelForQuestionAnswering.from_config(XLMRobertaConfig(**_SHAPE | {"num_labels": 2})).eval()
     adapter = attach(model, PrefixTuning(tokens=2))
-    assert "head.qa_outputs.weight" in adapter.tensors()
+    assert "task_head.qa_outputs.weight" in adapter.tensors()
     model(input_ids=ids, start_positions=torch.tensor([1, 2]), end_positions=torch.tensor([3, 4])).loss.backward()
     assert all(tensor.grad is not None and tensor.grad.abs().max() > 0 for tensor in adapter.parameters())
 

@@ -22,7 +22,6 @@ from transfix.adapters import architecture, encoders, files, guests
 from transfix.adapters.files import AdapterFileError
 from transfix.adapters.host import Host, HostSite, require_base_weights, set_trained
 from transfix.adapters.methods.base import Group, Method
-from transfix.adapters.methods.head.config import Head
 from transfix.adapters.methods.part import Part
 from transfix.adapters.methods.registry import METHODS, implementation, unregistered
 from transfix.adapters.pretrained import tensors_of
@@ -192,9 +191,10 @@ def _put(
 
 def _with_head(model: PreTrainedModel, parts: tuple[Part, ...]) -> tuple[Part, ...]:
     """The parts, and the head of an encoder where something is learned that its answers go through."""
-    learns = any(part.learns and not part.trains_base for part in parts)
-    named = any(part.method == Head.named() for part in parts)
-    return (*parts, Head()) if learns and not named and encoders.head_modules(model) else parts
+    if any(part.trains_head or part.trains_base for part in parts) or not any(part.learns for part in parts):
+        return parts
+    heads = (kind for kind in METHODS.values() if kind.trains_head)
+    return (*parts, next(heads)()) if encoders.head_modules(model) else parts
 
 
 def _normed(model: PreTrainedModel) -> bool:

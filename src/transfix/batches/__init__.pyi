@@ -8,6 +8,9 @@ from .head import head_input as head_input
 from .head import instead_of_head as instead_of_head
 from .logits import target_logits as target_logits
 from .logits import word_logits as word_logits
+from .pairs import EncodedPair as EncodedPair
+from .pairs import PairReader as PairReader
+from .pairs import class_logits as class_logits
 from .plan import evaluation_batches as evaluation_batches
 from .plan import training_steps as training_steps
 from .rotation import forget_lengths as forget_lengths

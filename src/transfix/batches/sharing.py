@@ -67,6 +67,8 @@ def _backend(model: PreTrainedModel) -> str:
 
 def _shares(model: PreTrainedModel) -> bool:
     """Whether a small tree gives the logits of its rows one by one, with the attention backend that is set."""
+    if model.get_output_embeddings() is None:  # a head of classes, which reads the whole row
+        return False
     backend = _backend(model)
     if not backend.endswith(("sdpa", "eager")):  # others take no mask of our own
         return False

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from transfix import batches
 from transfix.adapters.host import staying
-from transfix.batches import Batch, Encoded, TokenSequence, target_logits, word_logits
+from transfix.batches import Batch, Encoded, TokenSequence, class_logits, target_logits, word_logits
 from transfix.errors import NotFiniteError, TransfixError
 
 CHUNK = 64
@@ -66,10 +66,52 @@ class ChoiceScorer:
                 scores[list(batch.indices)] = word_logits(self.model, batch, self.words).log_softmax(-1).cpu()
                 if advance is not None:
                     advance(len(batch.indices))
-        if not bool(scores.isfinite().all()):
-            row = int((~scores.isfinite().all(-1)).nonzero()[0])
-            what = f"the scores of row {row + 1} are not finite ({scores[row].tolist()})"
-            raise NotFiniteError(what, self.model.dtype)
+        _require_finite(scores, self.model.dtype)
+        return scores
+
+
+class ClassScorer:
+    """Log-probabilities over the classes of an encoder's head, of the same rows.
+
+    Args:
+        model: what is measured, at each time with the adapter that is active then.
+        sequences: the rows, numbered from 0 in their order.
+        seconds: of each row, where its second text begins, see `batches.EncodedPair`.
+        pad: the padding token.
+        budget: tokens in a forward.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        sequences: Sequence[TokenSequence],
+        seconds: Sequence[int | None],
+        pad: int,
+        budget: int = TOKENS,
+    ) -> None:
+        self.model, self.seconds, self.pad = model, seconds, pad
+        self._rows = len(sequences)
+        self._forwards = batches.evaluation_batches(batches.shared(model, sequences, budget), budget)
+
+    def score(self, advance: Callable[[int], object] | None = None) -> Float[Tensor, "rows classes"]:
+        """Log-probabilities in the order of the head's classes, on the CPU. Puts the model into evaluation mode.
+
+        Args:
+            advance: told after each forward how many rows it finished.
+
+        Raises:
+            TransfixError: if a score is no number, as it happens in float16.
+        """
+        self.model.eval()
+        scores = torch.full((self._rows, self.model.config.num_labels), float("nan"))
+        with torch.inference_mode(), staying(self.model):
+            for trees in self._forwards:
+                batch = batches.collate(trees, self.pad)
+                logits = class_logits(self.model, batch, [self.seconds[index] for index in batch.indices])
+                scores[list(batch.indices)] = logits.log_softmax(-1).cpu()
+                if advance is not None:
+                    advance(len(batch.indices))
+        _require_finite(scores, self.model.dtype)
         return scores
 
 
@@ -168,6 +210,13 @@ def log_likelihoods(
     sequences = [TokenSequence(index, tokens[:-1], reads) for index, (tokens, reads) in enumerate(continuations)]
     targets = [tokens[len(tokens) - reads :] for tokens, reads in continuations]
     return LikelihoodScorer(model, sequences, targets, pad, budget).score(advance)
+
+
+def _require_finite(scores: Float[Tensor, "rows classes"], dtype: torch.dtype) -> None:
+    if not bool(scores.isfinite().all()):
+        row = int((~scores.isfinite().all(-1)).nonzero()[0])
+        what = f"the scores of row {row + 1} are not finite ({scores[row].tolist()})"
+        raise NotFiniteError(what, dtype)
 
 
 def _of_targets(

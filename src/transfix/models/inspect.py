@@ -27,7 +27,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transfix.adapters import Support, attach, support
 from transfix.adapters.architecture import UnsupportedModelError, body, stack
 from transfix.adapters.attention import BACKENDS
-from transfix.adapters.encoders import is_encoder
+from transfix.adapters.encoders import head_modules, is_encoder
 from transfix.adapters.methods.part import LayerShape, Part
 from transfix.adapters.methods.registry import METHODS, asked
 from transfix.errors import TransfixError
@@ -172,7 +172,8 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
     shape = _layer_shape(model, text, heads, kv_heads, head_size)
     window, windowed = _sliding(text, depth)
     sizes = _base_shape(model, text, shape, parameters)
-    methods = tuple(count for name in METHODS for count in _counts(model, name, adapted, sizes, depth, forward))
+    names = [name for name, method in METHODS.items() if not method.trains_head or head_modules(model)]
+    methods = tuple(count for name in names for count in _counts(model, name, adapted, sizes, depth, forward))
     return Inspection(
         name=str(name),
         architecture=type(model).__name__,

@@ -1,10 +1,10 @@
-"""Loads a causal language model with its tokenizer, ready to be adapted; whatever goes wrong ends in one message."""
+"""Loads a base model with its tokenizer, ready to be adapted; whatever goes wrong ends in one message."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import transformers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -25,7 +26,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from transfix.adapters.encoders import is_encoder
 from transfix.errors import TransfixError
-from transfix.models import files, hub, quantised, registry, vocabulary
+from transfix.models import classifiers, files, hub, quantised, registry, vocabulary
 from transfix.models.offload import Offload, device_map
 from transfix.models.quantised import Quantization
 
@@ -37,11 +38,13 @@ class LoadedModel:
     """A base model in evaluation mode, on its device.
 
     Attributes:
-        model: any transformers causal language model.
-        tokenizer: with a padding token, padding on the left (targets stand at the end).
+        model: any transformers causal language model, or an encoder with a head of classes.
+        tokenizer: with a padding token; of a decoder padding on the left (targets stand at the end).
         name: as it was asked for.
         dtype: of the base weights.
         device: where the weights are.
+        classes: of an encoder, in the order of its head's; empty for a decoder.
+        untrained_head: whether the model's files hold no head of these classes, so that it is random.
     """
 
     model: PreTrainedModel
@@ -49,6 +52,8 @@ class LoadedModel:
     name: str
     dtype: torch.dtype
     device: torch.device
+    classes: tuple[str, ...] = ()
+    untrained_head: bool = False
 
 
 def automatic_dtype(device: torch.device) -> torch.dtype:
@@ -105,8 +110,10 @@ def load(
     say: registry.Say | None = None,
     quantization: Quantization = "none",
     offload: Offload = "none",
+    classes: Sequence[str] = (),
+    seed: int = 0,
 ) -> LoadedModel:
-    """Load a causal language model and its tokenizer. Remote code is never run.
+    """Load a causal language model, or an encoder, and its tokenizer. Remote code is never run.
 
     Args:
         name: a packaged model (`gemma-3-270m`), a local directory, or a hub id.
@@ -116,10 +123,13 @@ def load(
         say: told what takes long (a conversion), line by line.
         quantization: none, or int8 or int4 for the linear layers' weights (see `quantised`).
         offload: where the layers' weights stay while they do not run: on the device, in main memory, on the disk.
+        classes: what an encoder is to choose from. A head that its files have for them is taken, else one is made.
+        seed: of what is made.
 
     Raises:
-        TransfixError: there is no such model, it cannot be reached, it is damaged or incomplete, or it is no decoder; it
-            cannot be quantised or offloaded like this; its tokenizer uses tokens that it has no embeddings for.
+        TransfixError: there is no such model, it cannot be reached, it is damaged or incomplete; it is neither a decoder nor
+            an encoder with classes; it cannot be quantised or offloaded like this; its tokenizer uses tokens that it has no
+            embeddings for.
     """
     at = choose_device(device)
     chosen = choose_dtype(dtype, at)
@@ -138,7 +148,14 @@ def load(
         read_from = str(registry.weights(found, chosen))
     options = source_options(source, revision)
     config = read_config(str(name), source, options)
-    require_decoder(str(name), config)
+    answering = classifiers.prepare(str(name), config, classes) if is_encoder(config) else None
+    if answering is None:
+        require_decoder(str(name), config)
+    elif smaller or offload != "none":
+        what = f"quantization {quantization}" if smaller else f"offload {offload}"
+        raise TransfixError(
+            f"model {str(name)!r} is an encoder, which is loaded without {what.split()[0]}: leave it out."
+        )
     if getattr(config, "quantization_config", None):
         if smaller:
             raise TransfixError(f"model {str(name)!r} is quantised already: use quantization: none.")
@@ -151,7 +168,8 @@ def load(
     with quiet(), explained(str(name), revision, "weights", directory):
         if offload != "none":
             options["device_map"] = device_map(str(name), config, offload, at)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        auto: Any = AutoModelForCausalLM if answering is None else AutoModelForSequenceClassification
+        loaded: Any = auto.from_pretrained(
             read_from,
             config=config,
             dtype=chosen,
@@ -168,11 +186,13 @@ def load(
         parameter.requires_grad_(parameter.requires_grad and not parameter.is_meta)  # it comes anew for every forward
     if smaller:
         quantised.prepare(model)
+    untrained = answering is not None and classifiers.fill(model, report, answering, seed)
     _require_all_weights(str(name), config, report)
-    _prepare_tokenizer(str(name), tokenizer)
+    _prepare_tokenizer(str(name), tokenizer, "left" if answering is None else "right")
     vocabulary.require_embeddings(str(name), tokenizer, int(model.get_input_embeddings().weight.shape[0]))
     _give_back_memory()
-    return LoadedModel(model.eval(), tokenizer, str(name), chosen, at)
+    own = () if answering is None else answering.classes
+    return LoadedModel(model.eval(), tokenizer, str(name), chosen, at, own, untrained)
 
 
 def source_options(source: str, revision: str | None = None) -> dict[str, Any]:
@@ -231,19 +251,19 @@ def require_decoder(name: str, config: PreTrainedConfig) -> None:
     if config.is_encoder_decoder:
         kind = "an encoder-decoder"
     elif is_encoder(config):
-        kind = "an encoder"
+        kind = "an encoder, which chooses among the classes of a task such as mnli or xnli and writes no texts"
     elif config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         kind = "no causal language model"
     else:
         return
     raise TransfixError(
-        f"model {name!r} ({config.model_type}) is {kind}; training and evaluation need a decoder such as Llama, "
+        f"model {name!r} ({config.model_type}) is {kind}; training and evaluation on texts need a decoder such as Llama, "
         "Mistral, Qwen, Gemma or GPT-2. `transfix inspect` says what else works with it."
     )
 
 
-def _prepare_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    tokenizer.padding_side = "left"
+def _prepare_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase, side: str) -> None:
+    tokenizer.padding_side = side
     if tokenizer.pad_token_id is None:
         stand_in = tokenizer.eos_token or tokenizer.unk_token
         if stand_in is None:

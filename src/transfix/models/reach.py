@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+BEHIND_PADDING = (
+    "roberta",
+    "roberta-prelayernorm",
+    "camembert",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+    "data2vec-text",
+)
+"""Architectures whose first token has the position behind the padding token's number, and that read so many tokens fewer."""
+
 
 def reads(config: Any) -> int | None:
     """How many tokens a model of this configuration reads; None if it sets no bound."""
     limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if isinstance(limit, int) and config.model_type in BEHIND_PADDING:
+        return limit - int(config.pad_token_id or 0) - 1
     return limit if isinstance(limit, int) else None
 
 

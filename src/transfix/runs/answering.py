@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transfix import tasks
 from transfix.data import Example
 from transfix.errors import TransfixError
+from transfix.runs import classifying
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run
 from transfix.tasks import Reader, Task
@@ -121,6 +122,8 @@ class Session:
         ahead = sum(part.input_tokens for part in self.run.spec.adapter)
         written = 0 if task.kind == "choice" else settings.max_new_tokens or task.prompt_template.max_new_tokens
         most = longest(loaded, settings.max_tokens, written, ahead)
+        if loaded.classes:
+            return _classified(loaded, task, examples, prompts, advance, most)
         reader = reader_of(loaded)
         if task.kind != "choice":
             return _generated(loaded, reader, task, examples, prompts, advance, settings, most)
@@ -132,7 +135,9 @@ class Session:
         self, task: Task, examples: Sequence[Example], settings: InferenceSettings | None = None
     ) -> dict[int, str]:
         """Which rows cannot be read by this model's tokenizer, by their place, and why."""
-        reader = reader_of(self.load())
+        if (loaded := self.load()).classes:
+            return _unreadable_texts(loaded, task, examples)
+        reader = reader_of(loaded)
         before = (settings or InferenceSettings()).shots
         found: dict[int, str] = {}
         for place, example in enumerate(examples):
@@ -171,17 +176,25 @@ def whole_adapter(run: Run) -> Iterator[None]:
 
 
 def load_model(spec: RunSpec) -> LoadedModel:
-    """The base model of a specification."""
+    """The base model of a specification.
+
+    Raises:
+        TransfixError: it cannot be loaded, or cannot answer what the specification asks.
+    """
     from transfix import models
 
-    return models.load(
+    loaded = models.load(
         spec.model,
         dtype=spec.dtype,
         device=spec.device,
         revision=spec.revision,
         quantization=spec.quantization,
         offload=spec.offload,
+        classes=classifying.classes_of(spec),
+        seed=spec.seed,
     )
+    classifying.require_answerable(spec, loaded)
+    return loaded
 
 
 def hash_of(text: str) -> str:
@@ -215,6 +228,32 @@ def longest(loaded: LoadedModel, wanted: int | None, written: int, ahead: int) -
             f"{written} of an answer: lower max_new_tokens."
         )
     return room if wanted is None else min(wanted, room)
+
+
+def _classified(
+    loaded: LoadedModel,
+    task: Task,
+    examples: Sequence[Example],
+    prompts: Sequence[str],
+    advance: OnProgress | None,
+    most: int | None,
+) -> list[Answer]:
+    """The class to which an encoder's head gives most; a row goes by the hash of its prompt all the same."""
+    scores, truncated = classifying.class_scores(loaded, task, examples, most, advance)
+    return [
+        _choice(task, example, prompts[row], truncated[row], False, tuple(own))
+        for row, (example, own) in enumerate(zip(examples, scores.tolist(), strict=True))
+    ]
+
+
+def _unreadable_texts(loaded: LoadedModel, task: Task, examples: Sequence[Example]) -> dict[int, str]:
+    reader, found = classifying.reader_of(loaded), {}
+    for place, example in enumerate(examples):
+        try:
+            reader.encode([task.texts(example)], None)
+        except UnreadableTextError as error:
+            found[place] = str(error)
+    return found
 
 
 def _chosen(

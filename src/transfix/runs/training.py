@@ -10,7 +10,7 @@ from transfix import tasks
 from transfix.config import limits
 from transfix.data import Example
 from transfix.errors import TransfixError
-from transfix.runs import answering
+from transfix.runs import answering, classifying
 from transfix.runs.progress import Display
 from transfix.runs.rows import exposure_rows, require_unmeasured, training_rows
 from transfix.runs.settings import OnTask, Train
@@ -71,7 +71,7 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
     trees = batches.shared(model, encoded.sequences, settings.batch_tokens, widest=settings.batch_rows)
     steps = batches.training_steps(trees, settings.epochs, settings.batch_rows, settings.batch_tokens, spec.seed)
     lower = None
-    if settings.keep_lower_layers:
+    if settings.keep_lower_layers and not loaded.classes:  # an encoder's layers drop out at random, all of them
         lower = KeptLayers.of(adapter, steps, settings.epochs, encoded.objective.pad, run.checkpoints_dir)
     per_step = [sum(len(tree.sequences) for forward in step for tree in forward) for step in steps]
     done = checkpoints.newest(run.checkpoints_dir, display.say)
@@ -159,6 +159,8 @@ def encode_rows(
 
     tokenizer: Any = loaded.tokenizer
     pad: int = tokenizer.pad_token_id
+    if loaded.classes:
+        return _classes(loaded, task, rows, answering.longest(loaded, max_tokens, 0, ahead), pad)
     reader = answering.reader_of(loaded)
     if task.kind == "choice" and task.prompt_template.scoring == "word":
         found = _choices(reader, task, rows, answering.longest(loaded, max_tokens, 0, ahead), pad)
@@ -232,19 +234,36 @@ def _choices(reader: Reader, task: Task, rows: Sequence[Example], most: int | No
     return EncodedRows(sequences, choices, sum(prompt.truncated for prompt in encoded), len(merged))
 
 
+def _classes(loaded: LoadedModel, task: Task, rows: Sequence[Example], most: int | None, pad: int) -> EncodedRows:
+    """Rows as an encoder reads them, whose targets are classes of its head."""
+    import torch
+
+    from transfix import training
+
+    sequences, pairs = classifying.texts_as_pairs(loaded, task, rows, most)
+    targets = torch.tensor([loaded.classes.index(str(row.label)) for row in rows])
+    objective = training.Classes(targets, [pair.second for pair in pairs], pad)
+    return EncodedRows(sequences, objective, sum(pair.truncated for pair in pairs), 0)
+
+
 def _development_metrics(loaded: LoadedModel, kept: EncodedRows) -> Callable[[], dict[str, float]]:
     """Measures the development rows: `accuracy` and `loss`.
 
     For texts the accuracy is the share of rows whose whole target greedy decoding would write.
     """
     from transfix import training
-    from transfix.evaluation.scoring import ChoiceScorer, LikelihoodScorer
+    from transfix.evaluation.scoring import ChoiceScorer, ClassScorer, LikelihoodScorer
 
     model, objective, sequences = loaded.model, kept.objective, kept.sequences
-    if isinstance(objective, training.Choices):
+    if isinstance(objective, training.Choices | training.Classes):
         import torch
 
-        right, choice_scorer = objective.targets, ChoiceScorer(model, sequences, objective.words, objective.pad)
+        right = objective.targets
+        choice_scorer = (
+            ChoiceScorer(model, sequences, objective.words, objective.pad)
+            if isinstance(objective, training.Choices)
+            else ClassScorer(model, sequences, objective.seconds, objective.pad)
+        )
 
         def choices() -> dict[str, float]:
             scores = choice_scorer.score()

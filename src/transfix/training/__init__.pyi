@@ -1,4 +1,5 @@
 from .objectives import Choices as Choices
+from .objectives import Classes as Classes
 from .objectives import Objective as Objective
 from .objectives import Texts as Texts
 from .rows import split as split

@@ -1,4 +1,4 @@
-"""What is learned from a row: which label word follows its prompt (`Choices`), or which text (`Texts`)."""
+"""What is learned of a row: the label word after its prompt (`Choices`), a text (`Texts`), a class (`Classes`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from transfix.batches import Batch, Tree, target_logits, word_logits
+from transfix.batches import Batch, Tree, class_logits, target_logits, word_logits
 from transfix.training.head_loss import frozen_head_loss
 
 CHUNK = 256
@@ -59,6 +59,31 @@ class Choices:
     def loss(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
         """The sum over the rows."""
         logits = word_logits(model, batch, self.words)
+        targets = self.targets[list(batch.indices)].to(logits.device)
+        return nn.functional.cross_entropy(logits, targets, reduction="sum")
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Cross-entropy over the classes of an encoder's head, one term a row.
+
+    Attributes:
+        targets: of each row, the place of its class in the head.
+        seconds: of each row, where its second text begins, see `batches.EncodedPair`.
+        pad: the padding token.
+    """
+
+    targets: Int[Tensor, " rows"]
+    seconds: Sequence[int | None]
+    pad: int
+
+    def weight(self, trees: Sequence[Tree]) -> int:
+        """The number of rows."""
+        return sum(len(tree.sequences) for tree in trees)
+
+    def loss(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
+        """The sum over the rows."""
+        logits = class_logits(model, batch, [self.seconds[index] for index in batch.indices])
         targets = self.targets[list(batch.indices)].to(logits.device)
         return nn.functional.cross_entropy(logits, targets, reduction="sum")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from transfix.adapters.methods.base_model.config import Base as Base
 from transfix.adapters.methods.full.config import FullFineTuning as FullFineTuning
-from transfix.adapters.methods.head.config import Head as Head
 from transfix.adapters.methods.llama_adapter.config import LlamaAdapter as LlamaAdapter
 from transfix.adapters.methods.lora.config import LoRA as LoRA
 from transfix.adapters.methods.part import INIT_TEXT as INIT_TEXT
@@ -16,3 +15,4 @@ from transfix.adapters.methods.registry import METHODS as METHODS
 from transfix.adapters.methods.registry import AnyPart as AnyPart
 from transfix.adapters.methods.registry import register as register
 from transfix.adapters.methods.soft_prompt.config import SoftPrompt as SoftPrompt
+from transfix.adapters.methods.task_head.config import TaskHead as TaskHead

@@ -56,6 +56,7 @@ class Part(BaseModel):
         usual_rate: the learning rate where nobody says one: what small models learned best with (docs/results.md).
         learns: whether there is anything to train.
         trains_base: whether the base's own weights are what is trained.
+        trains_head: whether the head that gives an encoder's answers is what is trained.
         stands_alone: why it cannot be combined with other parts; empty where it can.
         same_speed: settings that change neither how fast a run is nor its memory: a study tries a few steps once for all
             runs that differ in nothing else. A subclass adds its own to those of the class it is made from.
@@ -71,6 +72,7 @@ class Part(BaseModel):
     usual_rate: ClassVar[float] = 1e-2
     learns: ClassVar[bool] = True
     trains_base: ClassVar[bool] = False
+    trains_head: ClassVar[bool] = False
     stands_alone: ClassVar[str] = ""
     same_speed: ClassVar[frozenset[str]] = frozenset({"learning_rate"})
     method: str

@@ -26,12 +26,12 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from transfix.adapters.methods.base_model.config import Base
 from transfix.adapters.methods.full.config import FullFineTuning
-from transfix.adapters.methods.head.config import Head
 from transfix.adapters.methods.llama_adapter.config import LlamaAdapter
 from transfix.adapters.methods.lora.config import LoRA
 from transfix.adapters.methods.part import Part
 from transfix.adapters.methods.prefix_tuning.config import PrefixTuning
 from transfix.adapters.methods.soft_prompt.config import SoftPrompt
+from transfix.adapters.methods.task_head.config import TaskHead
 from transfix.config import yaml_dialect
 from transfix.errors import TransfixError
 
@@ -258,7 +258,7 @@ def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".rstrip(": .")
 
 
-for _part in (Base, SoftPrompt, PrefixTuning, LlamaAdapter, LoRA, Head, FullFineTuning):
+for _part in (Base, SoftPrompt, PrefixTuning, LlamaAdapter, LoRA, TaskHead, FullFineTuning):
     register(_part)
 
 

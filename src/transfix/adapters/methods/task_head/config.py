@@ -9,7 +9,7 @@ from pydantic import Field
 from transfix.adapters.methods.part import LayerShape, Part
 
 
-class Head(Part):
+class TaskHead(Part):
     """The head that gives an encoder's answers: a copy of the model's own, which is learned.
 
     Every adapter that learns something on a model with such a head has one, whether it is named or not. By itself it is a
@@ -19,10 +19,11 @@ class Head(Part):
         learning_rate: its own: what is right for a prefix is far too much for whole matrices.
     """
 
-    label: ClassVar = "Head only"
-    implementation: ClassVar = "transfix.adapters.methods.head.layer:HeadMethod"
+    label: ClassVar = "TaskHead only"
+    implementation: ClassVar = "transfix.adapters.methods.task_head.layer:TaskHeadMethod"
     usual_rate: ClassVar = 1e-3
-    method: Literal["head"] = "head"
+    trains_head: ClassVar = True
+    method: Literal["task_head"] = "task_head"
     learning_rate: Annotated[float, Field(gt=0)] | None = 1e-3
 
     def kept(self, shape: LayerShape, width: int, cpu: bool) -> int:

@@ -17,22 +17,22 @@ from transformers import PreTrainedModel
 from transfix.adapters.architecture import UnsupportedModelError
 from transfix.adapters.encoders import head_modules
 from transfix.adapters.methods.base import Method, SharedState, Site, place_of
-from transfix.adapters.methods.head.config import Head
+from transfix.adapters.methods.task_head.config import TaskHead
 from transfix.adapters.state import AdapterState
 from transfix.errors import TransfixError
 
 
-class HeadMethod(Method):
-    """`head`: every weight of a copy of the head, in float32."""
+class TaskHeadMethod(Method):
+    """`task_head`: every weight of a copy of the head, in float32."""
 
-    part: Head
+    part: TaskHead
 
-    def __init__(self, part: Head, site: Site) -> None:
+    def __init__(self, part: TaskHead, site: Site) -> None:
         super().__init__(part, site)
         found = head_modules(site.model)
         if not found:
             raise UnsupportedModelError(
-                f"head: {type(site.model).__name__} is no encoder with a head of its own: load an encoder with "
+                f"task_head: {type(site.model).__name__} is no encoder with a head of its own: load an encoder with "
                 "AutoModelForSequenceClassification, or leave the head out."
             )
         self.copies = {name: _copied(module) for name, module in found.items()}
@@ -44,7 +44,7 @@ class HeadMethod(Method):
         """Puts the copies on the head."""
         shared = self.site.shared(Heads)
         if shared.has(self.site.name):
-            raise TransfixError(f"head: the adapter {self.site.name!r} has a head already; it can have one.")
+            raise TransfixError(f"task_head: the adapter {self.site.name!r} has a head already; it can have one.")
         shared.add(self.site.name, self.copies)
 
     def remove(self) -> None:
