@@ -33,8 +33,36 @@ def save(directory: Path) -> Path:
     return directory
 
 
-def _save_tokenizer(directory: Path) -> int:
-    """A byte-pair encoding learned from shipped rows, which begins every text with <bos> as Gemma's does; its size."""
+def save_encoder(directory: Path, kind: str = "bert") -> Path:
+    """Writes a random encoder of two layers without a head, and a tokenizer that reads pairs; returns the directory."""
+    import torch
+    from transformers import AutoModel, BertConfig, ModernBertConfig, XLMRobertaConfig
+
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": _save_tokenizer(directory, pairs=True),
+        "max_position_embeddings": 200,
+        "pad_token_id": 0,
+        "initializer_range": 0.1,
+    }
+    configs = {"bert": BertConfig, "xlm-roberta": XLMRobertaConfig, "modernbert": ModernBertConfig}
+    own = {"cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2} if kind == "modernbert" else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModel.from_config(configs[kind](**shape, **own))
+        model.pooler = None
+        model.save_pretrained(directory)
+    return directory
+
+
+def _save_tokenizer(directory: Path, pairs: bool = False) -> int:
+    """A byte-pair encoding learned from shipped rows, which begins every text with <bos> as Gemma's does; its size.
+
+    With `pairs` it has BERT's form: `<bos> A <eos>`, and of two texts `<bos> A <eos> B <eos>`, the second of another type.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -52,6 +80,13 @@ def _save_tokenizer(directory: Path) -> int:
     )
     backend.train_from_iterator([*["So? yes", "So? maybe", "So? no"] * 100, *texts], trainer)
     backend.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
+    if pairs:
+        backend.post_processor = processors.TemplateProcessing(
+            single="<bos> $A <eos>",
+            pair="<bos>:0 $A:0 <eos>:0 $B:1 <eos>:1",
+            special_tokens=[("<bos>", 1), ("<eos>", 2)],
+        )
     tokens = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>"}
-    PreTrainedTokenizerFast(tokenizer_object=backend, **tokens).save_pretrained(directory)
+    names = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]} if pairs else {}
+    PreTrainedTokenizerFast(tokenizer_object=backend, **tokens, **names).save_pretrained(directory)
     return int(backend.get_vocab_size())

@@ -101,6 +101,27 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def made_for_classes(name: str) -> bool:
+    """Whether a model directory, or what is in the hub's cache, says that its model has a head of classes."""
+    path = places.expanded(name) / CONFIG
+    if not path.is_file():
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            cached = try_to_load_from_cache(name, CONFIG)
+        except HFValidationError:
+            return False
+        if not isinstance(cached, str):
+            return False
+        path = Path(cached)
+    try:
+        kinds = read_json(path).get("architectures")
+    except TransfixError:
+        return False
+    return isinstance(kinds, list) and any("ForSequenceClassification" in str(kind) for kind in kinds)
+
+
 def check_sizes(config: Mapping[str, Any], where: str) -> None:
     """Check the sizes that every transformer has; a list (one a layer) is left to the architecture.
 

@@ -114,7 +114,7 @@ def _said(key: str, meta: Mapping[str, Any]) -> str | None:
     """A setting in the metadata of one file, in words; None if it is not said."""
     value = meta.get(key)
     shipped = _shipped(meta.get("task"), meta.get("split")) if meta.get("data") == "snapshot" else None
-    if key == "few_shot" and not value:
+    if key == "few_shot" and not value and "template" in meta:  # an encoder is shown none
         return "none (zero-shot)"
     if key == "licence" and value is None and shipped:
         return str(shipped.licence)

@@ -17,12 +17,22 @@ if TYPE_CHECKING:
 
     from transfix.batches import EncodedPair, TokenSequence
     from transfix.models import LoadedModel
+    from transfix.runs.store import Run
 
 
 def classes_of(spec: RunSpec) -> tuple[str, ...]:
     """The classes that an encoder's head would have for a specification; none where its first task has none."""
     first = next((on.task for on in (spec.train, *spec.evaluate) if on is not None), None)
     return () if first is None or tasks.get(first).kind != "choice" else tasks.get(first).classes
+
+
+def asks_classes(run: Run) -> bool:
+    """Whether a run's model is an encoder, as far as that shows without it: it was trained as one, or made for classes."""
+    if run.spec.trained:
+        return "head_classes" in (run.training or {})
+    from transfix.models.files import made_for_classes
+
+    return made_for_classes(run.spec.model)
 
 
 def require_answerable(spec: RunSpec, loaded: LoadedModel) -> None:

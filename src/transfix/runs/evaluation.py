@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from transfix import data, languages
 from transfix.data import Example, Rows
 from transfix.errors import TransfixError
+from transfix.runs import classifying
 from transfix.runs.answering import Answer, InferenceSettings, Session, hash_of, merged_said, whole_adapter
 from transfix.runs.continuing import as_begun
 from transfix.runs.few_shot import shots
@@ -40,7 +41,7 @@ def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
     read = {code: _read(task, evaluation, code, split) for code in codes}
     wanted = {code: rows.examples for code, rows in read.items()}
     before = {code: shots(evaluation, task, code, rows) for code, rows in wanted.items()}
-    asked = describe(run.spec, evaluation, task, split)
+    asked = described(run, evaluation, task, split)
     own = {"adapter": digest} if (digest := _adapter(run)) else {}
     metas = {code: asked | _of_rows(task, rows) | own for code, rows in read.items()}
     before_that = {code: run.predictions_meta(name, code) for code in codes}
@@ -85,6 +86,17 @@ def inference_settings(evaluation: Evaluation, shots_before: str) -> InferenceSe
 
 def _told(bar: Bar, note: str, rows: int) -> None:
     bar.advance(rows, note)
+
+
+def described(run: Run, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
+    """`describe`, as this run's model is asked: an encoder reads no prompt, no label words and no examples."""
+    content = describe(run.spec, evaluation, task, split)
+    if not classifying.asks_classes(run):
+        return content
+    return {key: value for key, value in content.items() if key not in _OF_PROMPTS} | {"scoring": "classes of the head"}
+
+
+_OF_PROMPTS = ("template", "form", "verbaliser", "prompt_language", "few_shot", "few_shot_source")
 
 
 def describe(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:

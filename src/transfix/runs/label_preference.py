@@ -14,12 +14,12 @@ from transfix import data
 from transfix.data import Example
 from transfix.runs.answering import Session
 from transfix.runs.continuing import as_begun
-from transfix.runs.evaluation import describe, inference_settings
+from transfix.runs.evaluation import described, inference_settings
 from transfix.runs.few_shot import shots
 from transfix.runs.progress import Display
 from transfix.runs.rows import text_of
 from transfix.runs.settings import Evaluation
-from transfix.runs.specification import RunSpec
+from transfix.runs.store import Run
 from transfix.runs.store.label_means import LabelMean, LabelMeans
 from transfix.runs.training import task_of
 from transfix.statistics import calibration
@@ -48,7 +48,7 @@ def measure_preference(session: Session, evaluation: Evaluation, display: Displa
     if wanted is None or task.kind != "choice":
         return
     split = evaluation.split or task.default_split
-    asked = asked_as(run.spec, evaluation, task, split)
+    asked = asked_as(run, evaluation, task, split)
     adapter = run.adapter_digest
     kept = run.label_means(evaluation.result)
     is_of_another = kept is not None and None not in (adapter, kept.adapter) and kept.adapter != adapter
@@ -82,10 +82,10 @@ def measure_preference(session: Session, evaluation: Evaluation, display: Displa
         run.write_label_means(evaluation.result, kept)
 
 
-def asked_as(spec: RunSpec, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
+def asked_as(run: Run, evaluation: Evaluation, task: Task, split: str) -> dict[str, Any]:
     """What decides the scores of a row beside its text and the adapter."""
-    described = describe(spec, evaluation, task, split)
-    return {name: described[name] for name in DESCRIBED if name in described}
+    said = described(run, evaluation, task, split)
+    return {name: said[name] for name in DESCRIBED if name in said}
 
 
 def mean_of(

@@ -54,7 +54,7 @@ def asked_how(run: Run, task: Task, code: str, examples: Sequence[Example]) -> I
 def own_asked_as(run: Run, task: Task) -> dict[str, Any]:
     """What decides the scores of a user's row beside its text and the adapter; comparable with `asked_as`."""
     asking = _asking(run, task) or Evaluation.model_construct(task=task.name, data=SnapshotSource())
-    return asked_as(run.spec, asking, task, "")
+    return asked_as(run, asking, task, "")
 
 
 def _asking(run: Run, task: Task) -> Evaluation | None:

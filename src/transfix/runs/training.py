@@ -111,6 +111,7 @@ def train_adapter(run: Run, settings: Train, display: Display) -> None:
             "kept_lower_layers": lower.below if lower else 0,
             "resumed_at_step": finished,
             "final_loss": next((entry["loss"] for entry in reversed(history) if "loss" in entry), None),
+            **({"head_classes": list(loaded.classes)} if loaded.classes else {}),
             "development": [
                 {"step": e["step"], "accuracy": e["eval_accuracy"], "loss": e["eval_loss"]}
                 for e in history
