@@ -19,10 +19,14 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
 
 from transfix.adapters import Support, attach, support
 from transfix.adapters.architecture import UnsupportedModelError, body, stack
@@ -37,6 +41,9 @@ from transfix.models.quantised import quantised_parameters
 
 STUDY_LAYERS = 30 / 32
 """The share of layers adapted in the study: the top 30 of 32."""
+
+CLASSES = 3
+"""Of an encoder's head, where no task says how many: those of natural language inference."""
 
 CASES: dict[str, dict[str, Any]] = {
     "float32": {"width": 4},
@@ -214,15 +221,15 @@ def parameters(name: str | Path) -> int:
     return sum(parameter.numel() for parameter in _skeleton(str(name), _config(name)).parameters())
 
 
-def trainable(name: str | Path, parts: Sequence[Part]) -> int:
-    """How many numbers an adapter learns on a model; see `inspect`.
+def trainable(name: str | Path, parts: Sequence[Part], classes: int = 0) -> int:
+    """How many numbers an adapter learns on a model; see `inspect`. `classes` are those of an encoder's head.
 
     Raises:
         TransfixError: the configuration cannot be had, or the parts cannot be attached.
     """
     if not any(part.learns for part in parts):
         return 0
-    model = _skeleton(str(name), _config(name))
+    model = _skeleton(str(name), _config(name), classes)
     counted = [asked(part, "without_text()", part.without_text) for part in parts]
     count = partial(_attached, model, *counted)
     for part in parts:
@@ -247,11 +254,14 @@ def _config(name: str | Path) -> PretrainedConfig:
     return config
 
 
-def _skeleton(name: str, config: PretrainedConfig) -> PreTrainedModel:
-    """The model on the meta device, with the head it was made for."""
+def _skeleton(name: str, config: PretrainedConfig, classes: int = 0) -> PreTrainedModel:
+    """The model on the meta device, with the head it was made for; an encoder with one of classes."""
     auto: Any = AutoModel
     if config.is_encoder_decoder:
         auto = AutoModelForSeq2SeqLM
+    elif is_encoder(config) and config.model_type in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        auto = AutoModelForSequenceClassification
+        config.num_labels = classes or CLASSES
     elif is_encoder(config):
         auto = AutoModelForMaskedLM
     elif config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -393,6 +403,11 @@ def _works(kind: str, able: Support, methods: tuple[MethodCount, ...]) -> str:
     attached = dict.fromkeys(method.name.split()[0] for method in methods if method.trainable)
     if kind == "decoder":
         return "training, evaluation and prediction with " + ("every method" if able.supported else ", ".join(attached))
+    if kind == "encoder":
+        return (
+            f"training, evaluation and prediction on choices among classes with {', '.join(attached)} (the head of "
+            f"{CLASSES} classes is trained, saved and counted with each); tasks that are answered with texts need a decoder"
+        )
     return (
         f"{', '.join(attached)} can be attached with transfix.attach, for a training loop of your own; "
         f"`transfix train` and `transfix evaluate` need a decoder, this is an {kind}"

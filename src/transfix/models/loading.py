@@ -251,7 +251,7 @@ def require_decoder(name: str, config: PreTrainedConfig) -> None:
     if config.is_encoder_decoder:
         kind = "an encoder-decoder"
     elif is_encoder(config):
-        kind = "an encoder, which chooses among the classes of a task such as mnli or xnli and writes no texts"
+        kind = "an encoder; it chooses among the classes of a task, as of mnli and xnli"
     elif config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         kind = "no causal language model"
     else:

@@ -136,7 +136,7 @@ class Session:
     ) -> dict[int, str]:
         """Which rows cannot be read by this model's tokenizer, by their place, and why."""
         if (loaded := self.load()).classes:
-            return _unreadable_texts(loaded, task, examples)
+            return classifying.unreadable(loaded, task, examples)
         reader = reader_of(loaded)
         before = (settings or InferenceSettings()).shots
         found: dict[int, str] = {}
@@ -244,16 +244,6 @@ def _classified(
         _choice(task, example, prompts[row], truncated[row], False, tuple(own))
         for row, (example, own) in enumerate(zip(examples, scores.tolist(), strict=True))
     ]
-
-
-def _unreadable_texts(loaded: LoadedModel, task: Task, examples: Sequence[Example]) -> dict[int, str]:
-    reader, found = classifying.reader_of(loaded), {}
-    for place, example in enumerate(examples):
-        try:
-            reader.encode([task.texts(example)], None)
-        except UnreadableTextError as error:
-            found[place] = str(error)
-    return found
 
 
 def _chosen(

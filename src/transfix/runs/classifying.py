@@ -9,7 +9,8 @@ from transfix import tasks
 from transfix.data import Example
 from transfix.errors import Problem, ProblemsError, TransfixError
 from transfix.runs.specification import RunSpec
-from transfix.tasks import Task
+from transfix.tasks import Task, classes
+from transfix.tasks.reader import UnreadableTextError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -76,7 +77,7 @@ def texts_as_pairs(
 
     if why := _beyond(task, loaded):
         raise TransfixError(f"model {loaded.name!r}: {why}.")
-    pairs = reader_of(loaded).encode([task.texts(row) for row in rows], most)
+    pairs = reader_of(loaded).encode([classes.texts(task, row) for row in rows], most)
     return [batches.TokenSequence(index, pair.tokens) for index, pair in enumerate(pairs)], pairs
 
 
@@ -97,6 +98,17 @@ def class_scores(
     return scores[:, [loaded.classes.index(name) for name in task.classes]], [pair.truncated for pair in pairs]
 
 
+def unreadable(loaded: LoadedModel, task: Task, rows: Sequence[Example]) -> dict[int, str]:
+    """Which rows cannot be read by the model's tokenizer, by their place, and why."""
+    reader, found = reader_of(loaded), {}
+    for place, row in enumerate(rows):
+        try:
+            reader.encode([classes.texts(task, row)], None)
+        except UnreadableTextError as error:
+            found[place] = str(error)
+    return found
+
+
 def reader_of(loaded: LoadedModel) -> Any:
     """How an encoder's texts are read."""
     from transfix.adapters import architecture
@@ -106,7 +118,7 @@ def reader_of(loaded: LoadedModel) -> Any:
 
 
 def _beyond(task: Task, loaded: LoadedModel) -> str:
-    if why := task.beyond_classes():
+    if why := classes.beyond_classes(task):
         return why
     if set(task.classes) != set(loaded.classes):
         return (

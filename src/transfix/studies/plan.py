@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transfix.errors import TransfixError
+from transfix.runs.classifying import classes_of
 from transfix.runs.settings import Evaluation
 from transfix.runs.specification import RunSpec
 from transfix.studies.calibration import Calibration, Calibrator
@@ -123,7 +124,7 @@ def _trainable(spec: RunSpec) -> int | None:
     from transfix.models.inspect import trainable
 
     try:
-        return trainable(spec.model, spec.adapter)
+        return trainable(spec.model, spec.adapter, len(classes_of(spec)))
     except TransfixError:
         return None
 

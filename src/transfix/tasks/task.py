@@ -214,32 +214,6 @@ class Task:
             for name, option in zip(self.classes, self.options(example), strict=True)
         )
 
-    def texts(self, example: Example) -> tuple[str, ...]:
-        """What a model with a head of classes reads of a row: its text, or its two, without a prompt.
-
-        Raises:
-            TaskError: if the row lacks a field.
-        """
-        self._has_fields(example)
-        return tuple(str(example.fields[name]) for name in self.fields)
-
-    def beyond_classes(self) -> str:
-        """Why a head of classes cannot answer as it is asked here; empty where it can."""
-        form = self.prompt_template
-        if self.kind != "choice":
-            return f"{self.name} is answered with a text, and an encoder writes none"
-        if form.scoring == "likelihood":
-            return f"the template {self.template_name!r} compares the likelihoods of texts, and an encoder gives none"
-        if self.template_name != "default":
-            return "an encoder reads the texts themselves, without a prompt or label words: leave template and verbaliser out"
-        own = [name for words in form.labels.values() for word in words.values() for name in templates.names(word)]
-        if self.benchmark.optional or form.needs or own or len(self.fields) > 2:
-            return (
-                f"{self.name} offers every row answers of its own ({', '.join(self.fields)}), and an encoder's head has the "
-                "same classes for all, of one text or two"
-            )
-        return ""
-
     def target(self, example: Example) -> Filled:
         """What follows the prompt of a row with a reference answer.
 
