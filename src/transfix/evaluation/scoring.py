@@ -103,7 +103,7 @@ class ClassScorer:
             TransfixError: if a score is no number, as it happens in float16.
         """
         self.model.eval()
-        scores = torch.full((self._rows, self.model.config.num_labels), float("nan"))
+        scores = torch.full((self._rows, int(self.model.config.num_labels or 0)), float("nan"))
         with torch.inference_mode(), staying(self.model):
             for trees in self._forwards:
                 batch = batches.collate(trees, self.pad)

@@ -304,10 +304,10 @@ def _distributions(model: PackagedModel) -> list[str]:
 def _check_complete(model: PackagedModel, configuration: PretrainedConfig, shapes: dict[str, tuple[int, ...]]) -> None:
     """Compare names and shapes with what transformers builds: a weight left out would be random."""
     import torch
-    from transformers import AutoModelForCausalLM, BertModel
+    from transformers import AutoModelForCausalLM, BertConfig, BertModel
 
     with torch.device("meta"):
-        if model.form == "e5":
+        if isinstance(configuration, BertConfig):
             skeleton: Any = BertModel(configuration, add_pooling_layer=False)
         else:
             skeleton = AutoModelForCausalLM.from_config(configuration)

@@ -30,7 +30,7 @@ GROUPS = {"script": "Script", "family": "Family", "resources": "Resources"}
 
 
 @dataclass(frozen=True, slots=True)
-class TaskHead:
+class Head:
     """The head of a row or column.
 
     Attributes:
@@ -84,8 +84,8 @@ class Grid:
 
     corner: str
     across: str
-    columns: tuple[TaskHead, ...]
-    rows: tuple[TaskHead, ...]
+    columns: tuple[Head, ...]
+    rows: tuple[Head, ...]
     cells: tuple[tuple[Cell, ...], ...]
     plots: tuple[tuple[Mapping[str, Any] | None, ...], ...] = ()
 
@@ -105,35 +105,34 @@ def _fit(grid: Grid) -> Grid:
     return grid.turned() if len(grid.columns) > FEW else grid
 
 
-def method_heads(methods: Sequence[Method]) -> tuple[TaskHead, ...]:
+def method_heads(methods: Sequence[Method]) -> tuple[Head, ...]:
     """The heads of the methods with their marks."""
-    return tuple(TaskHead(method.label, mark=mark) for method, mark in zip(methods, marks(methods), strict=True))
+    return tuple(Head(method.label, mark=mark) for method, mark in zip(methods, marks(methods), strict=True))
 
 
-def _language_heads(task: TaskReport) -> list[TaskHead]:
+def _language_heads(task: TaskReport) -> list[Head]:
     differ = len({task.rows(language.code) for language in task.languages}) > 1
     return [
-        TaskHead(lang.name, language=lang, note=f"{task.rows(lang.code)} rows" if differ else "")
-        for lang in task.languages
+        Head(lang.name, language=lang, note=f"{task.rows(lang.code)} rows" if differ else "") for lang in task.languages
     ]
 
 
-def _averages(task: TaskReport) -> list[tuple[str, TaskHead]]:
-    return [(which, TaskHead(name, kind="average")) for which, name in tables.macro_rows(task)]
+def _averages(task: TaskReport) -> list[tuple[str, Head]]:
+    return [(which, Head(name, kind="average")) for which, name in tables.macro_rows(task)]
 
 
 def results(task: TaskReport) -> Grid:
     """Every score with its interval and the marks of significance that all tables have."""
-    rows: list[TaskHead] = []
+    rows: list[Head] = []
     cells: list[tuple[Cell, ...]] = []
     plots: list[tuple[Mapping[str, Any] | None, ...]] = []
     languages = iter(_language_heads(task))
     for line in lines(task):
-        rows.append(next(languages) if line.kind == "language" else TaskHead(line.name, kind="average"))
+        rows.append(next(languages) if line.kind == "language" else Head(line.name, kind="average"))
         cells.append(tuple(_score(e, signs) for e, signs in zip(line.entries, line.marks, strict=True)))
         plots.append(line.entries)
     for name, texts in tables.training_rows(task):
-        rows.append(TaskHead(name, kind="training"))
+        rows.append(Head(name, kind="training"))
         cells.append(tuple(Cell(_amount(t, m), t) for t, m in zip(texts, task.methods, strict=True)))
     return _fit(Grid("Language", "Method", method_heads(task.methods), tuple(rows), tuple(cells), tuple(plots)))
 
@@ -165,7 +164,7 @@ def differences(task: TaskReport, kind: str) -> Grid | None:
     ]
     if not shown:
         return None
-    rows: list[TaskHead] = []
+    rows: list[Head] = []
     found: list[list[Mapping[str, Any] | None]] = []
     for which, head in _averages(task):
         rows.append(head)
@@ -175,7 +174,7 @@ def differences(task: TaskReport, kind: str) -> Grid | None:
         found.append([d["languages"].get(head.language.code) if head.language else None for _, _, d in shown])
     largest = max((abs(e["difference"]) for row in found for e in row if e), default=0.0)
     cells = [tuple(_difference(entry, largest, kind) for entry in row) for row in found]
-    rows.append(TaskHead("Better, level, worse", kind="training", note="languages"))
+    rows.append(Head("Better, level, worse", kind="training", note="languages"))
     cells.append(tuple(Cell(d["wins"] - d["losses"], f"{d['wins']}, {d['ties']}, {d['losses']}") for _, _, d in shown))
     return _fit(Grid("Language", "Method", tuple(head for _, head, _ in shown), tuple(rows), tuple(cells)))
 
@@ -214,7 +213,7 @@ def groups(task: TaskReport) -> list[tuple[str, Grid]]:
                     GROUPS.get(kind, kind),
                     "Method",
                     method_heads(task.methods),
-                    tuple(TaskHead(group.name, note=_count(len(group.codes))) for group in found),
+                    tuple(Head(group.name, note=_count(len(group.codes))) for group in found),
                     tuple(tuple(_group_score(group, entry) for entry in group.by_method) for group in found),
                 )
             ),
@@ -242,7 +241,7 @@ def further_metrics(task: TaskReport) -> Grid | None:
         tuple(_score(column.entries[number], column.marks[number]) for column in found)
         for number in range(len(task.methods))
     ]
-    heads = tuple(TaskHead(column.metric.title) for column in found)
+    heads = tuple(Head(column.metric.title) for column in found)
     return Grid("Method", "Metric", heads, method_heads(task.methods), tuple(cells))
 
 
@@ -293,7 +292,7 @@ def curve(found: Curve) -> Grid:
     return Grid(
         setting_name(found),
         "Method",
-        tuple(TaskHead(series.label) for series in found.series),
-        tuple(TaskHead(short(value)) for value in values),
+        tuple(Head(series.label) for series in found.series),
+        tuple(Head(short(value)) for value in values),
         tuple(tuple(_score(entries.get(value)) for entries in by_value) for value in values),
     )

@@ -27,6 +27,7 @@ ORDER = (
     "summarisation",
     "low-resource-maths",
     "learning-curves",
+    "encoder-xnli",
 )
 """The paper's tables and figures first, then its open questions."""
 

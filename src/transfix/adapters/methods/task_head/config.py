@@ -19,7 +19,7 @@ class TaskHead(Part):
         learning_rate: its own: what is right for a prefix is far too much for whole matrices.
     """
 
-    label: ClassVar = "TaskHead only"
+    label: ClassVar = "Head only"
     implementation: ClassVar = "transfix.adapters.methods.task_head.layer:TaskHeadMethod"
     usual_rate: ClassVar = 1e-3
     trains_head: ClassVar = True

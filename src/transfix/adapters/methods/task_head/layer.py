@@ -68,8 +68,8 @@ class Heads(SharedState):
         for key, module in self.modules.items():
             if not hasattr(module, "transfix"):
                 module.transfix = nn.ModuleDict()
-                module.forward = Choosing(module, self.state)  # type: ignore[method-assign]
-            module.transfix.add_module(name, copies[key])  # type: ignore[operator]
+                vars(module)["forward"] = Choosing(module, self.state)
+            module.get_submodule("transfix").add_module(name, copies[key])
 
     def remove(self, name: str, copies: dict[str, nn.Module]) -> None:
         """Takes an adapter's own copies off; with the last ones the head is what it was."""
