@@ -8,6 +8,7 @@ from .adapters.methods import LlamaAdapter as LlamaAdapter
 from .adapters.methods import LoRA as LoRA
 from .adapters.methods import PrefixTuning as PrefixTuning
 from .adapters.methods import SoftPrompt as SoftPrompt
+from .adapters.methods import TaskHead as TaskHead
 from .errors import TransfixError as TransfixError
 
 __version__: str
