@@ -145,7 +145,15 @@ WORDS = {"base", "full"}
 """Names of methods that are ordinary words too."""
 
 KNOWING = {
-    "__init__.pyi": {"Base", "FullFineTuning", "LlamaAdapter", "LoRA", "PrefixTuning", "SoftPrompt"},  # public names
+    "__init__.pyi": {
+        "Base",
+        "FullFineTuning",
+        "LlamaAdapter",
+        "LoRA",
+        "PrefixTuning",
+        "SoftPrompt",
+        "TaskHead",
+    },  # public
     "studies/quickstart.py": {"prefix", "lora", "base"},  # what it trains and shows
     "runs/records.py": {"base"},  # what a run is whose specification names no adapter
     "report/contents.py": {"base", "lora"},  # reports compare methods with the base model and with LoRA

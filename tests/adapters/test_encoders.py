@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -179,6 +180,7 @@ def test_a_zero_start_is_the_base_and_detach_gives_it_back_to_the_bit(
         return
     model = build(name)
     inputs, keys = padded(name, pad, rows, "right"), list(model.state_dict())
+    kinds = [type(module) for module in model.modules()]
     base = answer(model, **inputs)
     adapter = attach(model, *METHODS[method])
     assert torch.equal(answer(model, **inputs), base)
@@ -191,7 +193,23 @@ def test_a_zero_start_is_the_base_and_detach_gives_it_back_to_the_bit(
     adapter.detach()
     assert torch.equal(answer(model, **inputs), base)
     assert list(model.state_dict()) == keys
+    assert [type(module) for module in model.modules()] == kinds
     assert not any("transfix" in vars(module) or "forward" in vars(module) for module in model.modules())
+
+
+def test_copies_and_pickles_of_an_adapted_classifier_stand_alone(ids: Tensor, randomise: Randomise) -> None:
+    adapter = randomise(attach(build("xlm-roberta"), *METHODS["prefix"]))
+    expected = answer(adapter.model, input_ids=ids)
+    buffer = io.BytesIO()
+    torch.save(adapter, buffer)
+    buffer.seek(0)
+    for other in (copy.deepcopy(adapter), torch.load(buffer, weights_only=False)):
+        assert torch.equal(answer(other.model, input_ids=ids), expected)
+        with torch.no_grad():
+            for tensor in other.parameters():
+                tensor.zero_()
+        assert not torch.equal(answer(other.model, input_ids=ids), expected)
+        assert torch.equal(answer(adapter.model, input_ids=ids), expected)
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))

@@ -18,6 +18,7 @@ from transfix.runs.few_shot import shots
 from transfix.runs.progress import Bar, Display
 from transfix.runs.settings import Evaluation
 from transfix.runs.specification import RunSpec
+from transfix.runs.store import Run
 from transfix.runs.training import task_of
 from transfix.statistics.one_run import METRIC
 from transfix.tasks import Task

@@ -8,15 +8,14 @@ The model's own head stays as it is, for `disabled()`, for rows of the base, and
 from __future__ import annotations
 
 import copy
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from transfix.adapters.architecture import UnsupportedModelError
 from transfix.adapters.encoders import head_modules
 from transfix.adapters.methods.base import Method, SharedState, Site, place_of
+from transfix.adapters.methods.task_head.choosing import give_back, let_forward_choose
 from transfix.adapters.methods.task_head.config import TaskHead
 from transfix.adapters.state import AdapterState
 from transfix.errors import TransfixError
@@ -64,11 +63,21 @@ class Heads(SharedState):
         return any(name in getattr(module, "transfix", {}) for module in self.modules.values())
 
     def add(self, name: str, copies: dict[str, nn.Module]) -> None:
-        """From now on an adapter's copies answer where it is on."""
+        """From now on an adapter's copies answer where it is on.
+
+        Raises:
+            UnsupportedModelError: if another library has put a forward of its own on the head.
+        """
+        for key, module in self.modules.items():
+            if "forward" in vars(module):
+                raise UnsupportedModelError(
+                    f"task_head: {key} of this {type(self.model).__name__} has a forward that another library has put there "
+                    "(accelerate, with device_map): load the model without it, or attach before."
+                )
         for key, module in self.modules.items():
             if not hasattr(module, "transfix"):
                 module.transfix = nn.ModuleDict()
-                vars(module)["forward"] = Choosing(module, self.state)
+                let_forward_choose(module, self.state)
             module.get_submodule("transfix").add_module(name, copies[key])
 
     def remove(self, name: str, copies: dict[str, nn.Module]) -> None:
@@ -79,49 +88,14 @@ class Heads(SharedState):
                 del held[name]
                 if not len(held):
                     del module.transfix
-                    del module.__dict__["forward"]
-
-
-class Choosing:
-    """The forward of a module of the head: the adapter's copy of it, row by row where adapters are chosen so."""
-
-    def __init__(self, module: nn.Module, state: AdapterState) -> None:
-        self.module = module
-        self.state = state
-
-    def __call__(self, states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the copies of the active adapters give, in float32; the model's own for the base's rows."""
-        names, rows = self.state.active, self.state.row_index(states.shape[0], states.device)
-        if rows is None:
-            return self._of(names[0] if names else None, states, *args, **kwargs)
-        total: Tensor | None = None
-        for number, name in enumerate((None, *names), start=-1):
-            own = (rows == number).nonzero()[:, 0]
-            if len(own):
-                found = self._of(name, states[own], *args, **kwargs)
-                total = found.new_zeros(len(rows), *found.shape[1:], dtype=torch.float32) if total is None else total
-                total = total.index_copy(0, own, found.float())
-        assert total is not None
-        return total
-
-    def _of(self, name: str | None, states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        held: Any = self.module.transfix
-        if name is None or name not in held:
-            own: Any = type(self.module).forward
-            return own(self.module, states.to(_dtype(self.module)), *args, **kwargs)  # type: ignore[no-any-return]
-        found: Tensor = held[name](states.float(), *args, **kwargs)
-        return found
-
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    """The dtype of a module's own weights, which stand before what adapters have on it."""
-    return next(parameter.dtype for path, parameter in module.named_parameters() if not path.startswith("transfix."))
+                    give_back(module)
 
 
 def _copied(module: nn.Module) -> nn.Module:
     """A module's copy in float32, without what adapters have on it."""
     held = getattr(module, "transfix", None)
     made: nn.Module = copy.deepcopy(module, {} if held is None else {id(held): None})
-    made._modules.pop("transfix", None)
-    made.__dict__.pop("forward", None)
+    if held is not None:
+        del made._modules["transfix"]
+        give_back(made)
     return made.float().requires_grad_(True)
