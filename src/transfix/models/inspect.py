@@ -6,7 +6,6 @@ numbers, and every method is really attached to it.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,19 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    PretrainedConfig,
-    PreTrainedModel,
-)
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
-)
+from transformers import PretrainedConfig, PreTrainedModel
 
 from transfix.adapters import Support, attach, support
 from transfix.adapters.architecture import UnsupportedModelError, body, stack
@@ -38,12 +25,10 @@ from transfix.errors import TransfixError
 from transfix.models import files, hub, loading, reach, registry, text_side, vocabulary
 from transfix.models.memory import BaseShape, Load, Memory, estimate, norm_widths
 from transfix.models.quantised import quantised_parameters
+from transfix.models.skeleton import CLASSES, skeleton_of
 
 STUDY_LAYERS = 30 / 32
 """The share of layers adapted in the study: the top 30 of 32."""
-
-CLASSES = 3
-"""Of an encoder's head, where no task says how many: those of natural language inference."""
 
 CASES: dict[str, dict[str, Any]] = {
     "float32": {"width": 4},
@@ -166,7 +151,7 @@ def inspect(name: str | Path, rows: int = 16, tokens: int = 128, targets: int = 
     """
     forward = Forward(rows, tokens, targets)
     config = _config(name)
-    model = _skeleton(str(name), config)
+    model = skeleton_of(str(name), config)
     text = config.get_text_config(decoder=True)
     heads = int(text.num_attention_heads)
     head_size = int(getattr(text, "head_dim", None) or text.hidden_size // heads)
@@ -218,7 +203,7 @@ def depth(name: str | Path) -> int:
 
 def parameters(name: str | Path) -> int:
     """How many numbers a model has; see `inspect`."""
-    return sum(parameter.numel() for parameter in _skeleton(str(name), _config(name)).parameters())
+    return sum(parameter.numel() for parameter in skeleton_of(str(name), _config(name)).parameters())
 
 
 def trainable(name: str | Path, parts: Sequence[Part], classes: int = 0) -> int:
@@ -229,7 +214,7 @@ def trainable(name: str | Path, parts: Sequence[Part], classes: int = 0) -> int:
     """
     if not any(part.learns for part in parts):
         return 0
-    model = _skeleton(str(name), _config(name), classes)
+    model = skeleton_of(str(name), _config(name), classes)
     counted = [asked(part, "without_text()", part.without_text) for part in parts]
     count = partial(_attached, model, *counted)
     for part in parts:
@@ -252,24 +237,6 @@ def _config(name: str | Path) -> PretrainedConfig:
             "transformer language model."
         )
     return config
-
-
-def _skeleton(name: str, config: PretrainedConfig, classes: int = 0) -> PreTrainedModel:
-    """The model on the meta device, with the head it was made for; an encoder with one of classes."""
-    auto: Any = AutoModel
-    if config.is_encoder_decoder:
-        auto = AutoModelForSeq2SeqLM
-    elif is_encoder(config) and config.model_type in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
-        auto = AutoModelForSequenceClassification
-        config.num_labels = classes or CLASSES
-    elif is_encoder(config):
-        auto = AutoModelForMaskedLM
-    elif config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        auto = AutoModelForCausalLM
-    with loading.quiet(), loading.explained(name, None), torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # initialisers warn that they do nothing to a tensor without numbers
-        model: PreTrainedModel = auto.from_config(config)
-    return model
 
 
 def _texts(name: str | Path, embeddings: Any) -> str:
