@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from transfix import adapters, data, models, tasks
 from transfix.errors import TransfixError
+from transfix.report import settings
 from transfix.runs import answering, classifying, run, training
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import RunStore
@@ -54,7 +55,9 @@ def test_a_run_is_trained_measured_and_the_same_again(
     meta = trained.predictions_meta("xnli", "deu_Latn")
     assert meta is not None
     assert meta["scoring"] == "classes of the head"
-    assert "template" not in meta
+    said = {setting.name: setting.value for setting in settings.asked([("LoRA", [meta])])}
+    assert said["Scoring"] == "classes of the head"
+    assert not any("rompt" in name or "abel" in name for name in said)
 
     # by transformers alone, one row at a time, on a base whose head is another random one
     torch.manual_seed(5)

@@ -104,7 +104,7 @@ def _value(key: str, files: Sequence[Mapping[str, Any]]) -> str | None:
     if len(distinct) > 1:
         return DIFFERS
     value = distinct.pop() if distinct else None
-    if value is None and key == "prompt_language":
+    if value is None and key == "prompt_language" and any("template" in meta for meta in files):
         same = _value("template", files) != DIFFERS
         return "that of the template below, the same in every language" if same else DIFFERS
     return value
