@@ -35,7 +35,9 @@ PARTS: dict[str, Any] = {
     "prefix+lora": [PrefixTuning(tokens=2), LoRA(rank=2)],
     "soft_prompt+lora": [SoftPrompt(tokens=2), LoRA(rank=2)],
 }
-assert set(METHODS) - {"base", "full"} <= {part.method for parts in PARTS.values() for part in parts}, "every method"
+assert set(METHODS) - {"base", "full", "task_head"} <= {part.method for parts in PARTS.values() for part in parts}, (
+    "every method"
+)
 ROUNDS = 8
 VOCABULARY = 64
 Choice = str | Sequence[str | None] | None
