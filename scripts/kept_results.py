@@ -62,6 +62,8 @@ def keep(directory: Path, place: Path) -> int:
     frames = []
     for path in files.run_directories(directory / "runs" if (directory / "runs").is_dir() else directory):
         run = Run(path)
+        if not run.predicted():  # not measured yet
+            continue
         runs[run.name] = {
             "spec": (path / files.SPEC).read_text(encoding="utf-8"),
             "training": run.training,
