@@ -62,3 +62,12 @@ def test_the_page_of_calibration(tmp_path: Path) -> None:
             low, high = average["interval"]
             cells.append(rf"{100 * average['score']:.1f} \[{100 * low:.1f}, {100 * high:.1f}\]")
         assert re.search(rf"^\| .* \| {re.escape(' | '.join(cells))} \|$", page, re.MULTILINE), (start, cells)
+
+
+def test_the_page_that_chooses_a_method() -> None:
+    page = (ROOT / "docs" / "choosing-a-method.md").read_text(encoding="utf-8")
+    shown = [line for line in page.splitlines() if line.startswith(("| **Average", "| Trained"))]
+    for name, lines in (("methods-xnli", shown[:2]), ("quickstart", shown[2:])):
+        calibrated = kept_results.markdown(name).split("\n**")[-1]
+        assert len(lines) == 2
+        assert all(line in calibrated for line in lines), name
