@@ -118,7 +118,7 @@ def test_mistakes(content: dict[str, Any], tmp_path: Path) -> None:
 
 def test_reproduce(tiny_model: Path) -> None:
     listed = call("reproduce").stdout.splitlines()
-    assert len(listed) == 16
+    assert len(listed) == 18
     assert listed[0] == "methods-xnli         Every method on XNLI, 15 languages"
     printed = call("reproduce", "layers", "--print").stdout
     assert printed.startswith("# The top 10, 20, 30 and all of 32 layers")
