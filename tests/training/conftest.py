@@ -107,7 +107,7 @@ def prepared(tmp_path: Path) -> Callable[..., AdapterTrainer]:
         callbacks: Sequence[Any] = (),
         **changes: Any,
     ) -> AdapterTrainer:
-        adapter = attach(small_model(), *(parts or (PrefixTuning(tokens=3),)), seed=1)
+        adapter = attach(small_model(), *(parts or (PrefixTuning(tokens=3, learning_rate_scale="absolute"),)), seed=1)
         plan = _steps() if steps is None else steps
         settings = {**DEFAULTS, "output": output or tmp_path / f"checkpoints-{next(made)}", **changes}
         settings["evaluate_every"] = settings["evaluate_every"] or len(plan)

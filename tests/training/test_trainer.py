@@ -124,7 +124,7 @@ def assert_moved_by(now: Tensor, before: Tensor, rate: float) -> None:
 def test_learning_rates_per_part_and_relative(prepared: Prepared, steps: Steps, tensors: Tensors) -> None:
     trainer = prepared(
         PrefixTuning(tokens=3, learning_rate_scale="relative", init_scale=2.0),
-        LlamaAdapter(tokens=3, learning_rate=0.003, gate_learning_rate=0.5),
+        LlamaAdapter(tokens=3, learning_rate=0.003, gate_learning_rate=0.5, learning_rate_scale="absolute"),
         LoRA(rank=2, learning_rate=0.0007),
         steps=steps()[:1],
         learning_rate=0.04,
