@@ -15,9 +15,12 @@ from typing import Any
 from benchmarks import arguments
 from benchmarks.measuring import Numbers, in_process, in_turn, middle, spread, table
 
-PREFIX = {"method": "prefix", "tokens": 10}
+STUDY = {"norm": "none", "init": "normal", "learning_rate_scale": "absolute"}
+"""The same computation in every version, whatever its defaults are."""
+
+PREFIX = {"method": "prefix", "tokens": 10, **STUDY}
 LORA = {"method": "lora", "rank": 4}
-LLAMA_ADAPTER = {"method": "llama_adapter", "tokens": 10}
+LLAMA_ADAPTER = {"method": "llama_adapter", "tokens": 10, **STUDY}
 XNLI = {"asked": {"task": "xnli"}}
 XQUAD = {"asked": {"task": "xquad", "max_new_tokens": 16}}
 CASES: dict[str, tuple[str, dict[str, Any], float]] = {
