@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from transfix.cli.failures import reported, say
-from transfix.cli.options import RunName, RunsDir, codes, names
+from transfix.cli.options import OnBadRows, RunName, RunsDir, codes, names
 from transfix.cli.output import console
 
 
@@ -103,10 +103,7 @@ def calibrate(
     rows: Annotated[
         int, typer.Option(min=8, metavar="N", help="At most so many rows a language, the same places in all.")
     ] = 256,
-    on_bad_rows: Annotated[
-        Literal["error", "skip"],
-        typer.Option(help="error: all bad rows are named and none is asked. skip: the others are asked."),
-    ] = "error",
+    on_bad_rows: OnBadRows = "error",
     runs: RunsDir = Path("runs"),
 ) -> None:
     """Measure which label a run prefers in a language, on unlabelled rows, so that `predict` takes it out."""
@@ -147,10 +144,7 @@ def predict(
             "--output", "-o", metavar="OUT", help="The rows with their answers: .jsonl, .csv, .tsv, .parquet."
         ),
     ],
-    on_bad_rows: Annotated[
-        Literal["error", "skip"],
-        typer.Option(help="error: all bad rows are named and none is asked. skip: the others are asked."),
-    ] = "error",
+    on_bad_rows: OnBadRows = "error",
     calibration: Annotated[
         str | None,
         typer.Option(

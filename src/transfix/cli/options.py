@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 RunsDir = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The directory of the runs.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or the beginning of its name or hash.")]
+OnBadRows = Annotated[
+    Literal["error", "skip"],
+    typer.Option(help="error: all bad rows are named and none is asked. skip: the others are asked."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

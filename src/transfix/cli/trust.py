@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from transfix.cli.failures import reported
-from transfix.cli.options import AsJson, RunName, RunsDir, codes
+from transfix.cli.options import AsJson, OnBadRows, RunName, RunsDir, codes
 from transfix.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -45,10 +45,7 @@ def trust(
     ] = None,
     json: AsJson = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    on_bad_rows: Annotated[
-        Literal["error", "skip"],
-        typer.Option(help="error: all bad rows are named and none is asked. skip: the others are asked."),
-    ] = "error",
+    on_bad_rows: OnBadRows = "error",
     runs: RunsDir = Path("runs"),
 ) -> None:
     """Estimate, without labels, how many of a run's answers are right in each language, and say where they collapse."""

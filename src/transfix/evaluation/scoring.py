@@ -6,6 +6,7 @@ A scorer makes its rows' batches once and scores them as often as is wanted, for
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +27,45 @@ TOKENS = 2048
 """Tokens in a forward. More brings nothing on a CPU and little on a GPU, and costs padding."""
 
 
-class ChoiceScorer:
+class _Scorer(ABC):
+    """Log-probabilities over the classes of the same rows, numbered from 0 in their order."""
+
+    def __init__(self, model: PreTrainedModel, sequences: Sequence[TokenSequence], pad: int, budget: int) -> None:
+        self.model, self.pad = model, pad
+        self._rows = len(sequences)
+        self._forwards = batches.evaluation_batches(batches.shared(model, sequences, budget), budget)
+
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """How many classes there are."""
+
+    @abstractmethod
+    def logits(self, batch: Batch) -> Float[Tensor, "rows classes"]:
+        """The logits of the classes for the rows of a batch."""
+
+    def score(self, advance: Callable[[int], object] | None = None) -> Float[Tensor, "rows classes"]:
+        """Log-probabilities normalised over the classes, in their order, on the CPU. Puts the model into evaluation mode.
+
+        Args:
+            advance: told after each forward how many rows it finished.
+
+        Raises:
+            TransfixError: if a score is no number, as it happens in float16.
+        """
+        self.model.eval()
+        scores = torch.full((self._rows, self.classes), float("nan"))
+        with torch.inference_mode(), staying(self.model):
+            for trees in self._forwards:
+                batch = batches.collate(trees, self.pad)
+                scores[list(batch.indices)] = self.logits(batch).log_softmax(-1).cpu()
+                if advance is not None:
+                    advance(len(batch.indices))
+        _require_finite(scores, self.model.dtype)
+        return scores
+
+
+class ChoiceScorer(_Scorer):
     """Log-probabilities over the classes of the same prompts, by label words of one token.
 
     Args:
@@ -45,32 +84,20 @@ class ChoiceScorer:
         pad: int,
         budget: int = TOKENS,
     ) -> None:
-        self.model, self.words, self.pad = model, words, pad
-        self._rows = len(sequences)
-        self._forwards = batches.evaluation_batches(batches.shared(model, sequences, budget), budget)
+        super().__init__(model, sequences, pad, budget)
+        self.words = words
 
-    def score(self, advance: Callable[[int], object] | None = None) -> Float[Tensor, "rows classes"]:
-        """Log-probabilities normalised over the label words, on the CPU. Puts the model into evaluation mode.
+    @property
+    def classes(self) -> int:
+        """One a label word."""
+        return len(self.words)
 
-        Args:
-            advance: told after each forward how many rows it finished.
-
-        Raises:
-            TransfixError: if a score is no number, as it happens in float16.
-        """
-        self.model.eval()
-        scores = torch.full((self._rows, len(self.words)), float("nan"))
-        with torch.inference_mode(), staying(self.model):
-            for trees in self._forwards:
-                batch = batches.collate(trees, self.pad)
-                scores[list(batch.indices)] = word_logits(self.model, batch, self.words).log_softmax(-1).cpu()
-                if advance is not None:
-                    advance(len(batch.indices))
-        _require_finite(scores, self.model.dtype)
-        return scores
+    def logits(self, batch: Batch) -> Float[Tensor, "rows classes"]:
+        """Those of the label words."""
+        return word_logits(self.model, batch, self.words)
 
 
-class ClassScorer:
+class ClassScorer(_Scorer):
     """Log-probabilities over the classes of an encoder's head, of the same rows.
 
     Args:
@@ -89,30 +116,17 @@ class ClassScorer:
         pad: int,
         budget: int = TOKENS,
     ) -> None:
-        self.model, self.seconds, self.pad = model, seconds, pad
-        self._rows = len(sequences)
-        self._forwards = batches.evaluation_batches(batches.shared(model, sequences, budget), budget)
+        super().__init__(model, sequences, pad, budget)
+        self.seconds = seconds
 
-    def score(self, advance: Callable[[int], object] | None = None) -> Float[Tensor, "rows classes"]:
-        """Log-probabilities in the order of the head's classes, on the CPU. Puts the model into evaluation mode.
+    @property
+    def classes(self) -> int:
+        """Those of the head."""
+        return int(self.model.config.num_labels or 0)
 
-        Args:
-            advance: told after each forward how many rows it finished.
-
-        Raises:
-            TransfixError: if a score is no number, as it happens in float16.
-        """
-        self.model.eval()
-        scores = torch.full((self._rows, int(self.model.config.num_labels or 0)), float("nan"))
-        with torch.inference_mode(), staying(self.model):
-            for trees in self._forwards:
-                batch = batches.collate(trees, self.pad)
-                logits = class_logits(self.model, batch, [self.seconds[index] for index in batch.indices])
-                scores[list(batch.indices)] = logits.log_softmax(-1).cpu()
-                if advance is not None:
-                    advance(len(batch.indices))
-        _require_finite(scores, self.model.dtype)
-        return scores
+    def logits(self, batch: Batch) -> Float[Tensor, "rows classes"]:
+        """Those of the head."""
+        return class_logits(self.model, batch, [self.seconds[index] for index in batch.indices])
 
 
 class LikelihoodScorer:

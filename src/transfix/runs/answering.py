@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from transfix.errors import TransfixError
 from transfix.runs import classifying
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run
+from transfix.runs.whole import whole_adapter
 from transfix.tasks import Reader, Task
 from transfix.tasks.judges import references
 from transfix.tasks.reader import UnreadableTextError
@@ -162,17 +162,6 @@ def merged_said(task: str, merged: int, rows: int, model: str) -> str:
         f"{task}: in {merged:,} of {rows:,} rows prompt and answer meet inside a token: what is read there is not what the "
         f"prompt has by itself. `transfix task check {task} --model {model}` shows such rows."
     )
-
-
-@contextmanager
-def whole_adapter(run: Run) -> Iterator[None]:
-    """Says of a run's adapter that is found damaged inside the block what to do: the same for every command."""
-    from transfix.adapters.files import DamagedAdapterError
-
-    try:
-        yield
-    except DamagedAdapterError as error:
-        raise TransfixError(f"{error.what} {run.train_anew}") from error
 
 
 def load_model(spec: RunSpec) -> LoadedModel:

@@ -20,6 +20,7 @@ from transfix.runs.own_calibration import FEWEST, FORM, differences, named
 from transfix.runs.own_rows import ask, example_of, optional_fields, own_asked_as, own_task
 from transfix.runs.progress import Display
 from transfix.runs.store.label_means import LabelMean, LabelMeans
+from transfix.runs.whole import adapter_digest
 from transfix.statistics import calibration
 from transfix.statistics.bootstrap import ENGLISH
 
@@ -81,7 +82,7 @@ def calibrate(
             f"{run.path} answers {task.name} with texts: only choices between labels are calibrated, and it has none."
         )
     with run.lock():
-        asked, adapter = own_asked_as(run, task), run.adapter_digest
+        asked, adapter = own_asked_as(run, task), adapter_digest(run)
         kept, dropped = _kept(run, task, asked, adapter)
         means = dict(kept.by_form.get(FORM, {}))
         found = _read(task, source, codes, ENGLISH in means, on_bad_rows)

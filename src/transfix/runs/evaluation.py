@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from transfix import data, languages
 from transfix.data import Example, Rows
-from transfix.errors import TransfixError
 from transfix.runs import classifying
-from transfix.runs.answering import Answer, InferenceSettings, Session, hash_of, merged_said, whole_adapter
+from transfix.runs.answering import Answer, InferenceSettings, Session, hash_of, merged_said
 from transfix.runs.continuing import as_begun
 from transfix.runs.few_shot import shots
 from transfix.runs.progress import Bar, Display
@@ -20,6 +19,7 @@ from transfix.runs.settings import Evaluation
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run
 from transfix.runs.training import task_of
+from transfix.runs.whole import adapter_digest
 from transfix.statistics.one_run import METRIC
 from transfix.tasks import Task
 from transfix.tasks.judges import answer_language, references
@@ -43,7 +43,7 @@ def measure(session: Session, evaluation: Evaluation, display: Display) -> None:
     wanted = {code: rows.examples for code, rows in read.items()}
     before = {code: shots(evaluation, task, code, rows) for code, rows in wanted.items()}
     asked = described(run, evaluation, task, split)
-    own = {"adapter": digest} if (digest := _adapter(run)) else {}
+    own = {"adapter": digest} if (digest := adapter_digest(run)) else {}
     metas = {code: asked | _of_rows(task, rows) | own for code, rows in read.items()}
     before_that = {code: run.predictions_meta(name, code) for code in codes}
     alike = {code: was for code, was in before_that.items() if was is not None and _alike(was, metas[code])}
@@ -182,18 +182,6 @@ def _frame(task: Task, rows: Sequence[Example], answers: Sequence[Answer], befor
         }
     new = pd.DataFrame(columns)
     return new if before is None else pd.concat([before, new], ignore_index=True)
-
-
-def _adapter(run: Run) -> str | None:
-    """See `Run.adapter_digest`. What is damaged is named as it is where an adapter is loaded."""
-    try:
-        return run.adapter_digest
-    except TransfixError:
-        from transfix.adapters.files import read_whole
-
-        with whole_adapter(run):
-            read_whole(run.adapter_dir)
-        raise
 
 
 def _alike(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from transfix.runs.settings import Evaluation
 from transfix.runs.store import Run
 from transfix.runs.store.label_means import LabelMean, LabelMeans
 from transfix.runs.training import task_of
+from transfix.runs.whole import adapter_digest
 from transfix.statistics import calibration
 from transfix.statistics.bootstrap import ENGLISH
 from transfix.tasks import Task
@@ -49,7 +50,7 @@ def measure_preference(session: Session, evaluation: Evaluation, display: Displa
         return
     split = evaluation.split or task.default_split
     asked = asked_as(run, evaluation, task, split)
-    adapter = run.adapter_digest
+    adapter = adapter_digest(run)
     kept = run.label_means(evaluation.result)
     is_of_another = kept is not None and None not in (adapter, kept.adapter) and kept.adapter != adapter
     if kept is None or kept.asked != asked or kept.classes != task.classes or is_of_another:

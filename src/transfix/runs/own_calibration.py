@@ -16,6 +16,7 @@ from transfix.runs.answering import Answer
 from transfix.runs.own_rows import own_asked_as
 from transfix.runs.store import label_means
 from transfix.runs.store.label_means import LabelMean, LabelMeans
+from transfix.runs.whole import adapter_digest
 from transfix.statistics import calibration
 from transfix.statistics.bootstrap import ENGLISH
 
@@ -153,7 +154,7 @@ def calibration_of(run: Run, task: Task, name: str | None) -> OwnCalibration | N
     if found is None:
         return None
     run.require_trained()
-    if what := differences(found, task, own_asked_as(run, task), run.adapter_digest):
+    if what := differences(found, task, own_asked_as(run, task), adapter_digest(run)):
         raise TransfixError(
             f"The means of {name or 'unlabelled rows'} that {run.path} has do not hold for these rows: {what}. {again} Or "
             "have all rows answered as the model says, uncalibrated: --raw."
@@ -189,7 +190,7 @@ def hint(run: Run, task: Task) -> str:
         if not _has(run, name):
             continue
         found = run.label_means(name)
-        if found and not differences(found, task, own_asked_as(run, task), run.adapter_digest):
+        if found and not differences(found, task, own_asked_as(run, task), adapter_digest(run)):
             return f"Not calibrated. `--calibration {name}` would move answers by the means that evaluating {name} measured."
     return ""
 

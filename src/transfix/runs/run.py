@@ -19,7 +19,7 @@ from transfix.data import FilesSource
 from transfix.data.digests import files_digest
 from transfix.data.files import find_all
 from transfix.errors import Problem, ProblemsError, TransfixError
-from transfix.runs.answering import Session, whole_adapter
+from transfix.runs.answering import Session
 from transfix.runs.calibrating import calibrate as calibrate
 from transfix.runs.continuing import as_begun
 from transfix.runs.evaluation import measure
@@ -33,6 +33,7 @@ from transfix.runs.specification import RunSpec
 from transfix.runs.store import Run, RunStore
 from transfix.runs.training import task_of, train_adapter
 from transfix.runs.trusting import trust as trust
+from transfix.runs.whole import whole_adapter
 from transfix.tasks import Task
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,8 +39,33 @@ class Objective(Protocol):
         ...
 
 
+class _ByClass(ABC):
+    """Cross-entropy over classes, one term a row.
+
+    Attributes:
+        targets: the class of each row.
+    """
+
+    __slots__ = ()
+    targets: Int[Tensor, " rows"]
+
+    @abstractmethod
+    def logits(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, "rows classes"]:
+        """The logits of the classes for the rows of a batch."""
+
+    def weight(self, trees: Sequence[Tree]) -> int:
+        """The number of rows."""
+        return sum(len(tree.sequences) for tree in trees)
+
+    def loss(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
+        """The sum over the rows."""
+        logits = self.logits(model, batch)
+        targets = self.targets[list(batch.indices)].to(logits.device)
+        return nn.functional.cross_entropy(logits, targets, reduction="sum")
+
+
 @dataclass(frozen=True, slots=True)
-class Choices:
+class Choices(_ByClass):
     """Cross-entropy over the label words, one term a row.
 
     Attributes:
@@ -52,19 +78,13 @@ class Choices:
     words: Int[Tensor, " classes"]
     pad: int
 
-    def weight(self, trees: Sequence[Tree]) -> int:
-        """The number of rows."""
-        return sum(len(tree.sequences) for tree in trees)
-
-    def loss(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
-        """The sum over the rows."""
-        logits = word_logits(model, batch, self.words)
-        targets = self.targets[list(batch.indices)].to(logits.device)
-        return nn.functional.cross_entropy(logits, targets, reduction="sum")
+    def logits(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, "rows classes"]:
+        """Those of the label words."""
+        return word_logits(model, batch, self.words)
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class Classes(_ByClass):
     """Cross-entropy over the classes of an encoder's head, one term a row.
 
     Attributes:
@@ -77,15 +97,9 @@ class Classes:
     seconds: Sequence[int | None]
     pad: int
 
-    def weight(self, trees: Sequence[Tree]) -> int:
-        """The number of rows."""
-        return sum(len(tree.sequences) for tree in trees)
-
-    def loss(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
-        """The sum over the rows."""
-        logits = class_logits(model, batch, [self.seconds[index] for index in batch.indices])
-        targets = self.targets[list(batch.indices)].to(logits.device)
-        return nn.functional.cross_entropy(logits, targets, reduction="sum")
+    def logits(self, model: PreTrainedModel, batch: Batch) -> Float[Tensor, "rows classes"]:
+        """Those of the head."""
+        return class_logits(model, batch, [self.seconds[index] for index in batch.indices])
 
 
 @dataclass(frozen=True, slots=True)

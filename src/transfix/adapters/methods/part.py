@@ -226,6 +226,9 @@ class LayerPrefix(LearnedPrefix):
 
     def settled(self, normed: Callable[[], bool], readable: bool) -> Part:
         """With `init` and `norm` decided: without norms there is no state before or after one to start from."""
-        found = super().settled(lambda: True, readable and (self.init != "auto" or normed()))
-        norm = "layer" if normed() else "none"
+        if "auto" not in (self.init, self.norm):
+            return self
+        has_norms = normed()
+        found = super().settled(normed, readable and has_norms)
+        norm = "layer" if has_norms else "none"
         return found.model_copy(update={"norm": norm}) if self.norm == "auto" else found

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from transfix.adapters.methods.choosing import Choosing, called_like
 from transfix.adapters.state import AdapterState
 
 
@@ -26,9 +27,7 @@ def let_forward_choose(layer: Any, state: AdapterState) -> None:
 def _choosing(kind: Any) -> Any:
     """A subclass of one of PEFT's kinds of layer, called like it."""
 
-    class Choosing(kind):  # type: ignore[misc]
-        transfix_state: AdapterState
-
+    class LoRALayer(kind, Choosing):  # type: ignore[misc]
         @property
         def disable_adapters(self) -> bool:
             return not self.active_adapters
@@ -48,13 +47,4 @@ def _choosing(kind: Any) -> Any:
             result: Tensor = super().forward(x, *args, **kwargs)
             return result
 
-        def __reduce_ex__(self, protocol: Any) -> tuple[object, ...]:
-            return _empty, (kind,), self.__getstate__()
-
-    Choosing.__name__, Choosing.__qualname__, Choosing.__module__ = kind.__name__, kind.__qualname__, kind.__module__
-    return Choosing
-
-
-def _empty(kind: Any) -> Any:
-    chosen = _choosing(kind)
-    return chosen.__new__(chosen)
+    return called_like(LoRALayer, _choosing, kind)

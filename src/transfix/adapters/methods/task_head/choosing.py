@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transfix.adapters.methods.choosing import Choosing, called_like
 from transfix.adapters.state import AdapterState
 
 
@@ -22,7 +23,7 @@ def let_forward_choose(module: nn.Module, state: AdapterState) -> None:
 def give_back(module: nn.Module) -> None:
     """Makes a module what it was before `let_forward_choose`."""
     held: Any = module
-    held.__class__ = type(held).transfix_kind
+    held.__class__ = type(held).transfix_made[1]
     del held.transfix_state
 
 
@@ -30,10 +31,7 @@ def give_back(module: nn.Module) -> None:
 def _choosing(kind: Any) -> Any:
     """A subclass of a kind of module, called like it."""
 
-    class Choosing(kind):  # type: ignore[misc]
-        transfix_kind = kind
-        transfix_state: AdapterState
-
+    class HeadModule(kind, Choosing):  # type: ignore[misc]
         def forward(self, states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             """What the copies of the active adapters give, in float32; the module's own for the base's rows."""
             state = self.transfix_state
@@ -59,16 +57,7 @@ def _choosing(kind: Any) -> Any:
                 result = copies[name](states.float(), *args, **kwargs)
             return result
 
-        def __reduce_ex__(self, protocol: Any) -> tuple[object, ...]:
-            return _empty, (kind,), self.__getstate__()
-
-    Choosing.__name__, Choosing.__qualname__, Choosing.__module__ = kind.__name__, kind.__qualname__, kind.__module__
-    return Choosing
-
-
-def _empty(kind: Any) -> Any:
-    chosen = _choosing(kind)
-    return chosen.__new__(chosen)
+    return called_like(HeadModule, _choosing, kind)
 
 
 def _dtype(module: nn.Module) -> torch.dtype:
