@@ -18,11 +18,11 @@ import pandas as pd
 import pytest
 import typer
 import yaml
-from typer.testing import CliRunner, Result
+from tests.calling import call
+from typer.testing import Result
 
 from transfix import __version__
 from transfix.cli import failures
-from transfix.cli.app import app
 from transfix.errors import TransfixError
 from transfix.runs.specification import RunSpec
 from transfix.runs.store import RunStore
@@ -38,10 +38,6 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRANSFIX_CACHE", str(tmp_path / "cache"))
     for name in COLOURS:
         monkeypatch.delenv(name, raising=False)
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def said(result: Result) -> str:

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
+from tests.calling import call, refused
 
 import transfix
-from transfix.cli.app import app
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +40,6 @@ def content(tiny_model: Path) -> dict[str, Any]:
     }
     Path("tiny.yaml").write_text(yaml.safe_dump(made))
     return made
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(*arguments: object) -> str:
-    result = call(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stderr.startswith("Error: ")
-    return " ".join(result.stderr.split())
 
 
 def test_the_whole_way(content: dict[str, Any]) -> None:

@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from typer.testing import CliRunner, Result
+from tests.calling import done, refused
 
 from transfix.adapters.methods.registry import METHODS
-from transfix.cli.app import app
 
 LABELS = ("entailment", "neutral", "contradiction")
 
@@ -50,26 +49,6 @@ def write(tiny_model: Path) -> Callable[..., None]:
         Path("spec.yaml").write_text(yaml.safe_dump(content))
 
     return make
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> Result:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def refused(*arguments: object) -> str:
-    """The message of a command that ends with exit status 2; its line breaks as spaces."""
-    result = call(*arguments)
-    assert result.exit_code == 2, result.stderr
-    assert result.stderr.startswith("Error: ")
-    assert "Traceback" not in result.stderr
-    assert "Error:" not in result.stderr[6:], "more than one message"
-    return " ".join(result.stderr.split())
 
 
 def only_run() -> Path:

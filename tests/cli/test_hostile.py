@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from tests.calling import call
 
-from transfix.cli.app import app
 from transfix.errors import LONGEST_LINE, TransfixError
 from transfix.models.registry import cache_root
 
@@ -50,10 +49,6 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("r/spec.yaml").write_text(SPEC)
     os.mkfifo("pipe")
     os.symlink("loop", "loop")
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def refused(*arguments: object) -> str:

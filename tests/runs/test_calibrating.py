@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
+from tests.calling import call, done, refused
 from transformers import AutoTokenizer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from transfix import tasks
 from transfix.adapters import files as adapter_files
-from transfix.cli.app import app
 from transfix.data import Example
 from transfix.errors import TransfixError
 from transfix.runs import run as experiment
@@ -80,23 +80,6 @@ def opened(model: Path, **changes: Any) -> Run:
 @pytest.fixture
 def run(tiny_model: Path) -> Run:
     return opened(tiny_model)
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> Result:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def refused(*arguments: object) -> str:
-    result = call(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stderr.startswith("Error: ")
-    return " ".join(result.stderr.split())
 
 
 def calibrate(run: Run, *more: object, source: str = "unlabelled/{lang}.jsonl") -> Result:
